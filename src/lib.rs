@@ -1,0 +1,42 @@
+//! Weir moves events between sockets; files say who may hear and say what.
+//!
+//! The rooms, in reading order. A room may use those on the lines above its own, never those below;
+//! `tests/rooms.rs` holds this against the `use` lines.
+//!
+//! ```text
+//! model                          the nouns: names, Identity, Command, Event, Position, Refusal, Close. No I/O, no clock.
+//! observe                        logs and metrics
+//! wire     dialect   auth        frames ⇄ messages │ messages ⇄ nouns │ tokens → Identity
+//! policy                         may this happen? → Permit | Refusal. Pure.
+//! hub                            who hears what: channels, presence, history, recovery, fan-out. Never knows a socket.
+//! flow                           the corridor, as code; the generation that a command walks it with
+//! shard    api                   a thread and its sockets │ HTTP verbs → Command
+//! listen                         accept, TLS, hyper, routing, upgrade
+//! config                         the only room that knows TOML and files: file → compile → faults | generation
+//! gateway                        builds the rooms, swaps generations, drains
+//! cli                            one file a verb
+//! ```
+
+pub mod model;
+pub mod observe;
+
+pub mod auth;
+pub mod dialect;
+pub mod wire;
+
+pub mod policy;
+
+pub mod hub;
+
+pub mod flow;
+
+pub mod api;
+pub mod shard;
+
+pub mod listen;
+
+pub mod config;
+
+pub mod gateway;
+
+pub mod cli;

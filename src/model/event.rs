@@ -1,0 +1,80 @@
+//! What subscribers hear.
+
+use super::{ConnectionId, Identity, Millis};
+use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+
+/// A place in a channel's history. Written `e1f:42`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct Position {
+    /// Changes whenever offsets start again: a restart, an eviction.
+    pub epoch: u32,
+    /// Of the newest event included; 0 before the first.
+    pub offset: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:x}:{}", self.epoch, self.offset)
+    }
+}
+
+impl std::str::FromStr for Position {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Position, ()> {
+        let (epoch, offset) = text.split_once(':').ok_or(())?;
+        Ok(Position { epoch: u32::from_str_radix(epoch, 16).map_err(drop)?, offset: offset.parse().map_err(drop)? })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EventKind {
+    /// Something published.
+    Message,
+    /// Somebody joined a channel with presence.
+    Joined,
+    /// Somebody left it.
+    Left,
+}
+
+/// One thing that happened on a channel; shared by all who hear it.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub kind: EventKind,
+    /// JSON text, as published.
+    pub data: Bytes,
+    /// The event's name, where the publisher gave one.
+    pub event: Option<Arc<str>>,
+    /// What it is the newest state of: `conflate` keeps one a key.
+    pub key: Option<Arc<str>>,
+    /// Who published; `None`: the gateway, its API or a plugin.
+    pub sender: Option<Sender>,
+    /// A connection that does not hear it.
+    pub exclude: Option<ConnectionId>,
+    /// In its channel; 0 where the class keeps none.
+    pub offset: u64,
+    pub at: Millis,
+}
+
+/// Who published an event.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    pub connection: ConnectionId,
+    pub identity: Arc<Identity>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_read_back() {
+        let p = Position { epoch: 0xe1f, offset: 42 };
+        assert_eq!(p.to_string(), "e1f:42");
+        assert_eq!("e1f:42".parse(), Ok(p));
+        for bad in ["", "1", ":", "x:1", "1:x", "1:-1", "123456789:1"] {
+            assert!(bad.parse::<Position>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The nouns that every room speaks. No I/O, no clock, no tokio.
+
+mod close;
+mod command;
+mod event;
+mod identity;
+mod name;
+mod problem;
+mod refusal;
+mod secret;
+mod units;
+
+pub use close::Close;
+pub use command::{Channels, Command, Request};
+pub use event::{Event, EventKind, Position, Sender};
+pub use identity::{ConnectionId, Identity};
+pub use name::{BadName, ChannelName};
+pub use problem::{Problem, did_you_mean, one_of};
+pub use refusal::{Code, Refusal};
+pub use secret::{Secret, SecretSource};
+pub use units::{Ms, MsOrOff, Rate, Size, SizeOrOff};
+
+/// Milliseconds since 1970-01-01T00:00:00Z. Rooms are handed the time; only `shard` and `gateway` read a clock.
+pub type Millis = u64;
+
+/// A number of a connection inside its shard: dense, reused after a close.
+pub type Slot = u32;
+
+/// An app's number for the life of the process; a reload keeps it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct AppId(pub u16);
+
+/// `2024-01-07T10:30:00.000Z`, as JavaScript's `toISOString` writes it.
+pub fn iso8601(at: Millis) -> String {
+    let t = jiff::Timestamp::from_millisecond(at as i64).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    format!("{t:.3}")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn iso8601_is_what_javascript_writes() {
+        assert_eq!(super::iso8601(1_704_623_400_000), "2024-01-07T10:30:00.000Z");
+        assert_eq!(super::iso8601(1_704_623_400_007), "2024-01-07T10:30:00.007Z");
+    }
+}

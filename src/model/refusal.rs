@@ -1,0 +1,105 @@
+//! Why something did not happen, as its client and its operator read it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// The stable codes of refusals. `as_str` is what clients, APIs and metrics see; a dialect may rename them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Code {
+    /// Not JSON, or JSON of the wrong shape.
+    InvalidMessage,
+    /// A message type that the dialect does not know.
+    UnknownType,
+    /// No class matches, or the name is malformed.
+    UnknownChannel,
+    /// A rule said no.
+    Denied,
+    /// No token, or none that verifies.
+    Unauthenticated,
+    /// A bound of the connection or the app: subscriptions, batch sizes, rooms.
+    Limit,
+    /// Too many messages.
+    RateLimited,
+    /// A size bound.
+    TooLarge,
+    /// Something asked for is not there: a connection, a channel's history.
+    NotFound,
+    /// Weir is too busy; try again.
+    Overloaded,
+    /// Weir's or a handler's own mistake.
+    Internal,
+}
+
+impl Code {
+    pub const ALL: [Code; 11] = [
+        Code::InvalidMessage,
+        Code::UnknownType,
+        Code::UnknownChannel,
+        Code::Denied,
+        Code::Unauthenticated,
+        Code::Limit,
+        Code::RateLimited,
+        Code::TooLarge,
+        Code::NotFound,
+        Code::Overloaded,
+        Code::Internal,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::InvalidMessage => "invalid_message",
+            Code::UnknownType => "unknown_type",
+            Code::UnknownChannel => "unknown_channel",
+            Code::Denied => "denied",
+            Code::Unauthenticated => "unauthenticated",
+            Code::Limit => "limit",
+            Code::RateLimited => "rate_limited",
+            Code::TooLarge => "too_large",
+            Code::NotFound => "not_found",
+            Code::Overloaded => "overloaded",
+            Code::Internal => "internal",
+        }
+    }
+
+    /// The text where neither class nor dialect has one.
+    pub fn text(self) -> &'static str {
+        match self {
+            Code::InvalidMessage => "Invalid message format",
+            Code::UnknownType => "Unknown message type",
+            Code::UnknownChannel => "Unknown channel",
+            Code::Denied => "Access denied",
+            Code::Unauthenticated => "Authentication required",
+            Code::Limit => "Limit reached",
+            Code::RateLimited => "Too many messages",
+            Code::TooLarge => "Too large",
+            Code::NotFound => "Not found",
+            Code::Overloaded => "Overloaded, try again",
+            Code::Internal => "Internal error",
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn retry(self) -> bool {
+        matches!(self, Code::RateLimited | Code::Overloaded | Code::Internal)
+    }
+}
+
+/// Why a command does not happen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    pub code: Code,
+    /// A text of the class or of the plugin; `None`: the dialect's, else `Code::text`.
+    pub message: Option<Cow<'static, str>>,
+    /// The rule that refused, for logs and `explain`: `channels/clinic.toml:41:13 subscribe`. Never sent to a client.
+    pub rule: Option<Arc<str>>,
+}
+
+impl Refusal {
+    pub const fn new(code: Code) -> Refusal {
+        Refusal { code, message: None, rule: None }
+    }
+
+    pub fn because(code: Code, message: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal { code, message: Some(message.into()), rule: None }
+    }
+}
