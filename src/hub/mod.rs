@@ -43,7 +43,10 @@ pub enum Message {
 /// What a hub asks its shard to do, in this order.
 #[derive(Debug)]
 pub enum Out {
-    To { shard: u16, message: Message },
+    To {
+        shard: u16,
+        message: Message,
+    },
     /// To every seat of these channels; a connection on several of them hears it once.
     Deliver(SmallVec<[Part; 1]>),
     Joined(Box<Joined>),
@@ -127,7 +130,7 @@ impl Hub {
             app: joined.app,
             channel: joined.channel,
             shard: self.me,
-            member: Member { connection: joined.connection, user: joined.user, joined_at: now },
+            member: Member { connection: joined.connection, identity: joined.identity, joined_at: now },
         };
         self.leave_home(joined.home, leave, now);
     }
@@ -206,7 +209,7 @@ impl Hub {
             home: self.me,
             slot: join.slot,
             connection: join.member.connection,
-            user: join.member.user.clone(),
+            identity: join.member.identity.clone(),
             request: join.request,
             alias: join.alias,
             epoch: home.epoch,
