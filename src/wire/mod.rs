@@ -8,12 +8,18 @@
 //! `Deflater` serve all connections of a shard.
 
 mod close;
+mod deflate;
 mod error;
 mod head;
+mod inflate;
+mod negotiate;
 mod write;
 
+pub use deflate::Deflater;
 pub use error::WireError;
 pub use fastwebsockets::OpCode;
+pub use inflate::Inflater;
+pub use negotiate::{DeflateParams, negotiate};
 pub use write::{close_frame, frame, header};
 
 /// What one message of a client may weigh. Handed in with every call: a reload changes it on live connections.
