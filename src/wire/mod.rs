@@ -13,6 +13,9 @@ mod error;
 mod head;
 mod inflate;
 mod negotiate;
+mod reader;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use deflate::Deflater;
@@ -20,6 +23,7 @@ pub use error::WireError;
 pub use fastwebsockets::OpCode;
 pub use inflate::Inflater;
 pub use negotiate::{DeflateParams, negotiate};
+pub use reader::{Frames, Reader};
 pub use write::{close_frame, frame, header};
 
 /// What one message of a client may weigh. Handed in with every call: a reload changes it on live connections.
