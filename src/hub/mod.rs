@@ -43,7 +43,10 @@ pub enum Message {
 /// What a hub asks its shard to do, in this order.
 #[derive(Debug)]
 pub enum Out {
-    To { shard: u16, message: Message },
+    To {
+        shard: u16,
+        message: Message,
+    },
     /// To every seat of these channels; a connection on several of them hears it once.
     Deliver(SmallVec<[Part; 1]>),
     Joined(Box<Joined>),
