@@ -13,6 +13,7 @@ mod subscribe;
 mod tests;
 
 pub use generation::{App, Endpoint, Generation};
+pub use limits::{AppLimits, Limits};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
 pub use session::{Bucket, Session, Sub};
@@ -147,7 +148,8 @@ impl Walk<'_> {
             shard: session.shard,
             slot: session.slot,
             connection: session.id,
-            request: Question { id: asked.id.map(ToOwned::to_owned), kind: asked.kind.into() }.into(),
+            id: asked.id.map(ToOwned::to_owned),
+            kind: asked.kind.into(),
         });
         let echo = self.app.classes.get(target.permit.class() as usize).is_none_or(|c| c.echo);
         let exclude = (!echo).then_some(session.id);
@@ -241,8 +243,7 @@ impl Walk<'_> {
 
     /// An event of this connection was numbered.
     pub fn published(&mut self, published: &Published) {
-        let question = &published.asker.request;
-        let asked = Asked { id: question.id.as_deref(), kind: &question.kind };
+        let asked = Asked { id: published.asker.id.as_deref(), kind: &published.asker.kind };
         let answer = Answer::Published { channel: published.channel.as_str(), position: published.position };
         self.say(&answer, Some(asked));
     }

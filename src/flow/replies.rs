@@ -1,5 +1,6 @@
 //! What a message came to, for the shard to carry out: texts for its sender, errands, a close.
 
+use crate::hub::Seat;
 use crate::model::{ChannelName, Close, Position};
 use serde_json::value::RawValue;
 
@@ -10,6 +11,8 @@ pub struct Replies {
     ends: Vec<usize>,
     pub errands: Vec<(Errand, Question)>,
     pub close: Option<Close>,
+    /// Seats of other connections that moved to a new index of their channel.
+    pub moved: Vec<(Seat, u32)>,
 }
 
 /// What has to be asked of others before the client is answered.

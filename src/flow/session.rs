@@ -57,6 +57,8 @@ pub(super) struct Ask {
     pub waiting: Vec<ChannelName>,
     pub allowed: Vec<Box<str>>,
     pub denied: Vec<(Box<str>, Refusal)>,
+    /// Answered once, rather than a channel at a time.
+    pub whole: bool,
 }
 
 /// The channel published to last: most clients publish to one. True until the identity's version or the generation

@@ -206,8 +206,7 @@ impl Walk<'_> {
         seated.is_some() || wished
     }
 
-    /// Gives up the seat of one subscription. Returns the seat that moved, whose connection has to be told: the shard
-    /// knows it by its slot.
+    /// Gives up the seat of one subscription. The seat that takes its place is told in `Replies::moved`.
     fn rise(&mut self, at: usize) {
         let sub = self.session.subs.swap_remove(at);
         if let Some(moved) = self.session.subs.get(at) {
@@ -226,20 +225,6 @@ impl Walk<'_> {
         self.session.held = None;
         while !self.session.subs.is_empty() {
             self.rise(self.session.subs.len() - 1);
-            self.settle_own();
         }
-    }
-
-    /// A seat that moved may be this connection's own.
-    fn settle_own(&mut self) {
-        let slot = self.session.slot;
-        let subs = &mut self.session.subs;
-        self.replies.moved.retain(|(seat, index)| {
-            let own = seat.slot == slot;
-            if own && let Some(sub) = subs.get_mut(seat.sub as usize) {
-                sub.seat = *index;
-            }
-            !own
-        });
     }
 }
