@@ -9,6 +9,9 @@ use std::net::IpAddr;
 /// Who is on a channel with presence.
 pub use crate::model::Sender as Member;
 
+/// Calls its argument with names of channels, one by one.
+pub type EachChannel<'a> = &'a dyn Fn(&mut dyn FnMut(&str));
+
 /// The connection that is told, and what it asked.
 #[derive(Clone, Copy)]
 pub struct About<'a> {
@@ -17,8 +20,8 @@ pub struct About<'a> {
     pub connected_at: Millis,
     pub last_activity: Millis,
     pub identity: &'a Identity,
-    /// Calls its argument with the name of each channel that the connection hears.
-    pub channels: &'a dyn Fn(&mut dyn FnMut(&str)),
+    /// The channels that the connection hears.
+    pub channels: EachChannel<'a>,
     pub ip: IpAddr,
     /// The app's `[settings]`.
     pub settings: &'a Map<String, Value>,

@@ -21,6 +21,8 @@ struct Timestamp {
     field: Box<str>,
     /// `"field"`
     quoted: memmem::Finder<'static>,
+    /// `\u`
+    escape: memmem::Finder<'static>,
 }
 
 impl Delivery {
@@ -28,6 +30,7 @@ impl Delivery {
         let timestamp = timestamp.map(|field| Timestamp {
             field: field.into(),
             quoted: memmem::Finder::new(format!("\"{field}\"").as_bytes()).into_owned(),
+            escape: memmem::Finder::new(b"\\u"),
         });
         Delivery { envelope, message, timestamp }
     }
@@ -91,7 +94,7 @@ impl Timestamp {
             return false;
         }
         // Only where its bytes occur, or could behind an escape, the keys themselves are looked at.
-        if self.quoted.find(data).is_none() && memmem::find(data, b"\\u").is_none() {
+        if self.quoted.find(data).is_none() && self.escape.find(data).is_none() {
             return true;
         }
         let text = std::str::from_utf8(data).unwrap_or_default();

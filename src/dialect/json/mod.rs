@@ -13,7 +13,7 @@ pub mod template;
 mod tests;
 mod write;
 
-pub use answer::{About, Answer, Asked, Member, Refused};
+pub use answer::{About, Answer, Asked, EachChannel, Member, Refused};
 pub use settings::{CloseWith, ConnectionIds, Delivery, Envelope, Receive, Send, Settings, Verb};
 
 use crate::model::Close;

@@ -63,9 +63,10 @@ impl Reader {
 
     fn read<'a>(&self, text: &'a str) -> Result<Request<'a>, Refused<'a>> {
         let refused = |code, id, kind| Err(Refused { refusal: Refusal::new(code), id, kind });
-        let Some(values) = scan::fields(text, &self.fields) else {
+        let mut values = scan::Found::from_elem(None, self.fields.len());
+        if !scan::fields_into(text, &self.fields, &mut values) {
             return refused(Code::InvalidMessage, None, Cow::Borrowed(""));
-        };
+        }
         let mut args = Args::default();
         let kind = values[0].and_then(scan::text);
         let Some(entry) = kind.as_ref().and_then(|kind| self.entries.get(&**kind).or(self.default.as_ref())) else {

@@ -1,1 +1,0 @@
-//! The documents' examples, by the tables that are shipped.
