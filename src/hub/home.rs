@@ -2,7 +2,7 @@
 
 use super::history::{History, Page};
 use super::{ClassOptions, Tally};
-use crate::model::{AppId, ChannelName, ConnectionId, Event, Member, Millis, Position, Slot};
+use crate::model::{AppId, ChannelName, ConnectionId, Event, Identity, Member, Millis, Position, Slot};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub struct Joined {
     pub home: u16,
     pub slot: Slot,
     pub connection: ConnectionId,
-    pub user: Option<Arc<str>>,
+    pub identity: Arc<Identity>,
     pub request: u32,
     pub alias: Option<Box<str>>,
     pub epoch: u32,
@@ -124,7 +124,8 @@ impl Home {
     /// Whether a user (or somebody anonymous) appeared who was not there before.
     pub fn enter(&mut self, member: Member) -> bool {
         let kept = self.kept();
-        let known = member.user.is_some() && kept.members.iter().any(|m| m.user == member.user);
+        let user = &member.identity.user;
+        let known = user.is_some() && kept.members.iter().any(|m| m.identity.user == *user);
         kept.members.push(member);
         !known
     }
@@ -134,7 +135,8 @@ impl Home {
         let Some(kept) = self.kept.as_deref_mut() else { return false };
         let Some(at) = kept.members.iter().position(|m| m.connection == member.connection) else { return false };
         let gone = kept.members.swap_remove(at);
-        gone.user.is_none() || !kept.members.iter().any(|m| m.user == gone.user)
+        let user = &gone.identity.user;
+        user.is_none() || !kept.members.iter().any(|m| m.identity.user == *user)
     }
 
     pub fn members(&self) -> &[Member] {
@@ -252,7 +254,7 @@ impl Group {
 
 /// What presence events carry.
 pub(super) fn member_json(member: &Member) -> String {
-    let user = member.user.as_deref();
+    let user = member.identity.user.as_deref();
     let joined_at = crate::model::iso8601(member.joined_at);
     serde_json::json!({ "connection": member.connection.to_string(), "user": user, "joined_at": joined_at }).to_string()
 }

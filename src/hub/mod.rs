@@ -130,7 +130,7 @@ impl Hub {
             app: joined.app,
             channel: joined.channel,
             shard: self.me,
-            member: Member { connection: joined.connection, user: joined.user, joined_at: now },
+            member: Member { connection: joined.connection, identity: joined.identity, joined_at: now },
         };
         self.leave_home(joined.home, leave, now);
     }
@@ -209,7 +209,7 @@ impl Hub {
             home: self.me,
             slot: join.slot,
             connection: join.member.connection,
-            user: join.member.user.clone(),
+            identity: join.member.identity.clone(),
             request: join.request,
             alias: join.alias,
             epoch: home.epoch,
