@@ -12,7 +12,7 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 
-pub use generation::{App, Endpoint, Generation};
+pub use generation::{App, AutoSubscribe, Endpoint, Generation};
 pub use limits::{AppLimits, Limits};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;

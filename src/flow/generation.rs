@@ -6,7 +6,7 @@ use crate::dialect::{Dialect, Json};
 use crate::hub::ClassOptions;
 use crate::model::{AppId, Tables};
 use crate::observe::LogNames;
-use crate::policy::Policy;
+use crate::policy::{Policy, Template};
 use std::sync::Arc;
 
 /// The apps of one loading of the files.
@@ -43,7 +43,7 @@ pub struct App {
     pub settings: serde_json::Map<String, serde_json::Value>,
     pub log: LogNames,
     pub tables: Arc<dyn Tables + Send + Sync>,
-    /// Some rule reads the request: connections keep theirs.
+    /// A rule or an automatic subscription reads the request: connections keep theirs.
     pub keeps_requests: bool,
 }
 
@@ -53,6 +53,15 @@ pub struct Endpoint {
     pub dialect: Arc<Dialect>,
     /// In order; empty: everybody is anonymous.
     pub auth: Vec<Arc<Authenticator>>,
+    /// Channels that each of its connections hears from the start.
+    pub subscribe: Vec<AutoSubscribe>,
+}
+
+/// A channel that connections of an endpoint are subscribed to: `reports:progress:{reportId}`, `user:{user.id}:reports`.
+pub struct AutoSubscribe {
+    pub template: Template,
+    /// Of the endpoint's path, as the template was compiled with.
+    pub vars: Vec<Box<str>>,
 }
 
 impl App {

@@ -32,6 +32,10 @@ pub struct Session {
     pub(super) asks: Option<Box<Vec<Ask>>>,
     pub(super) next_ask: u32,
     pub slot: Slot,
+    /// Whether it ends with its token.
+    pub expiry: Option<crate::auth::Expiry>,
+    /// It was told that its token ends.
+    pub warned: bool,
     /// Deliveries that wait until a subscribe message is answered in whole.
     pub held: Option<Box<Vec<(u32, Arc<Batch>)>>>,
     pub(super) bucket: Bucket,
@@ -46,6 +50,8 @@ pub struct Session {
 pub struct Sub {
     pub channel: u32,
     pub seat: u32,
+    /// By the app's file or the API, rather than asked for by the client: its rule is not what allowed it.
+    pub auto: bool,
 }
 
 /// A subscribe message that is not yet answered in whole.
@@ -90,6 +96,8 @@ impl Session {
             next_ask: 0,
             slot: 0,
             shard: 0,
+            expiry: None,
+            warned: false,
             held: None,
             bucket: Bucket::default(),
             granted: 0,

@@ -62,8 +62,8 @@ impl Shard {
         consider(limits.idle_timeout.0.map(|ms| session.last_activity + ms), Due::Idle);
         consider(limits.message_idle_timeout.0.map(|ms| session.last_message + ms), Due::MessageIdle);
         if let (Some(ends), Some(expiry)) = (session.identity.expires_at, session.expiry) {
-            if let (Some(before), false) = (expiry.warn_before, session.warned) {
-                consider(Some(ends.saturating_sub(before.0)), Due::Expiring);
+            if !session.warned && expiry.warn_before_ms > 0 {
+                consider(Some(ends.saturating_sub(expiry.warn_before_ms)), Due::Expiring);
             }
             consider(Some(ends), Due::Expired);
         }
@@ -182,7 +182,7 @@ impl Shard {
             other => {
                 let session = &self.conns[slot as usize].session;
                 if let Some(Outcome::Failed { reason, .. }) = &other {
-                    app.log.auth_failed(session.id, session.ip, reason);
+                    app.log.auth_failed(&app.name, Some(session.id), reason, session.ip);
                 }
                 let newcomer = session.newcomer;
                 self.counts.app(app.id).auth(AuthOutcome::Failed);
@@ -196,7 +196,8 @@ impl Shard {
         };
         self.counts.app(app.id).auth(AuthOutcome::Identified);
         let conn = &mut self.conns[slot as usize];
-        if conn.reserved.user(&app, &identity).is_err() {
+        let users_max = app.limits.connections_per_user;
+        if identity.user.as_ref().is_some_and(|user| !conn.seat.identify(user, users_max)) {
             self.counts.limit(LimitName::ConnectionsPerUser);
             return self.close(slot, Close::TOO_MANY_CONNECTIONS);
         }

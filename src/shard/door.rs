@@ -1,6 +1,7 @@
 //! Where upgraded sockets come in.
 
 use super::counts::Seat;
+use crate::flow::KeptRequest;
 use crate::model::{AppId, Close, Identity};
 use crate::wire::DeflateParams;
 use bytes::Bytes;
@@ -70,4 +71,13 @@ pub trait Door {
     fn closed(&self) -> Option<Closed>;
     /// Takes the connection over.
     fn adopt(&self, connection: NewConnection);
+}
+
+impl RequestParts {
+    /// For rules that read it while the connection lives.
+    pub fn keep(self, ip: IpAddr) -> Arc<KeptRequest> {
+        let RequestParts { path, vars, query, headers } = self;
+        let vars = vars.into_iter().map(|(name, value)| ((*name).into(), value)).collect();
+        Arc::new(KeptRequest { path, query, headers, vars, ip })
+    }
 }

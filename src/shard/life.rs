@@ -21,10 +21,11 @@ impl Shard {
         let id = endpoint.dialect.connection_ids().make(self.now, random_u128());
         let mut session = Session::new(id, app.id, new.endpoint, new.ip, self.now);
         session.shard = self.me;
-        session.newcomer = new.identity.is_none() && new.refused.is_none();
+        session.newcomer = new.identity.is_none() && new.close_at_once.is_none();
+        session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
         session.identity = new.identity.unwrap_or_else(Identity::anonymous);
         session.user_agent = new.user_agent;
-        session.request = new.request;
+        session.request = new.request.map(|r| r.keep(new.ip));
         let conn = Conn {
             socket,
             session,
@@ -39,7 +40,7 @@ impl Shard {
             pinged_at: 0,
             tick: 0,
             conflated: None,
-            reserved: new.reserved,
+            seat: new.seat,
         };
         let slot = self.conns.insert(conn) as Slot;
         self.conns[slot as usize].session.slot = slot;
@@ -50,8 +51,8 @@ impl Shard {
         self.by_id.insert(id, slot);
         self.shared.peers()[self.me as usize].load.fetch_add(1, Ordering::Relaxed);
         self.counts.app(app.id).opened += 1;
-        if let Some(close) = new.refused {
-            app.log.auth_failed(id, new.ip, &close.reason);
+        if let Some(close) = new.close_at_once {
+            app.log.auth_failed(&app.name, Some(id), &close.reason, new.ip);
             self.close(slot, close);
         } else {
             self.opened(slot, &app);
@@ -67,7 +68,7 @@ impl Shard {
     fn opened(&mut self, slot: Slot, app: &App) {
         let session = &self.conns[slot as usize].session;
         let user = session.identity.user.as_deref();
-        app.log.connected(session.id, user, session.ip, || self.shared.connections());
+        app.log.connected(&app.name, session.id, user, self.shared.connections.connections() as usize);
         if self.conns[slot as usize].session.newcomer {
             return;
         }
@@ -79,8 +80,8 @@ impl Shard {
         let Some(endpoint) = app.endpoint(self.conns[slot as usize].session.endpoint) else { return };
         let Dialect::Json(json) = &*endpoint.dialect else { return };
         self.answer(slot, &Answer::Hello);
-        for template in &endpoint.subscribe {
-            let permit = self.walk(slot, json, app, |walk| walk.permit_template(template));
+        for auto in &endpoint.subscribe {
+            let permit = self.walk(slot, json, app, |walk| walk.permit_auto(auto));
             if let Some(permit) = permit {
                 self.walk(slot, json, app, |walk| walk.seat(permit));
                 self.carry();
@@ -267,8 +268,11 @@ impl Shard {
         self.shared.peers()[self.me as usize].load.fetch_sub(1, Ordering::Relaxed);
         self.counts.app(conn.session.app).closed(reason);
         if let Some(app) = self.generation.app(conn.session.app) {
-            let (user, since) = (conn.session.identity.user.as_deref(), conn.session.connected_at);
-            app.log.disconnected(id, user, reason, self.now.saturating_sub(since));
+            let code = match &conn.stage {
+                Stage::Closing { close, .. } => Some(close.code),
+                Stage::Open => None,
+            };
+            app.log.disconnected(&app.name, id, conn.session.identity.user.as_deref(), reason, code);
         }
     }
 

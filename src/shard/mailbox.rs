@@ -1,26 +1,16 @@
 //! How other threads reach a shard.
 
-use super::door::NewConnection;
+use super::door::{Accepted, NewConnection};
 use super::shard::Shard;
 use crate::flow::Generation;
 use crate::hub;
 use crate::model::Close;
-use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 
 /// Work that another thread wants done on a shard.
 pub type Job = Box<dyn FnOnce(&mut Shard) + Send>;
-
-/// A socket fresh from a listener.
-#[derive(Debug)]
-pub struct Accepted {
-    pub stream: TcpStream,
-    pub peer: SocketAddr,
-    /// The listener's number.
-    pub listener: u16,
-}
 
 pub(super) enum Input {
     Hub(hub::Message),

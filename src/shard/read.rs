@@ -94,7 +94,7 @@ impl Shard {
             WireError::TooManyFragments => self.counts.limit(LimitName::MessageFragments),
             _ => {}
         }
-        app.log.failed(self.conns[slot as usize].session.id, &close.reason);
+        app.log.failed(&app.name, self.conns[slot as usize].session.id, &close.reason);
         self.close(slot, close);
     }
 

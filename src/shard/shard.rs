@@ -1,9 +1,10 @@
 //! The shard's state and its turn: hear other threads, read sockets, look at the clock, end the tick, write.
 
 use super::conn::{Conn, Stage};
-use super::door::Shared;
+use super::shared::Shared;
 use super::encode::Encoder;
-use super::mailbox::{Accepted, Input, Mailbox};
+use super::door::Accepted;
+use super::mailbox::{Input, Mailbox};
 use super::queue::{Entry, NO_CHANNEL};
 use super::wheel::{TICK_MS, Wheel};
 use crate::flow::{App, Generation};
