@@ -1,10 +1,10 @@
 //! Everything that a command needs of the files: compiled, immutable, numbered. A command keeps the one it started with.
 
 use super::limits::{AppLimits, Limits};
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Tables};
 use crate::dialect::{Dialect, Json};
 use crate::hub::ClassOptions;
-use crate::model::{AppId, Tables};
+use crate::model::AppId;
 use crate::observe::LogNames;
 use crate::policy::{Policy, Template};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub struct App {
     /// `[settings]`: for templates and plugins.
     pub settings: serde_json::Map<String, serde_json::Value>,
     pub log: LogNames,
-    pub tables: Arc<dyn Tables + Send + Sync>,
+    pub tables: Arc<Tables>,
     /// A rule or an automatic subscription reads the request: connections keep theirs.
     pub keeps_requests: bool,
 }

@@ -1,10 +1,10 @@
 //! What the corridor remembers of one connection.
 
+use super::Target;
 use crate::hub::Batch;
 use crate::model::{AppId, ChannelName, ConnectionId, Identity, Millis, Rate, Refusal, Slot};
-use crate::policy::{Permit, Publish, RequestView};
+use crate::policy::RequestView;
 use serde_json::value::RawValue;
-use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -72,9 +72,7 @@ pub(super) struct Ask {
 pub(super) struct Remembered {
     pub version: u32,
     pub name: ChannelName,
-    pub permit: Permit<Publish>,
-    pub home: u16,
-    pub also: SmallVec<[(ChannelName, u16); 1]>,
+    pub target: Target,
 }
 
 impl Session {

@@ -32,7 +32,10 @@ impl Walk<'_> {
         let mut joins = Vec::new();
         for text in channels {
             match self.may_subscribe(text, joins.len()) {
-                Ok(permit) if self.is_seated(permit.channel()) || joins.iter().any(|j: &Box<Join>| j.channel == *permit.channel()) => {
+                Ok(permit)
+                    if self.is_seated(permit.channel())
+                        || joins.iter().any(|j: &Box<Join>| j.channel == *permit.channel()) =>
+                {
                     self.allowed(number, text, None, None, asked)
                 }
                 Ok(permit) => joins.push(self.join(permit, text, since, number)),
@@ -111,7 +114,7 @@ impl Walk<'_> {
         Box::new(Join {
             app: self.app.id,
             class: permit.class(),
-            home: home(self.app, self.hub, &channel),
+            home: home(self.app, self.hub.shards(), &channel),
             shard: session.shard,
             slot: session.slot,
             member: Member { connection: session.id, identity: session.identity.clone(), joined_at: self.now },

@@ -37,7 +37,13 @@ pub struct Conn {
 pub enum Stage {
     Open,
     /// Our close frame is queued or sent: nothing more is read but the client's.
-    Closing { since: Millis, close: Close, answered: bool },
+    Closing {
+        since: Millis,
+        close: Close,
+        answered: bool,
+    },
+    /// Nothing is read or written any more; at the end of the tick it is forgotten.
+    Gone,
 }
 
 impl Conn {

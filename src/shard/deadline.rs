@@ -40,8 +40,10 @@ impl Shard {
     fn next_due(&self, slot: Slot, app: &App) -> Option<(Millis, Due)> {
         let conn = self.conns.get(slot as usize)?;
         let (limits, session) = (&app.limits, &conn.session);
-        if let Stage::Closing { since, .. } = conn.stage {
-            return Some((since + limits.close_timeout.0, Due::CloseEnd));
+        match conn.stage {
+            Stage::Open => {}
+            Stage::Closing { since, .. } => return Some((since + limits.close_timeout.0, Due::CloseEnd)),
+            Stage::Gone => return None,
         }
         let mut next: Option<(Millis, Due)> = None;
         let mut consider = |at: Option<Millis>, due: Due| {
@@ -110,10 +112,7 @@ impl Shard {
                 self.close(slot, Close::TOO_SLOW);
             }
             Due::CloseEnd => {
-                let reason = match &conn.stage {
-                    Stage::Closing { close, .. } => CloseReason::of(close),
-                    Stage::Open => CloseReason::Lost,
-                };
+                let reason = self.reason_of(slot);
                 self.remove(slot, reason);
             }
             Due::Expiring => {
@@ -256,7 +255,8 @@ impl Shard {
     /// Over the process's memory: the largest queues go first.
     fn relieve(&mut self, mut over: usize) {
         self.counts.limit(LimitName::Memory);
-        let mut queues: Vec<(usize, Slot)> = self.conns.iter().map(|(s, c)| (c.queue.bytes() + c.reader.buffered(), s as Slot)).collect();
+        let mut queues: Vec<(usize, Slot)> =
+            self.conns.iter().map(|(s, c)| (c.queue.bytes() + c.reader.buffered(), s as Slot)).collect();
         queues.sort_unstable_by(|a, b| b.cmp(a));
         for (bytes, slot) in queues.into_iter().take_while(|(bytes, _)| *bytes > 0) {
             if over == 0 {
@@ -265,9 +265,5 @@ impl Shard {
             over = over.saturating_sub(bytes);
             self.too_slow(slot);
         }
-    }
-
-    pub(super) fn conflates(&self, app: &App, class: u16) -> bool {
-        app.classes.get(class as usize).is_some_and(|c| c.overflow == Overflow::Conflate)
     }
 }

@@ -6,7 +6,7 @@ use super::queue::{Flushed, Queue};
 use super::shard::{Shard, random_u128};
 use super::socket::Socket;
 use crate::dialect::{Answer, Dialect, Json};
-use crate::flow::{App, Session, Walk};
+use crate::flow::{App, Rows, Session, Walk};
 use crate::model::{Close, ConnectionId, Identity, Slot};
 use crate::observe::CloseReason;
 use crate::wire::{self, Reader};
@@ -25,7 +25,7 @@ impl Shard {
         session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
         session.identity = new.identity.unwrap_or_else(Identity::anonymous);
         session.user_agent = new.user_agent;
-        session.request = new.request.map(|r| r.keep(new.ip));
+        session.request = new.request.map(|r| r.keep(new.ip) as _);
         let conn = Conn {
             socket,
             session,
@@ -98,6 +98,7 @@ impl Shard {
             app,
             generation: self.generation.number,
             json,
+            rows: Rows { tables: &app.tables, now: self.now },
             session: &mut self.conns[slot as usize].session,
             hub: &mut self.hub,
             counts: &mut self.counts,
@@ -193,10 +194,11 @@ impl Shard {
         self.schedule(slot);
     }
 
-    fn reason_of(&self, slot: Slot) -> CloseReason {
+    pub(super) fn reason_of(&self, slot: Slot) -> CloseReason {
         match &self.conns[slot as usize].stage {
+            Stage::Closing { close, .. } if *close == Close::NORMAL => CloseReason::Client,
             Stage::Closing { close, .. } => CloseReason::of(close),
-            Stage::Open => CloseReason::Lost,
+            Stage::Open | Stage::Gone => CloseReason::Lost,
         }
     }
 
@@ -212,7 +214,7 @@ impl Shard {
     pub(super) fn flush_one(&mut self, slot: Slot) {
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
         conn.dirty = false;
-        if conn.blocked || conn.queue.is_empty() {
+        if conn.blocked || conn.queue.is_empty() || conn.stage == Stage::Gone {
             return;
         }
         let before = conn.queue.bytes();
@@ -231,14 +233,10 @@ impl Shard {
                     return;
                 }
                 conn.progress_at = self.now;
-                match &conn.stage {
-                    Stage::Open => {}
-                    // Both close frames are out: the server ends the TCP connection first (RFC 6455 §7.1.1).
-                    Stage::Closing { answered: true, close, .. } => {
-                        let reason = if *close == Close::NORMAL { CloseReason::Client } else { CloseReason::of(close) };
-                        self.remove(slot, reason);
-                    }
-                    Stage::Closing { .. } => {}
+                // Both close frames are out: the server ends the TCP connection first (RFC 6455 §7.1.1).
+                if matches!(conn.stage, Stage::Closing { answered: true, .. }) {
+                    let reason = self.reason_of(slot);
+                    self.remove(slot, reason);
                 }
             }
             Err(_) => self.remove(slot, CloseReason::Lost),
@@ -257,23 +255,31 @@ impl Shard {
         }
     }
 
-    /// The socket is gone.
+    /// The socket is done with. Its connection is forgotten at the end of the tick: a batch may be on its way through
+    /// the seats at this moment.
     pub(super) fn remove(&mut self, slot: Slot, reason: CloseReason) {
-        let Some(id) = self.conns.get(slot as usize).map(|c| c.session.id) else { return };
-        self.leave_all(slot, id);
-        let mut conn = self.conns.remove(slot as usize);
-        self.queued_bytes = self.queued_bytes.saturating_sub(conn.queue.bytes());
+        let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.stage != Stage::Gone) else { return };
         conn.socket.end();
-        self.by_id.remove(&id);
-        self.shared.peers()[self.me as usize].load.fetch_sub(1, Ordering::Relaxed);
+        let (id, user) = (conn.session.id, conn.session.identity.user.clone());
+        let code = match std::mem::replace(&mut conn.stage, Stage::Gone) {
+            Stage::Closing { close, .. } => Some(close.code),
+            Stage::Open | Stage::Gone => None,
+        };
         self.counts.app(conn.session.app).closed(reason);
         if let Some(app) = self.generation.app(conn.session.app) {
-            let code = match &conn.stage {
-                Stage::Closing { close, .. } => Some(close.code),
-                Stage::Open => None,
-            };
-            app.log.disconnected(&app.name, id, conn.session.identity.user.as_deref(), reason, code);
+            app.log.disconnected(&app.name, id, user.as_deref(), reason, code);
         }
+        self.gone.push(slot);
+    }
+
+    /// Forgets a connection that is gone.
+    pub(super) fn forget(&mut self, slot: Slot) {
+        let Some(id) = self.conns.get(slot as usize).map(|c| c.session.id) else { return };
+        self.leave_all(slot, id);
+        let conn = self.conns.remove(slot as usize);
+        self.queued_bytes = self.queued_bytes.saturating_sub(conn.queue.bytes());
+        self.by_id.remove(&id);
+        self.shared.peers()[self.me as usize].load.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Closes at the drain's pace.
@@ -295,10 +301,6 @@ impl Shard {
             });
             self.close(slot, own.unwrap_or_else(|| close.clone()));
         }
-    }
-
-    pub(super) fn queue_of(&self, slot: Slot) -> usize {
-        self.conns[slot as usize].queue.bytes()
     }
 
     pub(super) fn is_same(&self, slot: Slot, id: ConnectionId) -> bool {

@@ -19,7 +19,10 @@ pub(super) enum Input {
     Generation(Arc<Generation>),
     Job(Job),
     /// Close all connections, this many a second; each with its dialect's close or this one.
-    Drain { pace: u32, close: Close },
+    Drain {
+        pace: u32,
+        close: Close,
+    },
     /// Close what is left and end the thread.
     Stop,
 }

@@ -25,7 +25,7 @@ mod wheel;
 
 pub use door::{Accepted, Closed, Door, NewConnection, RequestParts};
 pub use mailbox::Mailbox;
-pub use port::{AppStats, ChannelInfo, ConnectionInfo, Filter, Port, Target};
+pub use port::{AppStats, ChannelInfo, ConnectionInfo, Filter, Port, Receipt, Target};
 pub use shard::{Shard, clock};
 pub use shared::Shared;
 pub use thread::{Shards, start};
