@@ -1,1 +1,5 @@
 //! (to be written)
+
+pub mod de;
+pub mod doc;
+pub mod fault;

@@ -1,0 +1,126 @@
+//! The bounds of `[limits]`: of the process, and of each app.
+//!
+//! Every bound stands in `gateway.toml` with its default. An app's own `[limits]` may set any of [`AppLimits`] for
+//! itself ([`AppLimitsOverride`]); `config` merges the two, so that a room is handed plain numbers.
+
+use crate::model::{Ms, MsOrOff, Rate, Size, SizeOrOff};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Bounds of the whole process.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections in the whole process. Beyond: the upgrade is answered 503.
+    #[schemars(range(min = 1))]
+    pub connections: u32,
+    /// Connections from one address (behind trusted proxies the forwarded one). Beyond: 429.
+    #[schemars(range(min = 1))]
+    pub connections_per_ip: u32,
+    /// Connection attempts from one address. Beyond: 429.
+    pub attempts_per_ip: Rate,
+    /// Whether attempts from loopback addresses count too.
+    pub attempts_loopback: bool,
+    /// From the TCP accept to the 101, TLS included. Beyond: closed without an answer.
+    pub handshake_timeout: Ms,
+    /// Bytes of all queues, histories and messages in the making. Beyond: newcomers get 503, the largest queue 1013.
+    pub memory: Size,
+    /// From SIGTERM to the last close.
+    pub drain: Ms,
+    /// Connections closed a second while draining.
+    #[schemars(range(min = 1))]
+    pub drain_pace: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 100_000,
+            connections_per_ip: 10_000,
+            attempts_per_ip: Rate { burst: 20, per: Ms::secs(60) },
+            attempts_loopback: false,
+            handshake_timeout: Ms::secs(10),
+            memory: Size(1 << 30),
+            drain: Ms::secs(20),
+            drain_pace: 2_000,
+        }
+    }
+}
+
+/// Declares the bounds of an app once: as they are in force, and as an app's `[limits]` overrides them.
+macro_rules! app_limits {
+    ($($(#[doc = $doc:literal])+ $(#[schemars($($range:tt)*)])? $name:ident: $type:ty = $default:expr,)*) => {
+        /// Bounds of one app, in force.
+        #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct AppLimits {
+            $($(#[doc = $doc])+ $(#[schemars($($range)*)])? pub $name: $type,)*
+        }
+
+        impl Default for AppLimits {
+            fn default() -> AppLimits {
+                AppLimits { $($name: $default,)* }
+            }
+        }
+
+        /// `[limits]` of an app's file: what is not set here is as in `gateway.toml`.
+        #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct AppLimitsOverride {
+            $($(#[doc = $doc])+ $(#[schemars($($range)*)])? pub $name: Option<$type>,)*
+        }
+
+        impl AppLimits {
+            /// These bounds, with what an app sets for itself.
+            pub fn with(&self, own: &AppLimitsOverride) -> AppLimits {
+                AppLimits { $($name: own.$name.unwrap_or(self.$name),)* }
+            }
+        }
+    };
+}
+
+app_limits! {
+    /// Connections of the app. Beyond: closed with 1013.
+    #[schemars(range(min = 1))]
+    app_connections: u32 = 100_000,
+    /// Connections of one user. Beyond: closed with 1008.
+    #[schemars(range(min = 1))]
+    connections_per_user: u32 = 100,
+    /// Channels that one connection listens to. Beyond: refused, `limit`.
+    subscriptions: u32 = 200,
+    /// Channels named in one message. Beyond: refused, `limit`.
+    #[schemars(range(min = 1))]
+    subscribe_batch: u32 = 200,
+    /// One message from a client, over all its frames and after inflation. Beyond: closed with 1009.
+    message_bytes: Size = Size(1 << 20),
+    /// Frames of one message. Beyond: closed with 1009.
+    #[schemars(range(min = 1))]
+    message_fragments: u32 = 1024,
+    /// Messages from one connection. Beyond: refused, `rate_limited`.
+    messages: Rate = Rate { burst: 200, per: Ms::secs(1) },
+    /// Messages from all connections of a user. Beyond: refused, `rate_limited`.
+    messages_per_user: Rate = Rate { burst: 1_000, per: Ms::secs(1) },
+    /// Refused messages in a row. Beyond: closed with 1008.
+    #[schemars(range(min = 1))]
+    violations: u32 = 20,
+    /// Bytes waiting for one slow reader. Beyond: the class's overflow.
+    queue_bytes: Size = Size(1 << 20),
+    /// Time without progress while something waits. Beyond: closed with 1013.
+    queue_age: Ms = Ms::secs(30),
+    /// The server's ping on a quiet socket; `"off"`: none.
+    ping_interval: MsOrOff = MsOrOff(Some(30_000)),
+    /// Time without any frame after a ping. Beyond: closed with 1001.
+    pong_timeout: Ms = Ms::secs(30),
+    /// Time without any frame at all. Beyond: closed with 1001. `"off"`: unbounded.
+    idle_timeout: MsOrOff = MsOrOff(Some(300_000)),
+    /// Time without a message of the client, pongs not counted. Beyond: closed with 1001. `"off"`: unbounded.
+    message_idle_timeout: MsOrOff = MsOrOff(None),
+    /// Time to the first message where that one authenticates. Beyond: the authenticator's close.
+    auth_timeout: Ms = Ms::secs(10),
+    /// Wait for the client's close frame. Beyond: the socket is dropped.
+    close_timeout: Ms = Ms::secs(5),
+    /// Bytes kept for recovery. Beyond: the oldest channel's history goes first.
+    history_bytes: Size = Size(64 << 20),
+    /// Smaller messages are sent plain; `"off"` turns permessage-deflate off.
+    deflate_threshold: SizeOrOff = SizeOrOff(Some(512)),
+}
