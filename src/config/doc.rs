@@ -207,7 +207,9 @@ impl Node {
             Value::Table(entries) => {
                 for entry in entries {
                     let quoted = format!("\"{}\"", entry.name);
-                    let Some(tail) = rest.strip_prefix(&quoted).or_else(|| rest.strip_prefix(&entry.name)) else { continue };
+                    let Some(tail) = rest.strip_prefix(&quoted).or_else(|| rest.strip_prefix(&entry.name)) else {
+                        continue;
+                    };
                     if tail.is_empty() || tail.starts_with(['.', '[']) {
                         entry.node.walk(tail, depth + 1, Some(&entry.at), best);
                     }

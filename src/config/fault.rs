@@ -110,12 +110,16 @@ mod tests {
 
     #[test]
     fn faults_are_told_in_reading_order_and_once() {
-        let told = sorted(vec![fault("b", 2, 1), fault("a", 10, 1), fault("a", 2, 5), fault("a", 2, 1), fault("b", 2, 1)]);
+        let told =
+            sorted(vec![fault("b", 2, 1), fault("a", 10, 1), fault("a", 2, 5), fault("a", 2, 1), fault("b", 2, 1)]);
         let at: Vec<_> = told.iter().map(|f| (&*f.file, f.line, f.column)).collect();
         assert_eq!(at, [("a", 2, 1), ("a", 2, 5), ("a", 10, 1), ("b", 2, 1)]);
         assert_eq!(summary(&told), "4 faults in 2 files");
         assert_eq!(summary(&told[3..]), "1 fault in 1 file");
-        assert_eq!(summary(&[fault("a", 1, 1), Fault::of_file(Fault::ENVIRONMENT, "x")]), "2 faults in 1 file and the environment");
+        assert_eq!(
+            summary(&[fault("a", 1, 1), Fault::of_file(Fault::ENVIRONMENT, "x")]),
+            "2 faults in 1 file and the environment"
+        );
     }
 
     #[test]

@@ -3,3 +3,5 @@
 pub mod de;
 pub mod doc;
 pub mod fault;
+pub mod schema;
+pub mod shape;
