@@ -1,1 +1,438 @@
-//! (to be written)
+//! Who hears what: channels, their subscribers, order, history, presence, last values, recovery.
+//!
+//! One `Hub` a shard. It seats the shard's own connections and is the *home* of its share of the channels: the home
+//! alone numbers a channel's events, so that all hear them in one order. Hubs speak to each other in `Message`s.
+//! In: permits of `policy`, messages of other hubs. Out: `Out`, in order. Knows no socket, no clock, no thread.
+
+mod batch;
+mod channel;
+pub mod history;
+mod home;
+mod options;
+mod tally;
+
+pub use batch::{Batch, Part};
+pub use channel::{Channel, Seat};
+pub use history::{History, Page};
+pub use home::{Join, Joined, Leave, Published};
+pub use options::{ClassOptions, HistoryOptions, Overflow};
+pub use tally::Tally;
+
+use crate::model::{AppId, ChannelName, Event, EventKind, Member, Millis, Position, Slot};
+use channel::Table;
+use home::{Group, Home};
+use smallvec::{SmallVec, smallvec};
+use std::sync::Arc;
+
+/// What one hub tells another.
+#[derive(Debug)]
+pub enum Message {
+    /// To a home: seat a connection of another shard.
+    Join(Box<Join>),
+    /// From a home: seated, with what it missed; the batches that follow come after it.
+    Joined(Box<Joined>),
+    Leave(Box<Leave>),
+    /// To a home: number this and pass it round.
+    Publish(Box<Publication>),
+    /// From a home: where an event of this shard's connection was put.
+    Published(Box<Published>),
+    /// From a home: what a channel published in one tick.
+    Deliver(SmallVec<[Arc<Batch>; 1]>),
+}
+
+/// What a hub asks its shard to do, in this order.
+#[derive(Debug)]
+pub enum Out {
+    To {
+        shard: u16,
+        message: Message,
+    },
+    /// To every seat of these channels; a connection on several of them hears it once.
+    Deliver(SmallVec<[Part; 1]>),
+    Joined(Box<Joined>),
+    Published(Box<Published>),
+}
+
+/// Something to be numbered, kept and heard. Made by `flow` from a `Permit<Publish>`.
+#[derive(Debug)]
+pub struct Publication {
+    pub app: AppId,
+    /// The first is the one that was named; the others are its copies (`also`), all of one home.
+    pub channels: SmallVec<[(ChannelName, u16); 1]>,
+    pub event: Event,
+    pub tally: Option<Arc<Tally>>,
+    /// Whom to tell the position: shard and connection.
+    pub answer: Option<home::Asker>,
+}
+
+pub struct Hub {
+    me: u16,
+    shards: u16,
+    table: Table,
+    /// Of this tick, in the order in which they were opened.
+    groups: Vec<Group>,
+    classes: Vec<Arc<[ClassOptions]>>,
+    epoch: u32,
+    history_bytes: usize,
+    out: Vec<Out>,
+}
+
+impl Hub {
+    /// `epoch`: any number that another run of the process is unlikely to use again.
+    pub fn new(me: u16, shards: u16, epoch: u32) -> Hub {
+        let (table, groups, classes, out) = (Table::default(), Vec::new(), Vec::new(), Vec::new());
+        Hub { me, shards, table, groups, classes, epoch, history_bytes: 0, out }
+    }
+
+    /// The options of an app's classes, by class number.
+    pub fn set_classes(&mut self, app: AppId, classes: Arc<[ClassOptions]>) {
+        let at = app.0 as usize;
+        if self.classes.len() <= at {
+            self.classes.resize_with(at + 1, || Arc::from([]));
+        }
+        self.classes[at] = classes;
+    }
+
+    /// The home of a channel: `key` is its name, or what its class's `home` expands to.
+    pub fn home_of(&self, app: AppId, key: &str) -> u16 {
+        if self.shards == 1 { 0 } else { (channel::hash(app, key) >> 32) as u16 % self.shards }
+    }
+
+    /// What has to be done, in order; empties the list.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Out> {
+        self.out.drain(..)
+    }
+
+    pub fn has_out(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Asks for a seat; the answer is `Out::Joined`, now or after the home was heard.
+    pub fn subscribe(&mut self, join: Box<Join>) {
+        if join.home == self.me {
+            self.join(join);
+        } else {
+            self.out.push(Out::To { shard: join.home, message: Message::Join(join) });
+        }
+    }
+
+    /// Takes the seat that a `Joined` offers. Returns the channel's number and the seat's index in it.
+    pub fn sit(&mut self, joined: &Joined, slot: Slot, sub: u32) -> (u32, u32) {
+        let number = self.table.number(joined.app, &joined.channel, joined.class, joined.home);
+        let channel = &mut self.table[number];
+        channel.seats.push(Seat { slot, sub });
+        (number, channel.seats.len() as u32 - 1)
+    }
+
+    /// Gives up a seat that a `Joined` offered: its connection has gone meanwhile.
+    pub fn decline(&mut self, joined: Box<Joined>, now: Millis) {
+        let leave = Leave {
+            app: joined.app,
+            channel: joined.channel,
+            shard: self.me,
+            member: Member { connection: joined.connection, identity: joined.identity, joined_at: now },
+        };
+        self.leave_home(joined.home, leave, now);
+    }
+
+    /// Empties a seat. Returns the seat that took its place in the list, whose connection has to be told its new index.
+    pub fn rise(&mut self, number: u32, index: u32, member: Member, now: Millis) -> Option<Seat> {
+        let channel = &mut self.table[number];
+        channel.seats.swap_remove(index as usize);
+        let moved = channel.seats.get(index as usize).copied();
+        let leave = Leave { app: channel.app, channel: channel.name.clone(), shard: self.me, member };
+        let home = channel.home_shard;
+        self.leave_home(home, leave, now);
+        self.table.remove_if_unused(number);
+        moved
+    }
+
+    fn leave_home(&mut self, home: u16, leave: Leave, now: Millis) {
+        if home == self.me {
+            self.leave(leave, now);
+        } else {
+            self.out.push(Out::To { shard: home, message: Message::Leave(Box::new(leave)) });
+        }
+    }
+
+    /// Numbers an event and has it heard at the end of the tick; `home` as `home_of` said.
+    pub fn publish(&mut self, home: u16, publication: Publication) {
+        if home == self.me {
+            self.sequence(publication);
+        } else {
+            self.out.push(Out::To { shard: home, message: Message::Publish(Box::new(publication)) });
+        }
+    }
+
+    /// A message of another hub.
+    pub fn hear(&mut self, message: Message, now: Millis) {
+        match message {
+            Message::Join(join) => self.join(join),
+            Message::Joined(joined) => self.out.push(Out::Joined(joined)),
+            Message::Leave(leave) => self.leave(*leave, now),
+            Message::Publish(publication) => self.sequence(*publication),
+            Message::Published(published) => self.out.push(Out::Published(published)),
+            Message::Deliver(batches) => {
+                let parts: SmallVec<[Part; 1]> = batches
+                    .into_iter()
+                    .filter_map(|batch| Some(Part { channel: self.table.find(batch.app, &batch.channel)?, batch }))
+                    .collect();
+                if !parts.is_empty() {
+                    self.out.push(Out::Deliver(parts));
+                }
+            }
+        }
+    }
+
+    // ── as a home ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn join(&mut self, join: Box<Join>) {
+        let number = self.table.number(join.app, &join.channel, join.class, self.me);
+        // What is waiting for the end of the tick goes out first: the newcomer must not hear it twice.
+        if self.table[number].group.is_some() {
+            self.seal();
+        }
+        let options = self.options(join.app, join.class);
+        let epoch = self.fresh_epoch(options.history.is_some());
+        let channel = &mut self.table[number];
+        let home = channel.home.get_or_insert_with(|| Box::new(Home::new(epoch)));
+        let (recovered, events) = home.recover(join.since, &options, join.now);
+        let position = options.history.is_some().then(|| home.position());
+        if join.shard != self.me {
+            home.count(join.shard, 1);
+        }
+        let appeared = options.presence && home.enter(join.member.clone());
+        let joined = Box::new(Joined {
+            app: join.app,
+            channel: join.channel,
+            class: join.class,
+            home: self.me,
+            slot: join.slot,
+            connection: join.member.connection,
+            identity: join.member.identity.clone(),
+            request: join.request,
+            alias: join.alias,
+            epoch: home.epoch,
+            position,
+            recovered,
+            events,
+        });
+        if join.shard == self.me {
+            self.out.push(Out::Joined(joined));
+        } else {
+            self.out.push(Out::To { shard: join.shard, message: Message::Joined(joined) });
+        }
+        if appeared {
+            self.announce(number, EventKind::Joined, &join.member, join.now);
+        }
+    }
+
+    fn leave(&mut self, leave: Leave, now: Millis) {
+        let Some(number) = self.table.find(leave.app, &leave.channel) else { return };
+        let class = self.table[number].class;
+        let presence = self.options(leave.app, class).presence;
+        let Some(home) = self.table[number].home.as_mut() else { return };
+        if leave.shard != self.me {
+            home.count(leave.shard, -1);
+        }
+        if presence && home.exit(&leave.member) {
+            self.announce(number, EventKind::Left, &leave.member, now);
+        }
+        self.table.remove_if_unused(number);
+    }
+
+    fn announce(&mut self, number: u32, kind: EventKind, member: &Member, at: Millis) {
+        let event = Event {
+            kind,
+            data: home::member_json(member).into(),
+            event: None,
+            key: None,
+            sender: None,
+            exclude: Some(member.connection),
+            offset: 0,
+            at,
+        };
+        self.append(&[number], std::slice::from_ref(&event), None);
+    }
+
+    fn sequence(&mut self, publication: Publication) {
+        let Publication { app, channels, mut event, tally, answer } = publication;
+        let mut numbers: SmallVec<[u32; 1]> = smallvec![];
+        let mut events: SmallVec<[Event; 1]> = smallvec![];
+        let mut position = None;
+        for (name, class) in &channels {
+            let options = self.options(app, *class);
+            let keeps = options.history.is_some() || options.last;
+            let number = match self.table.find(app, name) {
+                Some(number) => number,
+                None if keeps => self.table.number(app, name, *class, self.me),
+                None => continue, // nobody is there and nothing is kept
+            };
+            let epoch = self.fresh_epoch(self.table[number].home.is_none());
+            let home = self.table[number].home.get_or_insert_with(|| Box::new(Home::new(epoch)));
+            if keeps {
+                event.offset = home.offset + 1;
+                self.history_bytes = (self.history_bytes as isize + home.keep(&event, &options)) as usize;
+                position = position.or(options.history.map(|_| home.position()));
+            }
+            numbers.push(number);
+            events.push(event.clone());
+        }
+        if let Some(tally) = &tally {
+            tally.at(position);
+        }
+        if let Some(asker) = answer {
+            let published = Box::new(Published { channel: channels[0].0.clone(), position, asker });
+            match published.asker.shard == self.me {
+                true => self.out.push(Out::Published(published)),
+                false => {
+                    self.out.push(Out::To { shard: published.asker.shard, message: Message::Published(published) })
+                }
+            }
+        }
+        if !numbers.is_empty() {
+            self.append(&numbers, &events, tally);
+        }
+    }
+
+    /// To the end of what these channels publish in this tick. One group holds what went to the same channels.
+    fn append(&mut self, numbers: &[u32], events: &[Event], tally: Option<Arc<Tally>>) {
+        let open = self.table[numbers[0]].group;
+        let same = open.filter(|g| {
+            self.groups[*g as usize].channels() == numbers && numbers.iter().all(|n| self.table[*n].group == open)
+        });
+        let at = same.unwrap_or_else(|| {
+            self.groups.push(Group::new(numbers));
+            let at = self.groups.len() as u32 - 1;
+            for number in numbers {
+                self.table[*number].group = Some(at);
+            }
+            at
+        });
+        self.groups[at as usize].push(events, tally);
+    }
+
+    /// Ends the tick: what was published becomes one batch a channel, for each shard that has somebody on it.
+    pub fn seal(&mut self) {
+        for mut group in std::mem::take(&mut self.groups) {
+            let mut parts: SmallVec<[Part; 1]> = smallvec![];
+            let mut shards: SmallVec<[u16; 4]> = smallvec![];
+            let tallies = group.take_tallies();
+            for (number, events) in group.into_parts() {
+                let channel = &mut self.table[number];
+                channel.group = None;
+                let Some(home) = &channel.home else { continue };
+                for (shard, _) in &home.elsewhere {
+                    if !shards.contains(shard) {
+                        shards.push(*shard);
+                    }
+                }
+                let (app, class, epoch) = (channel.app, channel.class, home.epoch);
+                let batch = Batch::new(app, channel.name.clone(), class, epoch, events, tallies.clone());
+                parts.push(Part { channel: number, batch: Arc::new(batch) });
+            }
+            for shard in shards {
+                let batches = parts.iter().map(|p| p.batch.clone()).collect();
+                self.out.push(Out::To { shard, message: Message::Deliver(batches) });
+            }
+            let numbers: SmallVec<[u32; 4]> = parts.iter().map(|p| p.channel).collect();
+            if numbers.iter().any(|n| !self.table[*n].seats.is_empty()) {
+                self.out.push(Out::Deliver(parts));
+            }
+            for number in numbers {
+                self.table.remove_if_unused(number);
+            }
+        }
+    }
+
+    /// Whether something waits for `seal`.
+    pub fn pending(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
+    // ── what may be asked ───────────────────────────────────────────────────────────────────────────────────────
+
+    pub fn channel(&self, number: u32) -> &Channel {
+        &self.table[number]
+    }
+
+    pub fn channel_mut(&mut self, number: u32) -> &mut Channel {
+        &mut self.table[number]
+    }
+
+    pub fn find(&self, app: AppId, name: &str) -> Option<u32> {
+        self.table.find_str(app, name)
+    }
+
+    /// Who is on a channel; asked of its home.
+    pub fn presence(&self, app: AppId, name: &ChannelName) -> Vec<Member> {
+        let home = self.table.find(app, name).and_then(|n| self.table[n].home.as_ref());
+        home.map(|h| h.members().to_vec()).unwrap_or_default()
+    }
+
+    /// What a channel keeps after `since`, oldest first, `limit` at most; whether more is kept; whether all since then
+    /// is there. Asked of its home.
+    pub fn history(&self, app: AppId, name: &ChannelName, since: Option<Position>, limit: usize) -> history::Page {
+        let home = self.table.find(app, name).and_then(|n| self.table[n].home.as_ref());
+        home.map(|h| h.page(since, limit)).unwrap_or_default()
+    }
+
+    /// The channels that this shard is the home of, with the number of connections on each.
+    pub fn channels(&self) -> impl Iterator<Item = (&Channel, usize)> {
+        self.table.iter().filter_map(|c| {
+            let home = c.home.as_ref()?;
+            Some((c, c.seats.len() + home.elsewhere.iter().map(|(_, n)| *n as usize).sum::<usize>()))
+        })
+    }
+
+    pub fn history_bytes(&self) -> usize {
+        self.history_bytes
+    }
+
+    /// Forgets what is older than its class says, then, above `bytes_max`, the channels that were quiet longest:
+    /// they start a new epoch. Returns how many channels were evicted.
+    pub fn sweep(&mut self, now: Millis, bytes_max: usize) -> usize {
+        let mut freed = 0;
+        for number in self.table.numbers() {
+            let (app, class) = (self.table[number].app, self.table[number].class);
+            let options = self.options(app, class);
+            if let Some(home) = self.table[number].home.as_mut() {
+                freed += home.expire(&options, now);
+            }
+            self.table.remove_if_unused(number);
+        }
+        self.history_bytes = self.history_bytes.saturating_sub(freed);
+        if self.history_bytes <= bytes_max {
+            return 0;
+        }
+        let mut quiet: Vec<(Millis, u32)> = (self.table.numbers().into_iter())
+            .filter_map(|n| Some((self.table[n].home.as_ref().and_then(|h| h.newest_at())?, n)))
+            .collect();
+        quiet.sort_unstable();
+        let mut evicted = 0;
+        for (_, number) in quiet {
+            if self.history_bytes <= bytes_max / 10 * 9 {
+                break;
+            }
+            self.epoch = self.epoch.wrapping_add(1);
+            if let Some(home) = self.table[number].home.as_mut() {
+                self.history_bytes = self.history_bytes.saturating_sub(home.forget(self.epoch));
+                evicted += 1;
+            }
+            self.table.remove_if_unused(number);
+        }
+        evicted
+    }
+
+    fn options(&self, app: AppId, class: u16) -> ClassOptions {
+        self.classes.get(app.0 as usize).and_then(|c| c.get(class as usize)).copied().unwrap_or_default()
+    }
+
+    fn fresh_epoch(&mut self, wanted: bool) -> u32 {
+        self.epoch = self.epoch.wrapping_add(wanted as u32);
+        self.epoch
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! What only a channel's home keeps: its numbers, history, presence and last value, and where its subscribers are.
+
+use super::history::{History, Page};
+use super::{ClassOptions, Tally};
+use crate::model::{AppId, ChannelName, ConnectionId, Event, Identity, Member, Millis, Position, Slot};
+use smallvec::{SmallVec, smallvec};
+use std::sync::Arc;
+
+/// A seat asked for.
+#[derive(Debug)]
+pub struct Join {
+    pub app: AppId,
+    pub channel: ChannelName,
+    pub class: u16,
+    pub home: u16,
+    /// Where its connection is.
+    pub shard: u16,
+    pub slot: Slot,
+    pub member: Member,
+    pub since: Option<Position>,
+    /// The connection's message that asked, so that its answer finds it.
+    pub request: u32,
+    /// The name that the client used, where it was an alias.
+    pub alias: Option<Box<str>>,
+    pub now: Millis,
+}
+
+/// A seat offered, with what was missed.
+#[derive(Debug)]
+pub struct Joined {
+    pub app: AppId,
+    pub channel: ChannelName,
+    pub class: u16,
+    pub home: u16,
+    pub slot: Slot,
+    pub connection: ConnectionId,
+    pub identity: Arc<Identity>,
+    pub request: u32,
+    pub alias: Option<Box<str>>,
+    pub epoch: u32,
+    /// Where the class keeps history.
+    pub position: Option<Position>,
+    /// Where the client asked from a position: whether nothing is missing.
+    pub recovered: Option<bool>,
+    /// Missed events, or the last one.
+    pub events: Vec<Event>,
+}
+
+#[derive(Debug)]
+pub struct Leave {
+    pub app: AppId,
+    pub channel: ChannelName,
+    pub shard: u16,
+    pub member: Member,
+}
+
+/// Whom to tell that an event was numbered.
+#[derive(Debug)]
+pub struct Asker {
+    pub shard: u16,
+    pub slot: Slot,
+    pub connection: ConnectionId,
+    pub request: u32,
+}
+
+/// An event was numbered.
+#[derive(Debug)]
+pub struct Published {
+    pub channel: ChannelName,
+    pub position: Option<Position>,
+    pub asker: Asker,
+}
+
+#[derive(Debug)]
+pub(super) struct Home {
+    pub epoch: u32,
+    /// Of the newest event.
+    pub offset: u64,
+    /// Shards other than this one, with the number of seats there.
+    pub elsewhere: SmallVec<[(u16, u32); 1]>,
+    kept: Option<Box<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    history: History,
+    last: Option<Event>,
+    members: Vec<Member>,
+}
+
+impl Home {
+    pub fn new(epoch: u32) -> Home {
+        Home { epoch, offset: 0, elsewhere: smallvec![], kept: None }
+    }
+
+    pub fn position(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.offset }
+    }
+
+    fn kept(&mut self) -> &mut Kept {
+        self.kept.get_or_insert_default()
+    }
+
+    /// Nobody would miss it otherwise.
+    pub fn in_use(&self) -> bool {
+        let kept = |k: &Kept| !k.history.is_empty() || k.last.is_some() || !k.members.is_empty();
+        !self.elsewhere.is_empty() || self.kept.as_deref().is_some_and(kept)
+    }
+
+    pub fn count(&mut self, shard: u16, change: i32) {
+        match self.elsewhere.iter().position(|(s, _)| *s == shard) {
+            Some(at) => {
+                let count = &mut self.elsewhere[at].1;
+                *count = count.saturating_add_signed(change);
+                if *count == 0 {
+                    self.elsewhere.swap_remove(at);
+                }
+            }
+            None if change > 0 => self.elsewhere.push((shard, change as u32)),
+            None => {}
+        }
+    }
+
+    /// Whether a user (or somebody anonymous) appeared who was not there before.
+    pub fn enter(&mut self, member: Member) -> bool {
+        let kept = self.kept();
+        let user = &member.identity.user;
+        let known = user.is_some() && kept.members.iter().any(|m| m.identity.user == *user);
+        kept.members.push(member);
+        !known
+    }
+
+    /// Whether its last connection left.
+    pub fn exit(&mut self, member: &Member) -> bool {
+        let Some(kept) = self.kept.as_deref_mut() else { return false };
+        let Some(at) = kept.members.iter().position(|m| m.connection == member.connection) else { return false };
+        let gone = kept.members.swap_remove(at);
+        let user = &gone.identity.user;
+        user.is_none() || !kept.members.iter().any(|m| m.identity.user == *user)
+    }
+
+    pub fn members(&self) -> &[Member] {
+        self.kept.as_deref().map(|k| &k.members[..]).unwrap_or_default()
+    }
+
+    /// Numbers an event that carries its offset already. Returns by how many bytes what is kept grew.
+    pub fn keep(&mut self, event: &Event, options: &ClassOptions) -> isize {
+        self.offset = event.offset;
+        let kept = self.kept();
+        if options.last {
+            kept.last = Some(event.clone());
+        }
+        options.history.map_or(0, |h| kept.history.push(event.clone(), h.keep as usize))
+    }
+
+    /// What a newcomer is told first: all since its position; without one, the last value.
+    pub fn recover(
+        &mut self,
+        since: Option<Position>,
+        options: &ClassOptions,
+        now: Millis,
+    ) -> (Option<bool>, Vec<Event>) {
+        let Some(history) = options.history.filter(|_| since.is_some()) else {
+            let last = self.kept.as_deref().and_then(|k| k.last.clone()).filter(|_| options.last);
+            return (since.map(|_| false), last.into_iter().collect());
+        };
+        self.kept().history.expire(now.saturating_sub(history.ttl.0));
+        let page = self.page(since, usize::MAX);
+        if page.complete { (Some(true), page.events) } else { (Some(false), Vec::new()) }
+    }
+
+    pub fn page(&self, since: Option<Position>, limit: usize) -> Page {
+        let position = self.position();
+        let Some(kept) = self.kept.as_deref() else {
+            let complete = since.is_none_or(|s| s == position);
+            return Page { position, complete, ..Page::default() };
+        };
+        let Some(since) = since else {
+            let skip = kept.history.len().saturating_sub(limit);
+            let events = kept.history.iter().skip(skip).cloned().collect();
+            return Page { events, position, more: false, complete: true };
+        };
+        if since.epoch != self.epoch {
+            return Page { position, ..Page::default() };
+        }
+        match kept.history.after(since.offset, self.offset) {
+            None => Page { position, ..Page::default() },
+            Some(missed) => {
+                let mut events: Vec<Event> = missed.take(limit.saturating_add(1)).cloned().collect();
+                let more = events.len() > limit;
+                events.truncate(limit);
+                Page { events, position, more, complete: true }
+            }
+        }
+    }
+
+    /// Forgets what is too old. Returns the bytes freed.
+    pub fn expire(&mut self, options: &ClassOptions, now: Millis) -> usize {
+        let Some(kept) = self.kept.as_deref_mut() else { return 0 };
+        match options.history {
+            Some(h) => kept.history.expire(now.saturating_sub(h.ttl.0)),
+            None => kept.history.expire(Millis::MAX),
+        }
+    }
+
+    /// Forgets all of its history and starts again. Returns the bytes freed.
+    pub fn forget(&mut self, epoch: u32) -> usize {
+        let Some(kept) = self.kept.as_deref_mut() else { return 0 };
+        let freed = kept.history.bytes();
+        kept.history = History::default();
+        (self.epoch, self.offset) = (epoch, 0);
+        freed
+    }
+
+    pub fn newest_at(&self) -> Option<Millis> {
+        self.kept.as_deref()?.history.newest_at()
+    }
+}
+
+/// What went to the same channels in one tick.
+pub(super) struct Group {
+    parts: SmallVec<[u32; 1]>,
+    events: SmallVec<[SmallVec<[Event; 1]>; 1]>,
+    tallies: Vec<(u32, Arc<Tally>)>,
+}
+
+impl Group {
+    pub fn new(channels: &[u32]) -> Group {
+        Group { parts: channels.into(), events: channels.iter().map(|_| smallvec![]).collect(), tallies: Vec::new() }
+    }
+
+    pub fn channels(&self) -> &[u32] {
+        &self.parts
+    }
+
+    /// One event a channel: they differ in their offsets.
+    pub fn push(&mut self, events: &[Event], tally: Option<Arc<Tally>>) {
+        if let Some(tally) = tally {
+            self.tallies.push((self.events[0].len() as u32, tally));
+        }
+        for (list, event) in self.events.iter_mut().zip(events) {
+            list.push(event.clone());
+        }
+    }
+
+    pub fn take_tallies(&mut self) -> Vec<(u32, Arc<Tally>)> {
+        std::mem::take(&mut self.tallies)
+    }
+
+    pub fn into_parts(self) -> impl Iterator<Item = (u32, SmallVec<[Event; 1]>)> {
+        self.parts.into_iter().zip(self.events)
+    }
+}
+
+/// What presence events carry.
+pub(super) fn member_json(member: &Member) -> String {
+    let user = member.identity.user.as_deref();
+    let joined_at = crate::model::iso8601(member.joined_at);
+    serde_json::json!({ "connection": member.connection.to_string(), "user": user, "joined_at": joined_at }).to_string()
+}

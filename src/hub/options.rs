@@ -1,0 +1,54 @@
+//! What a channel class keeps and does for its channels: the hub's part of a `[[channel]]` table.
+
+use crate::model::Ms;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Per class; small, so that it is copied.
+#[derive(Clone, Copy, PartialEq, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClassOptions {
+    /// Events kept for recovery and for the history call: `{ keep = 50, for = "1h" }`.
+    pub history: Option<HistoryOptions>,
+    /// Keeps who is there; joins and leaves are told where the dialect has a message for them.
+    pub presence: bool,
+    /// A new subscriber is sent the newest event.
+    pub last: bool,
+    /// The sender hears its own publish.
+    pub echo: bool,
+    /// What happens to a reader too slow for its out-queue.
+    pub overflow: Overflow,
+}
+
+impl Default for ClassOptions {
+    fn default() -> ClassOptions {
+        ClassOptions { history: None, presence: false, last: false, echo: true, overflow: Overflow::Close }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryOptions {
+    /// How many events.
+    pub keep: u32,
+    /// For how long.
+    #[serde(rename = "for", default = "day")]
+    pub ttl: Ms,
+}
+
+fn day() -> Ms {
+    Ms::secs(86_400)
+}
+
+/// What happens to a reader too slow for its out-queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// Closed with 1013; it recovers from history.
+    #[default]
+    Close,
+    /// Loses the oldest deliveries and is told how many.
+    DropOldest,
+    /// Keeps the newest event of each key.
+    Conflate,
+}

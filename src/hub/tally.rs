@@ -1,0 +1,44 @@
+//! Counts recipients over all shards: whoever holds the last clone answers.
+
+use crate::model::Position;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How many heard it, and where it was put. Each shard adds its share and drops its clone; the last drop calls `done`.
+pub struct Tally {
+    recipients: AtomicU32,
+    position: Mutex<Option<Position>>,
+    done: Mutex<Option<Done>>,
+}
+
+type Done = Box<dyn FnOnce(u32, Option<Position>) + Send>;
+
+impl Tally {
+    pub fn new(done: impl FnOnce(u32, Option<Position>) + Send + 'static) -> Tally {
+        Tally { recipients: AtomicU32::new(0), position: Mutex::new(None), done: Mutex::new(Some(Box::new(done))) }
+    }
+
+    pub fn add(&self, recipients: u32) {
+        self.recipients.fetch_add(recipients, Ordering::Relaxed);
+    }
+
+    pub fn at(&self, position: Option<Position>) {
+        *self.position.lock().unwrap_or_else(|e| e.into_inner()) = position;
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        let done = self.done.get_mut().unwrap_or_else(|e| e.into_inner()).take();
+        let position = *self.position.get_mut().unwrap_or_else(|e| e.into_inner());
+        if let Some(done) = done {
+            done(*self.recipients.get_mut(), position);
+        }
+    }
+}
+
+impl std::fmt::Debug for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "Tally({})", self.recipients.load(Ordering::Relaxed))
+    }
+}

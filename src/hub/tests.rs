@@ -1,0 +1,311 @@
+use super::*;
+use crate::model::{ConnectionId, Identity, Ms};
+use bytes::Bytes;
+
+const APP: AppId = AppId(0);
+
+/// Several hubs, and what each of their seats heard: a channel without sockets.
+struct World {
+    hubs: Vec<Hub>,
+    heard: Vec<(u16, Slot, String)>,
+    joined: Vec<Joined>,
+    home: u16,
+}
+
+impl World {
+    fn new(shards: u16, options: ClassOptions) -> World {
+        let hubs = (0..shards).map(|me| {
+            let mut hub = Hub::new(me, shards, 7);
+            hub.set_classes(APP, Arc::from([options]));
+            hub
+        });
+        World { hubs: hubs.collect(), heard: vec![], joined: vec![], home: shards - 1 }
+    }
+
+    fn join(&mut self, shard: u16, slot: Slot, channel: &str, since: Option<Position>) {
+        let identity = Arc::new(Identity { user: Some(format!("u{slot}").into()), ..Identity::default() });
+        let member = Member { connection: id(shard, slot), identity, joined_at: 0 };
+        let join = Join {
+            app: APP,
+            channel: ChannelName::parse(channel).unwrap(),
+            class: 0,
+            home: self.home,
+            shard,
+            slot,
+            member,
+            since,
+            request: 0,
+            alias: None,
+            now: 0,
+        };
+        self.hubs[shard as usize].subscribe(Box::new(join));
+        self.settle();
+    }
+
+    fn publish(&mut self, shard: u16, channels: &[&str], data: &str, exclude: Option<ConnectionId>) {
+        self.publish_counted(shard, channels, data, exclude, None);
+    }
+
+    fn publish_counted(
+        &mut self,
+        shard: u16,
+        channels: &[&str],
+        data: &str,
+        exclude: Option<ConnectionId>,
+        tally: Option<Arc<Tally>>,
+    ) {
+        let event = Event {
+            kind: EventKind::Message,
+            data: Bytes::copy_from_slice(data.as_bytes()),
+            event: None,
+            key: None,
+            sender: None,
+            exclude,
+            offset: 0,
+            at: 1_000,
+        };
+        let channels = channels.iter().map(|c| (ChannelName::parse(c).unwrap(), 0)).collect();
+        let home = self.home;
+        self.hubs[shard as usize].publish(home, Publication { app: APP, channels, event, tally, answer: None });
+    }
+
+    /// Ends the tick everywhere and carries messages until none is left.
+    fn tick(&mut self) {
+        self.settle();
+        self.hubs.iter_mut().for_each(Hub::seal);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let mut letters = Vec::new();
+            for me in 0..self.hubs.len() {
+                let outs: Vec<Out> = self.hubs[me].drain().collect();
+                for out in outs {
+                    match out {
+                        Out::To { shard, message } => letters.push((shard, message)),
+                        Out::Deliver(parts) => self.deliver(me, &parts),
+                        Out::Joined(joined) => {
+                            let slot = joined.slot;
+                            self.hubs[me].sit(&joined, slot, 0);
+                            self.joined.push(*joined);
+                        }
+                        Out::Published(_) => {}
+                    }
+                }
+            }
+            if letters.is_empty() {
+                return;
+            }
+            for (shard, message) in letters {
+                self.hubs[shard as usize].hear(message, 0);
+            }
+        }
+    }
+
+    fn deliver(&mut self, me: usize, parts: &[Part]) {
+        let mut told = Vec::new();
+        for part in parts {
+            let seats: Vec<Seat> = self.hubs[me].channel(part.channel).seats.to_vec();
+            for seat in seats.iter().filter(|s| !told.contains(&s.slot)) {
+                for (n, event) in part.batch.events.iter().enumerate() {
+                    if event.exclude != Some(id(me as u16, seat.slot)) {
+                        let text = std::str::from_utf8(&event.data).unwrap().to_string();
+                        self.heard.push((me as u16, seat.slot, text));
+                        part.batch.tallies.iter().filter(|(at, _)| *at == n as u32).for_each(|(_, t)| t.add(1));
+                    }
+                }
+            }
+            told.extend(seats.iter().map(|s| s.slot));
+        }
+    }
+
+    fn heard_by(&self, shard: u16, slot: Slot) -> Vec<&str> {
+        self.heard.iter().filter(|h| h.0 == shard && h.1 == slot).map(|h| h.2.as_str()).collect()
+    }
+}
+
+fn id(shard: u16, slot: Slot) -> ConnectionId {
+    ConnectionId((shard as u128) << 32 | slot as u128 | 4 << 76)
+}
+
+fn keeping(keep: u32) -> ClassOptions {
+    ClassOptions { history: Some(HistoryOptions { keep, ttl: Ms::secs(60) }), ..ClassOptions::default() }
+}
+
+#[test]
+fn all_shards_hear_a_channel_in_one_order() {
+    let mut world = World::new(3, ClassOptions::default());
+    for shard in 0..3 {
+        world.join(shard, 1, "news", None);
+    }
+    for n in 0..10 {
+        world.publish(n % 3, &["news"], &n.to_string(), None);
+    }
+    world.tick();
+    let first = world.heard_by(0, 1);
+    assert_eq!(first.len(), 10);
+    assert_eq!(first, world.heard_by(1, 1));
+    assert_eq!(first, world.heard_by(2, 1));
+}
+
+#[test]
+fn the_sender_may_be_left_out() {
+    let mut world = World::new(1, ClassOptions::default());
+    world.join(0, 1, "news", None);
+    world.join(0, 2, "news", None);
+    world.publish(0, &["news"], "a", Some(id(0, 1)));
+    world.publish(0, &["news"], "b", None);
+    world.tick();
+    assert_eq!(world.heard_by(0, 1), ["b"]);
+    assert_eq!(world.heard_by(0, 2), ["a", "b"]);
+}
+
+#[test]
+fn a_publication_to_several_channels_is_heard_once_and_in_the_order_of_each() {
+    let mut world = World::new(2, ClassOptions::default());
+    world.join(0, 1, "kpi:org", None);
+    world.join(0, 1, "kpi:org:dept", None);
+    world.join(1, 2, "kpi:org", None);
+    world.publish(0, &["kpi:org:dept"], "1", None);
+    world.publish(0, &["kpi:org:dept", "kpi:org"], "2", None);
+    world.publish(0, &["kpi:org:dept", "kpi:org"], "3", None);
+    world.publish(0, &["kpi:org"], "4", None);
+    world.tick();
+    assert_eq!(world.heard_by(0, 1), ["1", "2", "3", "4"]);
+    assert_eq!(world.heard_by(1, 2), ["2", "3", "4"]);
+}
+
+#[test]
+fn recipients_are_counted_over_all_shards() {
+    let mut world = World::new(3, ClassOptions::default());
+    (0..3).for_each(|shard| world.join(shard, 1, "news", None));
+    let (tell, told) = std::sync::mpsc::channel();
+    let tally = Arc::new(Tally::new(move |n, _| tell.send(n).unwrap()));
+    world.publish_counted(2, &["news"], "x", Some(id(1, 1)), Some(tally));
+    world.tick();
+    assert_eq!(told.try_recv(), Ok(2));
+    // Nobody there: answered all the same.
+    let (tell, told) = std::sync::mpsc::channel();
+    let tally = Arc::new(Tally::new(move |n, _| tell.send(n).unwrap()));
+    world.publish_counted(0, &["nobody"], "x", None, Some(tally));
+    world.tick();
+    assert_eq!(told.try_recv(), Ok(0));
+}
+
+#[test]
+fn a_late_subscriber_gets_what_it_missed_and_nothing_twice() {
+    for shard in 0..2 {
+        let mut world = World::new(2, keeping(3));
+        world.join(0, 1, "news", None);
+        let start = world.joined[0].position.unwrap();
+        world.publish(0, &["news"], "1", None);
+        world.tick();
+        world.publish(0, &["news"], "2", None);
+        // Published in the same tick as the join below: recovered, and not delivered again.
+        world.settle();
+        world.join(shard, 9, "news", Some(start));
+        world.publish(1, &["news"], "3", None);
+        world.tick();
+        let joined = world.joined.last().unwrap();
+        let missed: Vec<&[u8]> = joined.events.iter().map(|e| &e.data[..]).collect();
+        assert_eq!((joined.recovered, missed), (Some(true), vec![&b"1"[..], b"2"]));
+        assert_eq!(joined.position.unwrap().offset, start.offset + 2);
+        assert_eq!(world.heard_by(shard, 9), ["3"]);
+    }
+}
+
+#[test]
+fn a_position_older_than_the_history_is_said_to_be_lost() {
+    let mut world = World::new(1, keeping(2));
+    world.join(0, 1, "news", None);
+    let start = world.joined[0].position.unwrap();
+    (0..3).for_each(|n| world.publish(0, &["news"], &n.to_string(), None));
+    world.tick();
+    for (since, recovered, count) in [
+        (start, false, 0),
+        (Position { offset: 1, ..start }, true, 2),
+        (Position { offset: 3, ..start }, true, 0),
+        (Position { offset: 4, ..start }, false, 0),
+        (Position { epoch: start.epoch + 1, offset: 2 }, false, 0),
+    ] {
+        world.join(0, 2, "news", Some(since));
+        let joined = world.joined.last().unwrap();
+        assert_eq!((joined.recovered, joined.events.len()), (Some(recovered), count), "{since}");
+    }
+}
+
+#[test]
+fn evicted_history_starts_a_new_epoch() {
+    let mut world = World::new(1, keeping(100));
+    world.publish(0, &["old"], &"x".repeat(1000), None);
+    world.tick();
+    let name = ChannelName::parse("old").unwrap();
+    let before = world.hubs[0].history(APP, &name, None, 10).position;
+    assert!(world.hubs[0].history_bytes() > 1000);
+    assert_eq!(world.hubs[0].sweep(2_000, 100), 1);
+    assert_eq!(world.hubs[0].history_bytes(), 0);
+    world.publish(0, &["old"], "y", None);
+    world.tick();
+    let page = world.hubs[0].history(APP, &name, Some(before), 10);
+    assert!(!page.complete && page.position.epoch != before.epoch);
+    // Too old by its class: forgotten, and the channel with it.
+    world.hubs[0].sweep(1_000_000, usize::MAX);
+    assert_eq!((world.hubs[0].history_bytes(), world.hubs[0].find(APP, "old")), (0, None));
+}
+
+#[test]
+fn the_last_value_is_told_to_a_newcomer() {
+    let mut world = World::new(2, ClassOptions { last: true, ..ClassOptions::default() });
+    world.publish(0, &["queue"], "7", None);
+    world.publish(0, &["queue"], "8", None);
+    world.tick();
+    world.join(0, 1, "queue", None);
+    let joined = world.joined.last().unwrap();
+    assert_eq!(joined.events.iter().map(|e| &e.data[..]).collect::<Vec<_>>(), [b"8"]);
+    assert_eq!(joined.recovered, None);
+}
+
+#[test]
+fn presence_tells_of_users_not_of_their_second_window() {
+    let mut world = World::new(2, ClassOptions { presence: true, ..ClassOptions::default() });
+    world.join(0, 1, "room", None);
+    world.tick();
+    world.join(1, 2, "room", None);
+    world.tick();
+    world.join(0, 2, "room", None); // u2 again, elsewhere
+    world.tick();
+    assert_eq!(world.heard_by(0, 1).len(), 1, "{:?}", world.heard);
+    let name = ChannelName::parse("room").unwrap();
+    let home = world.home as usize;
+    assert_eq!(world.hubs[home].presence(APP, &name).len(), 3);
+    let number = world.hubs[1].find(APP, "room").unwrap();
+    let member = |w: &World, c| w.hubs[home].presence(APP, &name).into_iter().find(|m| m.connection == c).unwrap();
+    let gone = member(&world, id(1, 2));
+    world.hubs[1].rise(number, 0, gone, 5);
+    world.tick();
+    assert_eq!(world.heard_by(0, 1).len(), 1, "u2 is still here in another window");
+    let number = world.hubs[0].find(APP, "room").unwrap();
+    let gone = member(&world, id(0, 2));
+    world.hubs[0].rise(number, 1, gone, 5);
+    world.tick();
+    assert_eq!(world.heard_by(0, 1).len(), 2);
+    assert!(world.heard_by(0, 1)[1].contains("\"u2\""));
+}
+
+#[test]
+fn a_channel_that_nobody_needs_is_gone() {
+    let mut world = World::new(2, ClassOptions::default());
+    for shard in 0..2 {
+        world.join(shard, 1, "tmp", None);
+    }
+    world.publish(0, &["tmp"], "x", None);
+    world.tick();
+    for shard in 0..2usize {
+        let number = world.hubs[shard].find(APP, "tmp").unwrap();
+        let member = Member { connection: id(shard as u16, 1), identity: Arc::default(), joined_at: 0 };
+        world.hubs[shard].rise(number, 0, member, 0);
+    }
+    world.tick();
+    assert!(world.hubs.iter().all(|h| h.find(APP, "tmp").is_none()));
+}

@@ -1,0 +1,97 @@
+//! A connection's socket, plain or TLS; never blocks.
+
+use rustls::ServerConnection;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+
+/// Ciphertext that waits for the socket, at most.
+const TLS_BUFFER_BYTES: usize = 64 << 10;
+
+pub struct Socket {
+    stream: TcpStream,
+    tls: Option<Box<ServerConnection>>,
+}
+
+impl Socket {
+    pub fn new(stream: TcpStream, tls: Option<Box<ServerConnection>>) -> io::Result<Socket> {
+        stream.set_nonblocking(true)?;
+        let mut socket = Socket { stream, tls };
+        if let Some(tls) = &mut socket.tls {
+            tls.set_buffer_limit(Some(TLS_BUFFER_BYTES));
+        }
+        Ok(socket)
+    }
+
+    pub fn fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+
+    /// `Ok(0)`: the other side has ended. `WouldBlock`: nothing more for now.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.stream.read(buffer) };
+        loop {
+            match tls.reader().read(buffer) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                // Ended without close_notify: to WebSocket it is an end like any other.
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(0),
+                other => return other,
+            }
+            match tls.read_tls(&mut self.stream)? {
+                0 => return Ok(0),
+                _ => tls.process_new_packets().map_err(|e| io::Error::new(ErrorKind::InvalidData, e))?,
+            };
+        }
+    }
+
+    /// Whether a short read means that nothing more is there.
+    pub fn short_read_is_last(&self) -> bool {
+        self.tls.is_none()
+    }
+
+    /// Writes one slice; how much of it was taken.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.stream.write(bytes),
+            Some(_) => self.write_vectored(&[IoSlice::new(bytes)]),
+        }
+    }
+
+    /// Writes several slices at once; how much of them was taken.
+    pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.stream.write_vectored(slices) };
+        // One record for all that fits: that is what merging writes is for.
+        let taken = tls.writer().write_vectored(slices)?;
+        match write_tls(tls, &mut self.stream) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock && taken > 0 => Ok(taken),
+            Err(e) => Err(e),
+            Ok(()) => Ok(taken),
+        }
+    }
+
+    /// Whether ciphertext still waits. Plain sockets keep nothing back.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            None => Ok(()),
+            Some(tls) => write_tls(tls, &mut self.stream),
+        }
+    }
+
+    /// Says that nothing more will come from here.
+    pub fn end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = write_tls(tls, &mut self.stream);
+        }
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+fn write_tls(tls: &mut ServerConnection, stream: &mut TcpStream) -> io::Result<()> {
+    while tls.wants_write() {
+        if tls.write_tls(stream)? == 0 {
+            return Err(ErrorKind::WriteZero.into());
+        }
+    }
+    Ok(())
+}
