@@ -2,6 +2,10 @@
 //!
 //! In: sockets that `listen` has upgraded, questions of `Port`. Out: bytes on sockets.
 
+mod counts;
+mod door;
 mod port;
 
+pub use counts::{Counts, Full, HttpSeat, Seat, party};
+pub use door::{Accepted, Closed, Door, NewConnection, RequestParts};
 pub use port::{AppStats, ChannelInfo, ConnectionInfo, Filter, Target};

@@ -1,0 +1,1 @@
+//! The documents' examples, by the tables that are shipped.

@@ -1,0 +1,73 @@
+//! Where upgraded sockets come in.
+
+use super::counts::Seat;
+use crate::model::{AppId, Close, Identity};
+use crate::wire::DeflateParams;
+use bytes::Bytes;
+use rustls::ServerConnection;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+
+/// A socket fresh from a listener.
+#[derive(Debug)]
+pub struct Accepted {
+    pub stream: TcpStream,
+    pub peer: SocketAddr,
+    /// The listener's number.
+    pub listener: u16,
+}
+
+/// A connection whose 101 has been sent.
+pub struct NewConnection {
+    /// Non-blocking, without delay.
+    pub stream: TcpStream,
+    /// Holds what it has read and not yet given away.
+    pub tls: Option<Box<ServerConnection>>,
+    /// What the client sent behind its handshake: read this before the socket.
+    pub leftover: Bytes,
+    pub app: AppId,
+    /// Index of the app's `[[endpoint]]`.
+    pub endpoint: u16,
+    /// `None`: not yet known; the first message is to tell, within `auth_timeout`.
+    pub identity: Option<Arc<Identity>>,
+    /// Say this and nothing else.
+    pub close_at_once: Option<Close>,
+    pub deflate: Option<DeflateParams>,
+    /// The client's, behind trusted proxies too.
+    pub ip: IpAddr,
+    pub user_agent: Option<Box<str>>,
+    /// Only where the app's rules or templates read it.
+    pub request: Option<Box<RequestParts>>,
+    /// Its places in `Counts`: drop it when the connection has ended.
+    pub seat: Seat,
+}
+
+/// What of the upgrade request outlives it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestParts {
+    /// Without the query.
+    pub path: Box<str>,
+    /// The path's variables, decoded.
+    pub vars: Vec<(Arc<str>, Box<str>)>,
+    /// Decoded; the first of equal names counts.
+    pub query: Vec<(Box<str>, Box<str>)>,
+    /// Names in lower case; credentials (`authorization`, `cookie`) left out.
+    pub headers: Vec<(Box<str>, Box<str>)>,
+}
+
+/// Why no newcomer is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Closed {
+    /// On its way out.
+    Draining,
+    /// `limits.memory` is used up.
+    Memory,
+}
+
+/// A shard, as seen by `listen` on its thread.
+pub trait Door {
+    /// Asked before each upgrade: `Some` answers it 503.
+    fn closed(&self) -> Option<Closed>;
+    /// Takes the connection over.
+    fn adopt(&self, connection: NewConnection);
+}
