@@ -4,6 +4,7 @@
 //! conditions hold, and gets the layers' answers in order: host before no host, the more telling path, more conditions.
 //! Conditions on the token are left to the caller, who tries the candidates in this order after authentication.
 
+use super::origins::Origins;
 use super::pattern::Pattern;
 use super::settings::{EndpointSettings, WhenSettings};
 use super::text::{list, percent_decode, query_pairs};
@@ -22,6 +23,8 @@ pub struct AppEndpoints<'a> {
     pub name: &'a str,
     /// The app's `listener`.
     pub listener: Option<&'a str>,
+    /// The app's `origins`, for endpoints without their own and for calls of its HTTP API from other origins.
+    pub origins: Option<&'a [String]>,
     pub endpoints: &'a [EndpointSettings],
 }
 
@@ -33,12 +36,15 @@ pub struct Candidate<'r> {
     pub endpoint: u16,
     /// Claims that the verified token must have.
     pub has: &'r [String],
+    /// `None`: all that `[http]` allows.
+    pub origins: Option<&'r Origins>,
+    pub protocols: &'r [String],
     /// The path's variables, decoded.
     pub vars: Vars,
 }
 
 /// Names and decoded values of a path's variables.
-pub type Vars = SmallVec<[(Arc<str>, Box<str>); 2]>;
+pub type Vars = SmallVec<[(Arc<str>, Box<str>); 1]>;
 
 /// What of a request is routed by.
 pub struct Asked<'a> {
@@ -74,6 +80,8 @@ struct Target {
     endpoint: u16,
     pattern: Pattern,
     names: Vec<Arc<str>>,
+    origins: Option<Origins>,
+    protocols: Vec<String>,
 }
 
 impl Router {
@@ -109,6 +117,11 @@ impl Router {
             );
             return Err(Problem::new(at("path"), what).expected("another path, listener, host or `when`"));
         }
+        let origins = match (&e.origins, app.origins) {
+            (Some(own), _) => Some(Origins::compile(own, &at("origins"))?),
+            (None, Some(of_app)) => Some(Origins::compile(of_app, "origins")?),
+            (None, None) => None,
+        };
         let layer = self.layer(listener, host, when);
         let target = Target {
             layer,
@@ -116,6 +129,8 @@ impl Router {
             app_name: app.name.to_owned(),
             endpoint: i as u16,
             names: pattern.names.iter().map(|n| Arc::from(n.as_str())).collect(),
+            origins,
+            protocols: e.protocols.clone(),
             pattern,
         };
         let shape = target.pattern.shape.clone();
@@ -171,6 +186,8 @@ impl Router {
             app: target.app,
             endpoint: target.endpoint,
             has: &layer.when.token.has,
+            origins: target.origins.as_ref(),
+            protocols: &target.protocols,
             vars,
         };
         found.into_iter().map(candidate).collect()
@@ -262,7 +279,7 @@ mod tests {
             .zip(&endpoints)
             .map(|((app, _), endpoints)| {
                 let name = NAMES[*app as usize];
-                AppEndpoints { app: AppId(*app), name, listener: Some("main"), endpoints }
+                AppEndpoints { app: AppId(*app), name, listener: Some("main"), origins: None, endpoints }
             })
             .collect();
         Router::compile(&apps, &["main", "other"])

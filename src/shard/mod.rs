@@ -7,5 +7,5 @@ mod door;
 mod port;
 
 pub use counts::{Counts, Full, HttpSeat, Seat, party};
-pub use door::{Accepted, Closed, Door, NewConnection, RequestParts};
+pub use door::{Accepted, Closed, Door, NewConnection};
 pub use port::{AppStats, ChannelInfo, ConnectionInfo, Filter, Target};
