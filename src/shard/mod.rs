@@ -5,10 +5,10 @@
 //! a `Conn` and nothing else; handshakes and HTTP are tasks of the same thread's runtime.
 
 mod conn;
-pub mod counts;
+mod counts;
 mod deadline;
 mod deliver;
-pub mod door;
+mod door;
 mod encode;
 mod life;
 mod mailbox;
@@ -23,7 +23,8 @@ mod socket;
 mod thread;
 mod wheel;
 
-pub use door::{Accepted, Closed, Door, NewConnection, RequestParts};
+pub use counts::{Counts, Full, HttpSeat, Seat, party};
+pub use door::{Accepted, Closed, Door, NewConnection};
 pub use mailbox::Mailbox;
 pub use port::{AppStats, ChannelInfo, ConnectionInfo, Filter, Port, Receipt, Target};
 pub use shard::{Shard, clock};
