@@ -1,1 +1,36 @@
-//! (to be written)
+//! Turns tokens into an `Identity`: verifies them, looks the user up in a table, maps claims.
+//! Leaves to others: reading files (`config`), what an identity may do (`policy`), carrying out a close or a 401 (`listen`, `shard`).
+//! In: `Credentials` and the time. Out: `Outcome`. Keys and rows that live behind a URL are fetched on the background runtime.
+
+mod authenticator;
+mod claims;
+mod credentials;
+mod fetch;
+mod issue;
+mod jwks;
+mod key;
+mod outcome;
+mod redact;
+mod remote;
+mod settings;
+mod stamp;
+mod table;
+
+pub use authenticator::{Authenticator, Expiry};
+pub use claims::lookup;
+pub use credentials::Credentials;
+pub use fetch::Fetcher;
+pub use issue::Issue;
+pub use key::{Key, Keys};
+pub use outcome::{Action, Cause, Outcome, Peek};
+pub use redact::redact_query;
+pub use settings::{
+    Algorithm, CloseSettings, Expires, HeaderSetting, HmacSettings, JwksSettings, JwtSettings, KeySettings, OnFailed,
+    OnMissing, Require, Settings, TableSettings, UnknownRow,
+};
+pub use table::{Lookup, Row, Table, Tables, Unavailable};
+
+use crate::model::{Secret, SecretSource};
+
+/// Reads a secret from where settings say it is; `config` knows how.
+pub type Resolve<'a> = &'a dyn Fn(&SecretSource) -> Result<Secret, String>;

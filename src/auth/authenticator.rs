@@ -1,0 +1,249 @@
+//! One `[auth.NAME]`, ready for use.
+
+use super::Resolve;
+use super::claims::{Mapping, Requirement, Times, is_present};
+use super::credentials::{Credentials, Source, token};
+use super::key::{Key, Keys, verify};
+use super::outcome::{Action, Cause, Failure, Outcome, Peek, on_failed, on_missing};
+use super::settings::{HmacSettings, JwtSettings, Settings};
+use super::stamp::Stamp;
+use super::table::{Table, Tables};
+use crate::model::{Identity, Millis, Problem, did_you_mean};
+use serde_json::{Map, Value};
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest token that is looked at, in bytes.
+const TOKEN_BYTES_MAX: usize = 8 << 10;
+
+/// One way for clients to show who they are.
+pub struct Authenticator {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) mapping: Mapping,
+    from: Vec<Source>,
+    missing: Action,
+    failed: Action,
+    expiry: Option<Expiry>,
+}
+
+pub(super) enum Kind {
+    Jwt { keys: Vec<Arc<Key>>, times: Times },
+    Hmac(Stamp),
+}
+
+/// For connections that end with their token, at `Identity::expires_at`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Expiry {
+    /// How long before that the client is asked for a new token.
+    pub warn_before_ms: u64,
+}
+
+impl Authenticator {
+    /// All that is wrong with `settings` at once; paths such as `keys[1]`, `failed.close`.
+    pub fn compile(
+        name: &str,
+        settings: &Settings,
+        keys: &Keys,
+        tables: &Tables,
+        resolve: Resolve<'_>,
+    ) -> Result<Authenticator, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let auth = match settings {
+            Settings::Jwt(s) => jwt(name, s, keys, tables, &mut problems),
+            Settings::Hmac(s) => hmac(name, s, tables, resolve, &mut problems),
+        };
+        match auth {
+            Some(auth) if problems.is_empty() => Ok(auth),
+            _ => Err(problems),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn on_missing(&self) -> &Action {
+        &self.missing
+    }
+
+    pub fn on_failed(&self) -> &Action {
+        &self.failed
+    }
+
+    /// Whether a connection may open without a token and send it in a message.
+    pub fn takes_messages(&self) -> bool {
+        self.from.contains(&Source::Message)
+    }
+
+    /// Whether connections end with their token.
+    pub fn expiry(&self) -> Option<Expiry> {
+        self.expiry
+    }
+
+    /// Who this is. The first token found is the one that counts: another is not looked for if it fails.
+    pub async fn authenticate(&self, credentials: &Credentials<'_>, now: Millis) -> Outcome {
+        match token(&self.from, credentials) {
+            None => Outcome::Missing,
+            Some(token) => self.admit(&token, now).await.into(),
+        }
+    }
+
+    /// Whether the request's token verifies and has `claim`, a name or a dotted path. Table, `require` and `forbid` do not matter.
+    pub async fn peek(&self, credentials: &Credentials<'_>, claim: &str, now: Millis) -> Peek {
+        match token(&self.from, credentials) {
+            None => Peek::Missing,
+            Some(token) => match self.claims(&token, now).await {
+                Err(_) => Peek::Failed,
+                Ok((claims, _)) if is_present(&claims, claim) => Peek::Has,
+                Ok(_) => Peek::HasNot,
+            },
+        }
+    }
+
+    /// A fresh token on a live connection: it must be of the user that the connection already is.
+    /// Nobody becomes somebody only where tokens are taken from messages.
+    pub async fn refresh(&self, current: &Identity, token: &str, now: Millis) -> Outcome {
+        let fresh = match self.admit(token, now).await {
+            Ok(fresh) if current.user.is_none() && self.takes_messages() => Ok(fresh),
+            Ok(fresh) if current.user == fresh.user => Ok(fresh),
+            Ok(_) => Err(Failure::new(Cause::OtherUser, "a token of another user")),
+            Err(failure) => Err(failure),
+        };
+        fresh.map(|fresh| Identity { version: current.version.wrapping_add(1), ..fresh }).into()
+    }
+
+    async fn admit(&self, token: &str, now: Millis) -> Result<Identity, Failure> {
+        let (claims, ends) = self.claims(token, now).await?;
+        self.mapping.identity(claims, ends, now).await
+    }
+
+    /// The claims of a token that verifies and has not ended, and when it will.
+    async fn claims(&self, token: &str, now: Millis) -> Result<(Map<String, Value>, Option<Millis>), Failure> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(Failure::new(Cause::Malformed, "too long for a token"));
+        }
+        match &self.kind {
+            Kind::Hmac(stamp) => stamp.verify(token, now).map(|(claims, ends)| (claims, Some(ends))),
+            Kind::Jwt { keys, times } => {
+                let claims = verify(keys, token, now).await?;
+                let ends = times.check(&claims, now)?;
+                Ok((claims, ends))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Authenticator({})", self.name)
+    }
+}
+
+fn jwt(
+    name: &str,
+    s: &JwtSettings,
+    keys: &Keys,
+    tables: &Tables,
+    problems: &mut Vec<Problem>,
+) -> Option<Authenticator> {
+    if s.keys.is_empty() {
+        problems.push(Problem::new("keys", "no key to verify tokens with").expected("names of `[key.NAME]`"));
+    }
+    let keys = s.keys.iter().enumerate().filter_map(|(at, key)| {
+        let found = keys.get(key).cloned();
+        if found.is_none() {
+            problems.push(
+                Problem::new(format!("keys[{at}]"), format!("unknown key `{key}`"))
+                    .expected("the name of a `[key.NAME]` of gateway.toml")
+                    .hint(did_you_mean(key, keys.names())),
+            );
+        }
+        found
+    });
+    let keys = keys.collect();
+    let mapping = Mapping {
+        user: s.user.clone(),
+        roles: s.roles.clone(),
+        require: Requirement::list(&s.require),
+        forbid: s.forbid.clone(),
+        any_audience: s.any_audience,
+        table: table(s.table.as_deref(), tables, problems),
+        table_key: s.table_key.clone(),
+        defaults: s.defaults.clone(),
+        unknown: s.unknown,
+    };
+    if s.table_key.is_some() && s.table.is_none() {
+        problems.push(Problem::new("table_key", "a key without a `table`"));
+    }
+    Some(Authenticator {
+        name: name.into(),
+        kind: Kind::Jwt { keys, times: Times { leeway_ms: s.leeway.0, expiry: s.expiry } },
+        mapping,
+        from: sources(&s.from, problems),
+        missing: on_missing(&s.missing, problems),
+        failed: on_failed(&s.failed, problems),
+        expiry: s.close_on_expiry.then_some(Expiry { warn_before_ms: s.warn_before.0 }),
+    })
+}
+
+fn hmac(
+    name: &str,
+    s: &HmacSettings,
+    tables: &Tables,
+    resolve: Resolve<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Authenticator> {
+    let mapping = Mapping {
+        user: vec!["userId".into()],
+        roles: s.roles.clone(),
+        require: Vec::new(),
+        forbid: Vec::new(),
+        any_audience: true,
+        table: table(s.table.as_deref(), tables, problems),
+        table_key: None,
+        defaults: s.defaults.clone(),
+        unknown: s.unknown,
+    };
+    if s.ttl.0 == 0 {
+        problems.push(Problem::new("ttl", "a token that never counts").expected("a duration such as \"10m\""));
+    }
+    let from = sources(&s.from, problems);
+    let (missing, failed) = (on_missing(&s.missing, problems), on_failed(&s.failed, problems));
+    let secret = match resolve(&s.secret) {
+        Ok(secret) if secret.expose().is_empty() => Err("an empty secret".to_string()),
+        other => other,
+    };
+    let secret = secret.map_err(|why| problems.push(Problem::new("secret", why))).ok()?;
+    Some(Authenticator {
+        name: name.into(),
+        kind: Kind::Hmac(Stamp { secret, ttl_ms: s.ttl.0, skew_ms: s.skew.0 }),
+        mapping,
+        from,
+        missing,
+        failed,
+        expiry: s.close_on_expiry.then_some(Expiry { warn_before_ms: s.warn_before.0 }),
+    })
+}
+
+fn sources(from: &[String], problems: &mut Vec<Problem>) -> Vec<Source> {
+    if from.is_empty() {
+        problems
+            .push(Problem::new("from", "no place to find a token in").expected("such as `query:token` or `bearer`"));
+    }
+    let parsed = from.iter().enumerate().map(|(at, text)| Source::parse(text, format!("from[{at}]")));
+    parsed.filter_map(|s| s.map_err(|p| problems.push(p)).ok()).collect()
+}
+
+fn table(name: Option<&str>, tables: &Tables, problems: &mut Vec<Problem>) -> Option<Arc<Table>> {
+    let name = name?;
+    let found = tables.get(name).cloned();
+    if found.is_none() {
+        problems.push(
+            Problem::new("table", format!("unknown table `{name}`"))
+                .expected("the name of a `[table.NAME]` of this app")
+                .hint(did_you_mean(name, tables.names())),
+        );
+    }
+    found
+}

@@ -1,0 +1,180 @@
+//! Where a token is found in a request or a message.
+
+use crate::model::{Problem, did_you_mean};
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName};
+use std::borrow::Cow;
+use std::fmt;
+
+/// What a client shows: the upgrade's query and headers, or a message's token. Prints without values.
+#[derive(Clone, Copy, Default)]
+pub struct Credentials<'a> {
+    /// The raw query, without its `?`.
+    pub query: &'a str,
+    pub headers: Option<&'a HeaderMap>,
+    /// A token that came in a message.
+    pub message: Option<&'a str>,
+}
+
+impl<'a> Credentials<'a> {
+    /// Of an HTTP request.
+    pub fn of_request(query: Option<&'a str>, headers: &'a HeaderMap) -> Credentials<'a> {
+        Credentials { query: query.unwrap_or_default(), headers: Some(headers), message: None }
+    }
+
+    /// Of a message on an open connection.
+    pub fn of_message(token: &'a str) -> Credentials<'a> {
+        Credentials { message: Some(token), ..Credentials::default() }
+    }
+}
+
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Credentials([redacted])")
+    }
+}
+
+/// One place that a token may be in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Source {
+    Query(String),
+    Bearer,
+    Cookie(String),
+    Header(HeaderName),
+    Message,
+}
+
+impl Source {
+    /// Reads `query:token`, `bearer`, `cookie:token`, `header:x-token` or `message`; `path` is for the problem.
+    pub fn parse(text: &str, path: String) -> Result<Source, Problem> {
+        const KINDS: &str = "`query:NAME`, `bearer`, `cookie:NAME`, `header:NAME` or `message`";
+        let name = |n: &str| (!n.is_empty()).then(|| n.to_string());
+        let source = match text.split_once(':') {
+            None if text == "bearer" => Some(Source::Bearer),
+            None if text == "message" => Some(Source::Message),
+            Some(("query", n)) => name(n).map(Source::Query),
+            Some(("cookie", n)) => name(n).map(Source::Cookie),
+            Some(("header", n)) => HeaderName::from_bytes(n.as_bytes()).ok().map(Source::Header),
+            _ => None,
+        };
+        source.ok_or_else(|| {
+            let kind = text.split(':').next().unwrap_or(text);
+            let hint = did_you_mean(kind, ["query", "bearer", "cookie", "header", "message"])
+                .filter(|_| !matches!(kind, "query" | "bearer" | "cookie" | "header" | "message"));
+            Problem::new(path, format!("unknown place of a token `{text}`")).expected(KINDS).hint(hint)
+        })
+    }
+
+    /// The token there, if it is not empty.
+    fn find<'c>(&self, from: &Credentials<'c>) -> Option<Cow<'c, str>> {
+        let header = |name: &HeaderName| from.headers?.get(name)?.to_str().ok();
+        let token = match self {
+            Source::Query(name) => query(from.query, name)?,
+            Source::Bearer => Cow::Borrowed(bearer(header(&AUTHORIZATION)?)?),
+            Source::Cookie(name) => Cow::Borrowed(cookie(from.headers?, name)?),
+            Source::Header(name) => Cow::Borrowed(header(name)?.trim()),
+            Source::Message => Cow::Borrowed(from.message?),
+        };
+        (!token.is_empty()).then_some(token)
+    }
+}
+
+/// The first token in the order of `sources`.
+pub(super) fn token<'c>(sources: &[Source], from: &Credentials<'c>) -> Option<Cow<'c, str>> {
+    sources.iter().find_map(|s| s.find(from))
+}
+
+/// The first value of `name`, percent-decoded. A `+` stays: tokens have it, and never a space.
+fn query<'q>(query: &'q str, name: &str) -> Option<Cow<'q, str>> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(key) == name).then(|| decoded(value))
+    })
+}
+
+/// RFC 3986 §2.1; a broken escape stays as written, and what is no UTF-8 becomes U+FFFD, which no token has.
+pub(super) fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
+    while let Some(&b) = bytes.get(at) {
+        let mut escape = [0];
+        if b == b'%' && bytes.get(at + 1..at + 3).is_some_and(|h| hex::decode_to_slice(h, &mut escape).is_ok()) {
+            out.push(escape[0]);
+            at += 3;
+        } else {
+            out.push(b);
+            at += 1;
+        }
+    }
+    Cow::Owned(String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+}
+
+/// RFC 6750 §2.1; the scheme's case does not matter (RFC 9110 §11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// RFC 6265 §5.4: pairs between `;`; a value may stand in quotes.
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get_all(COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';')).find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+        (key == name).then_some(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        list.iter().map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap())).collect()
+    }
+
+    fn sources(list: &[&str]) -> Vec<Source> {
+        list.iter().map(|s| Source::parse(s, String::new()).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_first_place_in_order_counts_and_empty_is_absent() {
+        let order = sources(&["query:token", "bearer", "cookie:token", "header:x-token", "message"]);
+        let all = headers(&[("authorization", "bearer  b"), ("cookie", "a=1; token=\"c\""), ("x-token", "h")]);
+        let mut from = Credentials { query: "x=1&token=q", headers: Some(&all), message: Some("m") };
+        assert_eq!(token(&order, &from).as_deref(), Some("q"));
+        from.query = "token=&x=1";
+        assert_eq!(token(&order, &from).as_deref(), Some("b"));
+        assert_eq!(token(&order[2..], &from).as_deref(), Some("c"));
+        assert_eq!(token(&order[3..], &from).as_deref(), Some("h"));
+        assert_eq!(token(&order[4..], &from).as_deref(), Some("m"));
+        assert_eq!(token(&order[..2], &Credentials::of_message("m")), None);
+        let basic = headers(&[("authorization", "Basic YTpi")]);
+        assert_eq!(token(&order, &Credentials::of_request(None, &basic)), None);
+    }
+
+    #[test]
+    fn a_query_token_is_percent_decoded_and_the_first_of_two_wins() {
+        let find = |q| token(&sources(&["query:token"]), &Credentials { query: q, ..Credentials::default() });
+        assert_eq!(find("token=a%2Bb%3D%3d&token=second").as_deref(), Some("a+b=="));
+        assert_eq!(find("%74oken=a+b/c==").as_deref(), Some("a+b/c=="));
+        assert_eq!(find("token=%zz%2&x").as_deref(), Some("%zz%2"));
+        assert_eq!(find("token=%ff").as_deref(), Some("\u{fffd}"));
+        assert_eq!(find("tokens=a&Token=b"), None);
+    }
+
+    #[test]
+    fn a_wrong_place_is_told_with_what_was_meant() {
+        let problem = Source::parse("qurey:token", "from[0]".into()).unwrap_err();
+        assert_eq!(problem.what, "unknown place of a token `qurey:token`");
+        assert_eq!(problem.hint.as_deref(), Some("did you mean `query`?"));
+        for bad in ["query", "query:", "header:a b", "bearer:x", ""] {
+            assert!(Source::parse(bad, String::new()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn credentials_print_without_values() {
+        assert_eq!(format!("{:?}", Credentials::of_message("s3cret")), "Credentials([redacted])");
+    }
+}
