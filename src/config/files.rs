@@ -19,7 +19,7 @@ pub const TOML_BYTES_MAX: u64 = 1 << 20;
 /// The largest data file: a table's rows, a key set, a certificate.
 pub const DATA_BYTES_MAX: u64 = 64 << 20;
 /// The largest file that holds a secret.
-pub const SECRET_BYTES_MAX: u64 = 64 << 10;
+pub const SECRET_BYTES_MAX: u64 = 1 << 20;
 
 impl Files {
     pub fn new(root: impl Into<PathBuf>) -> Files {

@@ -1,0 +1,5 @@
+//! (to be written)
+
+mod settings;
+
+pub use settings::Settings;
