@@ -11,7 +11,6 @@ use super::secret::Environment;
 use crate::model::did_you_mean;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// The files as read, about to be changed by the environment.
 pub struct Files<'f> {
@@ -285,13 +284,5 @@ fn own(doc: &mut Doc, schema: &Schema, path: &[&str], variable: &str, text: Opti
 impl Node {
     fn nearest_text(&self, path: &[&str]) -> Option<&str> {
         path.iter().try_fold(self, |n, k| n.get(k))?.text()
-    }
-}
-
-/// A variable's name, where a value came from one.
-pub fn variable(at: &At) -> Option<&Arc<str>> {
-    match at {
-        At::Env(name) => Some(name),
-        At::File(..) => None,
     }
 }
