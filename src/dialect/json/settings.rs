@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 ///
 /// Templates are any value; in their texts `{x.y}` stands for what Weir knows: a text that is nothing but a
 /// placeholder becomes that value (a missing one drops its key), inside a longer text it is filled in, `{{` is a brace.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "DialectSettings")]
 pub struct Settings {

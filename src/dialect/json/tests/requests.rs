@@ -1,0 +1,101 @@
+//! What clients write.
+
+use super::*;
+
+#[test]
+fn every_verb_takes_its_arguments() {
+    let full = dialect(FULL);
+    let request = read(&full, r#"{"type":"sub","to":["\u0061","b"],"since":null}"#);
+    assert!(matches!(request.command, Command::Subscribe { channels, since: None } if channels[..] == ["a", "b"]));
+    let request = read(&full, r#"{"type":"sub","to":"a","since":"e1:4"}"#);
+    let at = Some(Position { epoch: 0xe1, offset: 4 });
+    assert!(matches!(request.command, Command::Subscribe { since, .. } if since == at));
+    let request = read(&full, r#"{"type":"pub","to":"a","body":null,"name":"n","of":"k"}"#);
+    let Command::Publish { data, event, key, .. } = request.command else { panic!() };
+    assert_eq!((data.get(), event.as_deref(), key.as_deref()), ("null", Some("n"), Some("k")));
+    let request = read(&full, r#"{"type":"past","to":"a","since":"e1:4","limit":10}"#);
+    assert!(matches!(request.command, Command::History { since, limit: Some(10), .. } if since == at));
+    let request = read(&full, r#"{"type":"who","to":"a","meta":{"id":1},"id":2}"#);
+    assert_eq!(request.id.map(|id| id.get()), Some("1"));
+    let whole = r#"{"type":"all","to":"a","n":1}"#;
+    assert!(matches!(read(&full, whole).command, Command::Publish { data, .. } if data.get() == whole));
+    assert!(matches!(read(&full, r#"{"type":"bye"}"#).command, Command::Close));
+    assert!(matches!(read(&full, r#"{"type":"psst"}"#).command, Command::Ignore));
+    assert!(full.knows("psst") && !full.knows("foo"));
+    assert_eq!(full.kinds().count(), 7);
+}
+
+#[test]
+fn an_escaped_type_is_the_type_and_the_last_of_two_keys_counts() {
+    let full = dialect(FULL);
+    let request = read(&full, r#"{"type":"psst","ty\u0070e":"p\u0075b","to":"x","to":"a","body":1,"body":[2]}"#);
+    let Command::Publish { channel, data, .. } = request.command else { panic!() };
+    assert_eq!((&*request.kind, &*channel, data.get()), ("pub", "a", "[2]"));
+}
+
+#[test]
+fn wrong_shapes_are_refused_whatever_they_are() {
+    let full = dialect(FULL);
+    for bad in [
+        "",
+        " ",
+        "null",
+        "[]",
+        "\"bye\"",
+        "{}",
+        "{\"type\":\"bye\"",
+        "{\"type\":\"bye\"}}",
+        "{\"type\":\"bye\",}",
+        "{'type':'bye'}",
+        r#"{"type":1}"#,
+        r#"{"type":null}"#,
+        r#"{"type":["bye"]}"#,
+        r#"{"type":"\ud800"}"#,
+        r#"{"type":"bye","x":01}"#,
+        r#"{"type":"sub"}"#,
+        r#"{"type":"sub","to":null}"#,
+        r#"{"type":"sub","to":5}"#,
+        r#"{"type":"sub","to":{"0":"a"}}"#,
+        r#"{"type":"sub","to":["a",5]}"#,
+        r#"{"type":"sub","to":["a",["b"]]}"#,
+        r#"{"type":"sub","to":"a","since":4}"#,
+        r#"{"type":"sub","to":"a","since":"4"}"#,
+        r#"{"type":"sub","to":["a","b"],"since":"e1:4"}"#,
+        r#"{"type":"pub","to":"a"}"#,
+        r#"{"type":"pub","to":["a"],"body":1}"#,
+        r#"{"type":"pub","to":"a","body":1,"name":1}"#,
+        r#"{"type":"past","to":"a","limit":-1}"#,
+        r#"{"type":"past","to":"a","limit":1.5}"#,
+        r#"{"type":"past","to":"a","limit":"1"}"#,
+        r#"{"type":"past","to":"a","limit":99999999999}"#,
+        r#"{"type":"who","to":"a","meta":"id"}"#,
+    ] {
+        let code = full.read(bad).map(|request| format!("{request:?}")).unwrap_err().refusal.code;
+        assert_eq!(code, Code::InvalidMessage, "{bad}");
+    }
+    let many = r#"{"type":"sub","to":["a","b","c","d"]}"#;
+    assert_eq!(full.read(many).unwrap_err().refusal.code, Code::Limit);
+}
+
+#[test]
+fn nesting_of_any_depth_overflows_nothing() {
+    let full = dialect(FULL);
+    let (open, close) = ("[".repeat(500_000), "]".repeat(500_000));
+    assert!(full.read(&open).is_err());
+    assert!(full.read(&format!(r#"{{"type":"bye","x":{open}"#)).is_err());
+    assert!(full.read(&format!(r#"{{"type":{open}{close}}}"#)).is_err());
+    assert!(full.read(&format!(r#"{{"type":"sub","to":{open}{close}}}"#)).is_err());
+    assert!(full.read(&r#"{"type":"bye","x":"#.repeat(50_000)).is_err());
+    assert!(matches!(read(&full, &format!(r#"{{"x":{open}{close},"type":"bye"}}"#)).command, Command::Close));
+    let deep = format!(r#"{{"type":"pub","to":"a","body":{open}{close}}}"#);
+    let Command::Publish { data, .. } = read(&full, &deep).command else { panic!() };
+    assert_eq!(heard(&full, &event(data.get())).len(), 1_000_000 + r#"{"data":}"#.len());
+    let objects = r#"{"count":"#.repeat(200_000) + "1" + &"}".repeat(200_000);
+    assert!(heard(&full, &event(&objects)).ends_with('}'));
+    assert!(shipped("reports", "reports").deliver(
+        "c",
+        1,
+        &event(&objects.replace("count", "timestamp")),
+        &mut Vec::new()
+    ));
+}
