@@ -1,3 +1,322 @@
-//! (to be written)
+//! The corridor: message → `Request` → `Permit` → hub → `Event`s. One direction; everything that clients can ask for
+//! passes here, and so does what the HTTP API asks in their stead.
+//!
+//! In: a message's text, a `Session`, the generation in force. Out: `Replies`; events leave through the hub.
 
+mod generation;
 pub mod limits;
+mod replies;
+mod request;
+mod session;
+mod subscribe;
+#[cfg(test)]
+mod tests;
+
+pub use generation::{App, Endpoint, Generation};
+pub use limits::{AppLimits, Limits};
+pub use replies::{Errand, Question, Replies};
+pub use request::KeptRequest;
+pub use session::{Bucket, Session, Sub};
+
+use crate::dialect::{About, Answer, Asked, Json};
+use crate::hub::{Asker, Hub, Publication, Published, Tally};
+use crate::model::{
+    ChannelName, Close, Code, Command, Event, EventKind, Identity, Millis, Position, Refusal, Request, Sender,
+};
+use crate::observe::{Counts, LimitName, Local, Via};
+use crate::policy::{Asking, Cache, History, Permit, Policy, Presence, Publish, RightKind, Scope};
+use bytes::Bytes;
+use session::Remembered;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Buckets of users, over all shards.
+pub trait UserBuckets {
+    /// Up to `wanted` of the user's tokens.
+    fn take(&self, app: &App, identity: &Identity, wanted: u32, now: Millis) -> u32;
+}
+
+/// One connection's way through the corridor, with all that it may touch.
+pub struct Walk<'a> {
+    pub app: &'a App,
+    pub generation: u64,
+    pub json: &'a Json,
+    pub session: &'a mut Session,
+    pub hub: &'a mut Hub,
+    pub counts: &'a mut Local,
+    pub users: &'a dyn UserBuckets,
+    pub now: Millis,
+    pub replies: &'a mut Replies,
+}
+
+/// Events of one history answer, where the client names no number.
+const HISTORY_DEFAULT: usize = 100;
+/// And at most.
+const HISTORY_MAX: usize = 1_000;
+/// Tokens of a user's bucket that a connection takes at a time: the shared table is touched once for so many messages.
+const USER_GRANT: u32 = 16;
+
+impl Walk<'_> {
+    /// One message, all the way.
+    pub fn receive(&mut self, text: &str) {
+        self.session.last_message = self.now;
+        self.counts.app(self.app.id).messages += 1;
+        let request = match self.json.read(text) {
+            Ok(request) => request,
+            Err(refused) => {
+                let asked = Asked { id: refused.id, kind: &refused.kind };
+                return self.refuse(&refused.refusal, None, Some(asked));
+            }
+        };
+        let Request { id, kind, command } = request;
+        let asked = Asked { id, kind: &kind };
+        if let Err(refusal) = self.admit(&command) {
+            return self.refuse(&refusal, None, Some(asked));
+        }
+        match command {
+            Command::Subscribe { channels, since } => self.subscribe(&channels, since, asked),
+            Command::Unsubscribe { channels } => self.unsubscribe(&channels, asked),
+            Command::Publish { channel, data, event, key } => {
+                let draft = Draft {
+                    data: Bytes::copy_from_slice(data.get().as_bytes()),
+                    event: event.map(|e| e.as_ref().into()),
+                    key: key.map(|k| k.as_ref().into()),
+                    exclude: None,
+                };
+                if let Err(refusal) = self.publish(&channel, draft, asked) {
+                    return self.refuse(&refusal, Some(&channel), Some(asked));
+                }
+            }
+            Command::Ping => self.say(&Answer::Pong, Some(asked)),
+            Command::Status => self.say(&Answer::Status, Some(asked)),
+            Command::Authenticate { token } => self.errand(Errand::Authenticate { token: token.into() }, asked),
+            Command::History { channel, since, limit } => {
+                let limit = limit.map_or(HISTORY_DEFAULT, |l| (l as usize).min(HISTORY_MAX));
+                match self.permit_history(&channel) {
+                    Ok((channel, home)) => self.errand(Errand::History { channel, home, since, limit }, asked),
+                    Err(refusal) => return self.refuse(&refusal, Some(&channel), Some(asked)),
+                }
+            }
+            Command::Presence { channel } => match self.permit_presence(&channel) {
+                Ok((channel, home)) => self.errand(Errand::Presence { channel, home }, asked),
+                Err(refusal) => return self.refuse(&refusal, Some(&channel), Some(asked)),
+            },
+            Command::Close => self.replies.close = Some(Close::NORMAL),
+            Command::Ignore => {}
+        }
+        self.session.violations = 0;
+    }
+
+    /// Whether one more message may come now, and whether this one may come from somebody unknown.
+    fn admit(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
+        let (limits, now) = (&self.app.limits, self.now);
+        if self.session.bucket.take(1, limits.messages, now) == 0 {
+            self.counts.limit(LimitName::Messages);
+            return Err(Refusal::new(Code::RateLimited));
+        }
+        if self.session.identity.user.is_some() {
+            if self.session.granted == 0 {
+                let granted = self.users.take(self.app, &self.session.identity, USER_GRANT, now);
+                self.session.granted = granted as u16;
+            }
+            if self.session.granted == 0 {
+                self.counts.limit(LimitName::MessagesPerUser);
+                return Err(Refusal::new(Code::RateLimited));
+            }
+            self.session.granted -= 1;
+        }
+        match command {
+            Command::Authenticate { .. } | Command::Ping | Command::Close | Command::Ignore => Ok(()),
+            _ if self.session.newcomer => Err(Refusal::new(Code::Unauthenticated)),
+            _ => Ok(()),
+        }
+    }
+
+    fn publish(&mut self, text: &str, draft: Draft, asked: Asked<'_>) -> Result<(), Refusal> {
+        let known = self.session.memory.as_deref().filter(|m| {
+            m.name.as_str() == text
+                && m.version == self.session.identity.version
+                && m.permit.generation() == self.generation
+        });
+        let target = match known {
+            Some(m) => Target { permit: m.permit.clone(), home: m.home, also: m.also.clone() },
+            None => self.decide_publish(text)?,
+        };
+        let session = &*self.session;
+        let sender = Sender { connection: session.id, identity: session.identity.clone() };
+        let answer = self.json.answers_publish().then(|| Asker {
+            shard: session.shard,
+            slot: session.slot,
+            connection: session.id,
+            id: asked.id.map(ToOwned::to_owned),
+            kind: asked.kind.into(),
+        });
+        let echo = self.app.classes.get(target.permit.class() as usize).is_none_or(|c| c.echo);
+        let exclude = (!echo).then_some(session.id);
+        self.counts.app(self.app.id).published(Via::Client);
+        publish(self.hub, self.app, target, Draft { exclude, ..draft }, Some(sender), None, answer, self.now);
+        Ok(())
+    }
+
+    fn decide_publish(&mut self, text: &str) -> Result<Target, Refusal> {
+        let name = Policy::name(text)?;
+        let permit: Permit<Publish> = self.app.policy.decide(&name, &self.asking(), self.generation)?;
+        let target = Target::new(self.app, self.hub, permit);
+        if self.app.policy.cache(&name, RightKind::Publish) != Cache::Never {
+            let (version, permit) = (self.session.identity.version, target.permit.clone());
+            let remembered = Remembered { version, name, permit, home: target.home, also: target.also.clone() };
+            self.session.memory = Some(Box::new(remembered));
+        }
+        Ok(target)
+    }
+
+    fn permit_history(&mut self, text: &str) -> Result<(ChannelName, u16), Refusal> {
+        let permit: Permit<History> =
+            self.app.policy.decide(&Policy::name(text)?, &self.asking(), self.generation)?;
+        let home = home(self.app, self.hub, permit.channel());
+        Ok((permit.channel().clone(), home))
+    }
+
+    fn permit_presence(&mut self, text: &str) -> Result<(ChannelName, u16), Refusal> {
+        let permit: Permit<Presence> =
+            self.app.policy.decide(&Policy::name(text)?, &self.asking(), self.generation)?;
+        let home = home(self.app, self.hub, permit.channel());
+        Ok((permit.channel().clone(), home))
+    }
+
+    /// Who asks, for policy.
+    fn asking(&self) -> Asking<'_> {
+        let session = &*self.session;
+        Asking {
+            identity: &session.identity,
+            request: session.request.as_deref().map(|r| r as &dyn crate::policy::RequestView),
+            tables: &*self.app.tables,
+            now: self.now,
+        }
+    }
+
+    fn errand(&mut self, errand: Errand, asked: Asked<'_>) {
+        let question = Question { id: asked.id.map(ToOwned::to_owned), kind: asked.kind.into() };
+        self.replies.errands.push((errand, question));
+    }
+
+    /// Tells the client that it did not happen; too often in a row, and it is closed.
+    pub fn refuse(&mut self, refusal: &Refusal, channel: Option<&str>, asked: Option<Asked<'_>>) {
+        let counts: &mut Counts = self.counts.app(self.app.id);
+        counts.refused(refusal.code);
+        tracing::debug!(
+            app = &*self.app.name,
+            connectionId = %self.session.id,
+            code = refusal.code.as_str(),
+            rule = refusal.rule.as_deref(),
+            channel,
+            messageType = asked.map(|a| a.kind),
+            "refused"
+        );
+        self.say(&Answer::Error { refusal, channel }, asked);
+        self.session.violations = self.session.violations.saturating_add(1);
+        if self.session.violations as u32 > self.app.limits.violations {
+            self.counts.limit(LimitName::Violations);
+            self.replies.close = Some(Close::POLICY);
+        }
+    }
+
+    /// Says something to this connection.
+    pub fn say(&mut self, answer: &Answer<'_>, asked: Option<Asked<'_>>) {
+        let (json, session, hub) = (self.json, &*self.session, &*self.hub);
+        let channels = |f: &mut dyn FnMut(&str)| {
+            session.subs.iter().for_each(|sub| f(hub.channel(sub.channel).name.as_str()));
+        };
+        let about = About {
+            now: self.now,
+            connection: session.id,
+            connected_at: session.connected_at,
+            last_activity: session.last_activity,
+            identity: &session.identity,
+            channels: &channels,
+            ip: session.ip,
+            settings: &self.app.settings,
+            request: asked,
+        };
+        self.replies.say(|out| json.write(answer, &about, out));
+    }
+
+    /// An event of this connection was numbered.
+    pub fn published(&mut self, published: &Published) {
+        let asked = Asked { id: published.asker.id.as_deref(), kind: &published.asker.kind };
+        let answer = Answer::Published { channel: published.channel.as_str(), position: published.position };
+        self.say(&answer, Some(asked));
+    }
+}
+
+/// What is published, before it is numbered.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// JSON text.
+    pub data: Bytes,
+    pub event: Option<Arc<str>>,
+    pub key: Option<Arc<str>>,
+    pub exclude: Option<crate::model::ConnectionId>,
+}
+
+/// Where a publication goes: its channel, that channel's home, and its copies.
+#[derive(Clone, Debug)]
+pub struct Target {
+    permit: Permit<Publish>,
+    home: u16,
+    also: SmallVec<[(ChannelName, u16); 1]>,
+}
+
+impl Target {
+    fn new(app: &App, hub: &Hub, permit: Permit<Publish>) -> Target {
+        let (home, also) = (home(app, hub, permit.channel()), also(app, permit.channel()));
+        Target { permit, home, also }
+    }
+
+    /// For the API, a route or a plugin: no rule is asked, the scope decides.
+    pub fn by(scope: &Scope, app: &App, hub: &Hub, name: &ChannelName, generation: u64) -> Result<Target, Refusal> {
+        Ok(Target::new(app, hub, app.policy.allow_api(scope, name, generation)?))
+    }
+
+    pub fn home(&self) -> u16 {
+        self.home
+    }
+}
+
+/// The last door: a target has a permit, and only with it does an event reach the hub.
+#[allow(clippy::too_many_arguments)]
+pub fn publish(
+    hub: &mut Hub,
+    app: &App,
+    target: Target,
+    draft: Draft,
+    sender: Option<Sender>,
+    tally: Option<Arc<Tally>>,
+    answer: Option<Asker>,
+    at: Millis,
+) {
+    let Draft { data, event, key, exclude } = draft;
+    let event = Event { kind: EventKind::Message, data, event, key, sender, exclude, offset: 0, at };
+    let mut channels: SmallVec<[(ChannelName, u16); 1]> =
+        smallvec::smallvec![(target.permit.channel().clone(), target.permit.class())];
+    channels.extend(target.also);
+    hub.publish(target.home, Publication { app: app.id, channels, event, tally, answer });
+}
+
+/// The shard that numbers a channel's events.
+pub fn home(app: &App, hub: &Hub, name: &ChannelName) -> u16 {
+    match app.policy.find(name).map(|found| found.home()) {
+        Some(Ok(home)) => hub.home_of(app.id, home.as_str()),
+        _ => hub.home_of(app.id, name.as_str()),
+    }
+}
+
+fn also(app: &App, name: &ChannelName) -> SmallVec<[(ChannelName, u16); 1]> {
+    let Some(found) = app.policy.find(name) else { return SmallVec::new() };
+    found.also().filter_map(|copy| Some((copy.clone(), app.policy.find(&copy)?.number()))).collect()
+}
+
+/// Shown where a position is asked for.
+pub fn position_of(text: &str) -> Option<Position> {
+    text.parse().ok()
+}

@@ -3,6 +3,7 @@
 use super::history::{History, Page};
 use super::{ClassOptions, Tally};
 use crate::model::{AppId, ChannelName, ConnectionId, Event, Identity, Member, Millis, Position, Slot};
+use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
@@ -60,7 +61,9 @@ pub struct Asker {
     pub shard: u16,
     pub slot: Slot,
     pub connection: ConnectionId,
-    pub request: u32,
+    /// The id and the type of its message.
+    pub id: Option<Box<RawValue>>,
+    pub kind: Box<str>,
 }
 
 /// An event was numbered.

@@ -14,7 +14,7 @@ mod tally;
 pub use batch::{Batch, Part};
 pub use channel::{Channel, Seat};
 pub use history::{History, Page};
-pub use home::{Join, Joined, Leave, Published};
+pub use home::{Asker, Join, Joined, Leave, Published};
 pub use options::{ClassOptions, HistoryOptions, Overflow};
 pub use tally::Tally;
 
@@ -62,7 +62,7 @@ pub struct Publication {
     pub event: Event,
     pub tally: Option<Arc<Tally>>,
     /// Whom to tell the position: shard and connection.
-    pub answer: Option<home::Asker>,
+    pub answer: Option<Asker>,
 }
 
 pub struct Hub {

@@ -9,6 +9,7 @@ mod name;
 mod problem;
 mod refusal;
 mod secret;
+mod tables;
 mod units;
 
 pub use close::Close;
@@ -20,6 +21,7 @@ pub use name::{BadName, ChannelName};
 pub use problem::{Problem, did_you_mean, one_of};
 pub use refusal::{Code, Refusal};
 pub use secret::{Secret, SecretSource};
+pub use tables::Tables;
 pub use units::{Ms, MsOrOff, Rate, Size, SizeOrOff};
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Rooms are handed the time; only `shard` and `gateway` read a clock.

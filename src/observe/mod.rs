@@ -1,1 +1,18 @@
-//! (to be written)
+//! What operators see: metrics, the last minutes, logs.
+//!
+//! Shards count in a `Local` of their own, plain integers, and flush it into the shared `Metrics` once a tick: the way
+//! of a delivery touches no atomics. Serving `/metrics` is left to `api`, choosing what to log to the other rooms.
+//!
+//! In: counts, log settings. Out: Prometheus text, minutes as JSON, log lines on stderr.
+
+mod counts;
+mod labels;
+mod metrics;
+mod process;
+mod recent;
+
+pub use counts::{Counts, Local};
+pub use labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
+pub use metrics::{AppMetrics, Metrics};
+pub use process::{Memory, memory};
+pub use recent::RECENT_MINUTES;

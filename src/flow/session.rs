@@ -1,0 +1,160 @@
+//! What the corridor remembers of one connection.
+
+use crate::hub::Batch;
+use crate::model::{AppId, ChannelName, ConnectionId, Identity, Millis, Rate, Refusal, Slot};
+use crate::policy::{Permit, Publish, RequestView};
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A connection on its way through the corridor; its socket is `shard`'s. Small: most connections are idle.
+pub struct Session {
+    pub id: ConnectionId,
+    pub app: AppId,
+    pub endpoint: u16,
+    pub identity: Arc<Identity>,
+    /// Still to authenticate with its first message.
+    pub newcomer: bool,
+    pub ip: IpAddr,
+    pub user_agent: Option<Box<str>>,
+    /// Path variables, query and headers, where the app's rules read them.
+    pub request: Option<Arc<dyn RequestView + Send + Sync>>,
+    /// Its number among the shards.
+    pub shard: u16,
+    pub connected_at: Millis,
+    /// Of any frame.
+    pub last_activity: Millis,
+    /// Of a message.
+    pub last_message: Millis,
+    pub subs: Vec<Sub>,
+    /// Subscribe messages whose channels' homes have not all answered.
+    pub(super) asks: Option<Box<Vec<Ask>>>,
+    pub(super) next_ask: u32,
+    pub slot: Slot,
+    /// Deliveries that wait until a subscribe message is answered in whole.
+    pub held: Option<Box<Vec<(u32, Arc<Batch>)>>>,
+    pub(super) bucket: Bucket,
+    /// Of the user's bucket, taken but not used.
+    pub(super) granted: u16,
+    pub(super) violations: u16,
+    pub(super) memory: Option<Box<Remembered>>,
+}
+
+/// One subscription: the channel's number in this shard's hub, and the seat there.
+#[derive(Clone, Copy, Debug)]
+pub struct Sub {
+    pub channel: u32,
+    pub seat: u32,
+}
+
+/// A subscribe message that is not yet answered in whole.
+pub(super) struct Ask {
+    pub number: u32,
+    pub id: Option<Box<RawValue>>,
+    pub kind: Box<str>,
+    /// Seats asked for and not yet offered.
+    pub waiting: Vec<ChannelName>,
+    pub allowed: Vec<Box<str>>,
+    pub denied: Vec<(Box<str>, Refusal)>,
+    /// Answered once, rather than a channel at a time.
+    pub whole: bool,
+}
+
+/// The channel published to last: most clients publish to one. True until the identity's version or the generation
+/// changes.
+pub(super) struct Remembered {
+    pub version: u32,
+    pub name: ChannelName,
+    pub permit: Permit<Publish>,
+    pub home: u16,
+    pub also: SmallVec<[(ChannelName, u16); 1]>,
+}
+
+impl Session {
+    pub fn new(id: ConnectionId, app: AppId, endpoint: u16, ip: IpAddr, now: Millis) -> Session {
+        Session {
+            id,
+            app,
+            endpoint,
+            identity: Identity::anonymous(),
+            newcomer: false,
+            ip,
+            user_agent: None,
+            request: None,
+            connected_at: now,
+            last_activity: now,
+            last_message: now,
+            subs: Vec::new(),
+            asks: None,
+            next_ask: 0,
+            slot: 0,
+            shard: 0,
+            held: None,
+            bucket: Bucket::default(),
+            granted: 0,
+            violations: 0,
+            memory: None,
+        }
+    }
+}
+
+/// A token bucket.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bucket {
+    /// Tokens used, in 1/1024; refills by going down.
+    used: u32,
+    at: Millis,
+}
+
+impl Bucket {
+    const ONE: u64 = 1024;
+
+    /// Takes up to `wanted` tokens; returns how many there were.
+    pub fn take(&mut self, wanted: u32, rate: Rate, now: Millis) -> u32 {
+        let size = rate.burst as u64 * Self::ONE;
+        let refilled = match rate.per.0 {
+            0 => size,
+            per => (now.saturating_sub(self.at)).saturating_mul(size) / per,
+        };
+        // Whole units only, so that frequent takes lose no time.
+        if refilled > 0 {
+            self.used = (self.used as u64).saturating_sub(refilled) as u32;
+            self.at = now;
+        }
+        let free = size.saturating_sub(self.used as u64) / Self::ONE;
+        let taken = free.min(wanted as u64);
+        self.used = (self.used as u64 + taken * Self::ONE).min(u32::MAX as u64) as u32;
+        taken as u32
+    }
+
+    /// Until a token is there.
+    pub fn wait_ms(&self, rate: Rate) -> u64 {
+        rate.per.0.checked_div(rate.burst as u64).unwrap_or(rate.per.0).max(1)
+    }
+
+    /// Whether it is full again: nothing would be lost by forgetting it.
+    pub fn is_full(&self, rate: Rate, now: Millis) -> bool {
+        now.saturating_sub(self.at) >= rate.per.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Ms;
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let rate = Rate { burst: 100, per: Ms::secs(1) };
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.take(1_000, rate, 5_000), 100);
+        assert_eq!(bucket.take(1, rate, 5_000), 0);
+        assert_eq!(bucket.take(1, rate, 5_009), 0);
+        assert_eq!(bucket.take(5, rate, 5_010), 1);
+        // Asking often does not slow the refill down.
+        let taken: u32 = (5_011..=6_010).map(|now| bucket.take(1, rate, now)).sum();
+        assert!((99..=101).contains(&taken), "{taken}");
+        assert!(bucket.is_full(rate, 7_010));
+    }
+}

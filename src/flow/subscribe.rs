@@ -1,0 +1,230 @@
+//! Subscribing: decided a channel at a time, seated by the channel's home, answered as the dialect answers.
+
+use super::session::Ask;
+use super::{Sub, Walk, home};
+use crate::dialect::{Answer, Asked};
+use crate::hub::{Join, Joined};
+use crate::model::{ChannelName, Channels, Code, Member, Position, Refusal};
+use crate::observe::LimitName;
+use crate::policy::{Permit, Policy, Subscribe};
+
+impl Walk<'_> {
+    pub(super) fn subscribe(&mut self, channels: &Channels<'_>, since: Option<Position>, asked: Asked<'_>) {
+        if channels.len() > self.app.limits.subscribe_batch as usize {
+            self.counts.limit(LimitName::SubscribeBatch);
+            return self.refuse(&Refusal::new(Code::Limit), None, Some(asked));
+        }
+        // A position belongs to one channel.
+        let since = since.filter(|_| channels.len() == 1);
+        let number = self.session.next_ask;
+        self.session.next_ask = number.wrapping_add(1);
+        let whole = self.json.answers_in_whole();
+        let ask = Ask {
+            number,
+            id: asked.id.map(ToOwned::to_owned),
+            kind: asked.kind.into(),
+            waiting: Vec::new(),
+            allowed: Vec::new(),
+            denied: Vec::new(),
+            whole,
+        };
+        self.session.asks.get_or_insert_default().push(ask);
+        let mut joins = Vec::new();
+        for text in channels {
+            match self.may_subscribe(text, joins.len()) {
+                Ok(permit) if self.is_seated(permit.channel()) || joins.iter().any(|j: &Box<Join>| j.channel == *permit.channel()) => {
+                    self.allowed(number, text, None, None, asked)
+                }
+                Ok(permit) => joins.push(self.join(permit, text, since, number)),
+                Err(refusal) if whole => {
+                    self.counts.app(self.app.id).refused(refusal.code);
+                    if let Some(ask) = self.ask(number) {
+                        ask.denied.push((text.as_ref().into(), refusal));
+                    }
+                }
+                Err(refusal) => self.refuse(&refusal, Some(text), Some(asked)),
+            }
+        }
+        if let Some(ask) = self.ask(number) {
+            ask.waiting = joins.iter().map(|j| j.channel.clone()).collect();
+        }
+        if whole && !joins.is_empty() {
+            // Nothing is heard before the answer that says what is heard.
+            self.session.held.get_or_insert_default();
+        }
+        for join in joins {
+            self.hub.subscribe(join);
+        }
+        self.answer_ask(number);
+    }
+
+    fn may_subscribe(&mut self, text: &str, more: usize) -> Result<Permit<Subscribe>, Refusal> {
+        let name = Policy::name(text)?;
+        let permit = self.app.policy.decide(&name, &self.asking(), self.generation)?;
+        let waiting: usize = self.session.asks.iter().flat_map(|a| a.iter()).map(|a| a.waiting.len()).sum();
+        if self.session.subs.len() + waiting + more >= self.app.limits.subscriptions as usize {
+            self.counts.limit(LimitName::Subscriptions);
+            return Err(Refusal::new(Code::Limit));
+        }
+        Ok(permit)
+    }
+
+    /// Subscribed by the app itself: on connect, or by the API. Nothing is answered.
+    pub fn seat(&mut self, permit: Permit<Subscribe>) {
+        if !self.is_seated(permit.channel()) {
+            let text = permit.channel().to_string();
+            let join = self.join(permit, &text, None, u32::MAX);
+            self.hub.subscribe(join);
+        }
+    }
+
+    fn join(&mut self, permit: Permit<Subscribe>, text: &str, since: Option<Position>, request: u32) -> Box<Join> {
+        let session = &*self.session;
+        let channel = permit.channel().clone();
+        Box::new(Join {
+            app: self.app.id,
+            class: permit.class(),
+            home: home(self.app, self.hub, &channel),
+            shard: session.shard,
+            slot: session.slot,
+            member: Member { connection: session.id, identity: session.identity.clone(), joined_at: self.now },
+            since,
+            request,
+            alias: (text != channel.as_str()).then(|| text.into()),
+            channel,
+            now: self.now,
+        })
+    }
+
+    /// The connection's seat on a channel: its place among the subscriptions.
+    pub fn sub(&self, channel: &ChannelName) -> Option<usize> {
+        let number = self.hub.find(self.app.id, channel.as_str())?;
+        self.session.subs.iter().position(|sub| sub.channel == number)
+    }
+
+    fn is_seated(&self, channel: &ChannelName) -> bool {
+        let waiting = |ask: &Ask| ask.waiting.contains(channel);
+        self.sub(channel).is_some() || self.session.asks.iter().flat_map(|a| a.iter()).any(waiting)
+    }
+
+    fn ask(&mut self, number: u32) -> Option<&mut Ask> {
+        self.session.asks.as_mut()?.iter_mut().find(|a| a.number == number)
+    }
+
+    /// A home offers a seat. Returns whether it was taken; the events missed are the caller's to deliver.
+    pub fn joined(&mut self, joined: &Joined) -> bool {
+        let shown = joined.alias.as_deref().unwrap_or(joined.channel.as_str());
+        let unasked = joined.request == u32::MAX;
+        if !unasked {
+            let Some(ask) = self.ask(joined.request) else { return false };
+            // Unsubscribed before the home had answered.
+            let Some(at) = ask.waiting.iter().position(|c| *c == joined.channel) else { return false };
+            ask.waiting.swap_remove(at);
+        } else if self.sub(&joined.channel).is_some() {
+            return false;
+        }
+        let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
+        self.session.subs.push(Sub { channel, seat });
+        if unasked {
+            return true;
+        }
+        let ask = self.session.asks.as_ref().and_then(|a| a.iter().find(|a| a.number == joined.request));
+        let (id, kind) = ask.map(|a| (a.id.clone(), a.kind.clone())).unwrap_or_default();
+        let asked = Asked { id: id.as_deref(), kind: &kind };
+        self.allowed(joined.request, shown, joined.position, joined.recovered, asked);
+        true
+    }
+
+    fn allowed(
+        &mut self,
+        number: u32,
+        text: &str,
+        position: Option<Position>,
+        recovered: Option<bool>,
+        asked: Asked<'_>,
+    ) {
+        match self.ask(number) {
+            Some(ask) if ask.whole => ask.allowed.push(text.into()),
+            _ => self.say(&Answer::Subscribed { channel: text, position, recovered }, Some(asked)),
+        }
+    }
+
+    /// Answers a subscribe message where all of its channels are decided.
+    pub fn answer_ask(&mut self, number: u32) {
+        let Some(asks) = self.session.asks.as_mut() else { return };
+        let Some(at) = asks.iter().position(|a| a.number == number && a.waiting.is_empty()) else { return };
+        let ask = asks.swap_remove(at);
+        if asks.is_empty() {
+            self.session.asks = None;
+        }
+        if ask.whole {
+            let asked = Asked { id: ask.id.as_deref(), kind: &ask.kind };
+            let allowed: Vec<&str> = ask.allowed.iter().map(|c| &**c).collect();
+            let denied: Vec<(&str, &Refusal)> = ask.denied.iter().map(|(c, r)| (&**c, r)).collect();
+            self.say(&Answer::SubscribeResult { allowed: &allowed, denied: &denied }, Some(asked));
+        }
+    }
+
+    /// Whether every subscribe message is answered: what was held back may go.
+    pub fn all_answered(&self) -> bool {
+        self.session.asks.as_ref().is_none_or(|asks| asks.iter().all(|a| !a.whole))
+    }
+
+    pub(super) fn unsubscribe(&mut self, channels: &Channels<'_>, asked: Asked<'_>) {
+        let whole = self.json.answers_unsubscribe_in_whole();
+        for text in channels {
+            let target = Policy::name(text).and_then(|n| self.app.policy.resolve(&n, &self.session.identity));
+            if let Ok(channel) = target {
+                self.leave(&channel);
+            }
+            if !whole {
+                self.say(&Answer::Unsubscribed { channel: text }, Some(asked));
+            }
+        }
+        if whole {
+            let names: Vec<&str> = channels.iter().map(|c| c.as_ref()).collect();
+            self.say(&Answer::UnsubscribeResult { channels: &names }, Some(asked));
+        }
+    }
+
+    /// Gives up a seat, or the wish for one. Returns whether there was one.
+    pub fn leave(&mut self, channel: &ChannelName) -> bool {
+        let mut answered = Vec::new();
+        for ask in self.session.asks.iter_mut().flat_map(|a| a.iter_mut()) {
+            let before = ask.waiting.len();
+            ask.waiting.retain(|c| c != channel);
+            if ask.waiting.len() < before {
+                answered.push(ask.number);
+            }
+        }
+        let seated = self.sub(channel);
+        if let Some(at) = seated {
+            self.rise(at);
+        }
+        let wished = !answered.is_empty();
+        answered.into_iter().for_each(|number| self.answer_ask(number));
+        seated.is_some() || wished
+    }
+
+    /// Gives up the seat of one subscription. The seat that takes its place is told in `Replies::moved`.
+    fn rise(&mut self, at: usize) {
+        let sub = self.session.subs.swap_remove(at);
+        if let Some(moved) = self.session.subs.get(at) {
+            self.hub.channel_mut(moved.channel).seats[moved.seat as usize].sub = at as u32;
+        }
+        let session = &*self.session;
+        let member = Member { connection: session.id, identity: session.identity.clone(), joined_at: self.now };
+        if let Some(seat) = self.hub.rise(sub.channel, sub.seat, member, self.now) {
+            self.replies.moved.push((seat, sub.seat));
+        }
+    }
+
+    /// Gives up all seats.
+    pub fn leave_all(&mut self) {
+        self.session.asks = None;
+        self.session.held = None;
+        while !self.session.subs.is_empty() {
+            self.rise(self.session.subs.len() - 1);
+        }
+    }
+}

@@ -1,0 +1,570 @@
+//! From a rule's text to its tree: Rhai parses, this takes what rules may use and tells all the rest at once.
+
+use super::function::{self, FUNCTIONS};
+use super::node::{Arithmetic, Comparison, Const, Facts, Kind, Node, Place, Spot};
+use super::{DEPTH_MAX, LOOKUPS_MAX, Names, Reads, Run, TEXT_MAX};
+use crate::model::{Identity, Problem, did_you_mean, one_of};
+use crate::policy::Asking;
+use rhai::{ASTFlags, Engine, Expr, FnCallExpr, OptimizationLevel, Position, Stmt};
+use std::sync::LazyLock;
+
+/// Only its parser is used: no package, no function, no statement.
+static PARSER: LazyLock<Engine> = LazyLock::new(|| {
+    let mut engine = Engine::new_raw();
+    engine
+        .set_max_expr_depths(DEPTH_MAX, 0)
+        .set_max_string_size(TEXT_MAX)
+        .set_max_array_size(1024)
+        .set_max_map_size(0)
+        .set_max_functions(0)
+        .set_max_modules(0)
+        .set_max_variables(0)
+        .set_max_operations(1)
+        // As written: a folded part would have lost its place in the text.
+        .set_optimization_level(OptimizationLevel::None)
+        .set_allow_if_expression(false)
+        .set_allow_switch_expression(false)
+        .set_allow_loop_expressions(false)
+        .set_allow_statement_expression(false)
+        .set_allow_anonymous_fn(false)
+        .set_allow_looping(false);
+    engine
+});
+
+const ROOTS: [&str; 4] = ["user", "request", "tables", "now"];
+const REQUEST: [&str; 5] = ["path", "query", "headers", "ip", "vars"];
+
+/// The tree, and how many table look-ups it makes.
+pub(super) fn lower(text: &str, path: &str, names: Names<'_>) -> Result<(Node, usize), Vec<Problem>> {
+    lowered(text, path, names, Lower::boolean)
+}
+
+/// As `lower`, for a part that may be of any kind.
+pub(super) fn lower_part(text: &str, path: &str, names: Names<'_>) -> Result<(Node, usize), Vec<Problem>> {
+    lowered(text, path, names, Lower::expr)
+}
+
+fn lowered<'c>(
+    text: &str,
+    path: &'c str,
+    names: Names<'c>,
+    with: impl FnOnce(&mut Lower<'c>, &Expr) -> Node,
+) -> Result<(Node, usize), Vec<Problem>> {
+    if text.trim().is_empty() {
+        return Err(vec![Problem::new(path, "an empty rule").expected("an expression such as `user.known`")]);
+    }
+    if text.len() > TEXT_MAX {
+        return Err(vec![Problem::new(path, format!("a rule of {} bytes", text.len())).expected("4096 bytes at most")]);
+    }
+    let ast = PARSER.compile_expression(text).map_err(|e| vec![unparsed(path, text, &e)])?;
+    let mut lower = Lower { path, names, problems: Vec::new(), lookups: 0 };
+    let root = match ast.statements() {
+        [Stmt::Expr(expr)] => with(&mut lower, expr),
+        _ => return Err(vec![Problem::new(path, "a rule is one expression")]),
+    };
+    match lower.problems.is_empty() {
+        true => Ok((root, lower.lookups)),
+        false => Err(lower.problems),
+    }
+}
+
+fn unparsed(path: &str, text: &str, error: &rhai::ParseError) -> Problem {
+    let (line, column) = spot(error.position());
+    let single = text.replace("==", "").replace("!=", "").replace("<=", "").replace(">=", "").contains('=');
+    let hint = match error.err_type() {
+        _ if text.contains("===") => Some("compare with `==`".into()),
+        _ if single => Some("compare with `==`".into()),
+        _ if text.contains('\'') => Some("texts stand in double quotes".into()),
+        _ => None,
+    };
+    Problem::new(path, format!("no rule: {}", error.err_type())).at(line, column).hint(hint)
+}
+
+struct Lower<'c> {
+    path: &'c str,
+    names: Names<'c>,
+    problems: Vec<Problem>,
+    lookups: usize,
+}
+
+/// One step of `a.b[c].d(e)`.
+enum Link<'e> {
+    Name(&'e str, Position),
+    Key(&'e Expr),
+    Call(&'e FnCallExpr, Position),
+    Other(Position),
+}
+
+impl Lower<'_> {
+    fn problem(&mut self, at: Position, what: impl Into<String>) -> &mut Problem {
+        let (line, column) = spot(at);
+        self.problems.push(Problem::new(self.path, what).at(line, column));
+        let last = self.problems.len() - 1;
+        &mut self.problems[last]
+    }
+
+    /// Stands in for what has a problem: nothing runs once there is one.
+    fn nothing(&self, at: Position) -> Node {
+        node(at, Kind::UserClaim("".into()))
+    }
+
+    fn expr(&mut self, expr: &Expr) -> Node {
+        let at = expr.start_position();
+        let constant = match expr {
+            Expr::BoolConstant(b, _) => Const::Bool(*b),
+            Expr::IntegerConstant(n, _) => Const::Int(*n),
+            Expr::FloatConstant(n, _) => Const::Float(**n),
+            Expr::CharConstant(c, _) => Const::Text(c.to_string().into()),
+            Expr::StringConstant(text, _) => Const::Text(text.as_str().into()),
+            _ => return self.compound(expr, at),
+        };
+        node(at, Kind::Const(constant))
+    }
+
+    fn compound(&mut self, expr: &Expr, at: Position) -> Node {
+        match expr {
+            Expr::Variable(x, ..) if x.2.is_empty() => self.variable(&x.1, at),
+            Expr::Dot(..) | Expr::Index(..) => self.chain(expr),
+            Expr::And(parts, _) => {
+                let parts = parts.iter().map(|p| self.boolean(p)).collect();
+                self.folded(at, Kind::And(until(parts, false)))
+            }
+            Expr::Or(parts, _) => {
+                let parts = parts.iter().map(|p| self.boolean(p)).collect();
+                self.folded(at, Kind::Or(until(parts, true)))
+            }
+            Expr::Coalesce(parts, _) => {
+                let parts = parts.iter().map(|p| self.expr(p)).collect();
+                self.folded(at, Kind::First(parts))
+            }
+            Expr::InterpolatedString(parts, _) => {
+                let parts = parts.iter().map(|p| self.part(p)).collect();
+                self.folded(at, Kind::Join(parts))
+            }
+            Expr::FnCall(call, _) if call.namespace.is_empty() => match call.op_token {
+                Some(_) => self.operator(call, at, expr.position()),
+                // `needle in place`; the parser has turned the sides round.
+                None if call.name == "contains" && call.args.len() == 2 => {
+                    let needle = self.expr(&call.args[1]);
+                    let place = self.place(&call.args[0]);
+                    self.folded(at, Kind::Within(needle.into(), place))
+                }
+                None => self.function(&call.name, None, &call.args, at),
+            },
+            Expr::Unit(_) => {
+                let problem = self.problem(at, "`()` compares with nothing, not even with itself");
+                problem.expected = Some("`\"name\" in user` to ask whether something is there".into());
+                self.nothing(at)
+            }
+            Expr::Array(..) => {
+                self.problem(at, "a list stands only behind `in`").expected =
+                    Some("`user.role in [\"a\", \"b\"]`".into());
+                self.nothing(at)
+            }
+            _ => {
+                self.problem(at, "this is no part of a rule").expected =
+                    Some("comparisons, `in`, `&&`, `||`, `!` and functions".into());
+                self.nothing(at)
+            }
+        }
+    }
+
+    /// The inside of `${…}`.
+    fn part(&mut self, expr: &Expr) -> Node {
+        match expr {
+            Expr::Stmt(block) => match block.statements() {
+                [Stmt::Expr(expr)] => self.expr(expr),
+                _ => self.compound(expr, expr.start_position()),
+            },
+            expr => self.expr(expr),
+        }
+    }
+
+    /// An expression where true or false is wanted.
+    fn boolean(&mut self, expr: &Expr) -> Node {
+        let node = self.expr(expr);
+        if let Some(what) = node.never_boolean() {
+            self.problem(expr.start_position(), format!("{what} stands where true or false should")).expected =
+                Some("a comparison, `in`, or something that is true or false".into());
+        }
+        node
+    }
+
+    fn variable(&mut self, name: &str, at: Position) -> Node {
+        if let Some(capture) = self.names.captures.iter().position(|c| *c == Some(name)) {
+            return node(at, Kind::Capture(capture));
+        }
+        match name {
+            "now" => node(at, Kind::Now),
+            "user" => {
+                self.problem(at, "`user` is no value of its own").expected = Some("`user.id`, `user.role`, …".into());
+                self.nothing(at)
+            }
+            "request" => {
+                self.problem(at, "`request` is no value of its own").expected =
+                    Some("`request.path`, `request.query.NAME`, …".into());
+                self.nothing(at)
+            }
+            "tables" => {
+                self.problem(at, "`tables` is no value of its own").expected = Some("`tables.NAME[KEY]`".into());
+                self.nothing(at)
+            }
+            name => {
+                let known: Vec<&str> = self.names.captures.iter().copied().flatten().chain(ROOTS).collect();
+                let problem = self.problem(at, format!("unknown variable `{name}`"));
+                problem.hint = did_you_mean(name, known.clone());
+                problem.expected = Some(one_of(known));
+                self.nothing(at)
+            }
+        }
+    }
+
+    fn operator(&mut self, call: &FnCallExpr, at: Position, op_at: Position) -> Node {
+        let op = call.op_token.as_ref().map(|t| t.to_string()).unwrap_or_default();
+        let kind = match (op.as_str(), &call.args[..]) {
+            ("!", [of]) => Kind::Not(self.boolean(of).into()),
+            ("-", [of]) => Kind::Negate(self.expr(of).into()),
+            ("+", [of]) => return self.expr(of),
+            (op, [left, right]) => match (comparison(op), arithmetic(op)) {
+                (Some(by), _) => Kind::Compare(by, Box::new([self.side(left), self.side(right)])),
+                (_, Some(op)) => Kind::Arithmetic(op, Box::new([self.expr(left), self.expr(right)])),
+                _ => return self.no_operator(op, op_at),
+            },
+            (op, _) => return self.no_operator(op, op_at),
+        };
+        self.folded(at, kind)
+    }
+
+    fn no_operator(&mut self, op: &str, at: Position) -> Node {
+        let hint = match op {
+            "&" => Some("did you mean `&&`?".into()),
+            "|" => Some("did you mean `||`?".into()),
+            _ => None,
+        };
+        let problem = self.problem(at, format!("rules have no operator `{op}`"));
+        problem.hint = hint;
+        problem.expected = Some("`==` `!=` `<` `<=` `>` `>=` `in` `!in` `&&` `||` `!` `??` `+` `-` `*` `/` `%`".into());
+        self.nothing(at)
+    }
+
+    /// One side of a comparison.
+    fn side(&mut self, expr: &Expr) -> Node {
+        let node = self.expr(expr);
+        if matches!(node.kind, Kind::UserRoles) {
+            self.problem(expr.start_position(), "`user.roles` is a list: it equals no single role").hint =
+                Some("write `\"admin\" in user.roles`".into());
+        }
+        node
+    }
+
+    /// What stands right of `in`.
+    fn place(&mut self, expr: &Expr) -> Place {
+        let at = expr.start_position();
+        match expr {
+            Expr::Array(items, _) => return Place::List(items.iter().map(|i| self.expr(i)).collect()),
+            Expr::StringConstant(..) => {
+                self.problem(at, "`in` looks into lists and maps").expected =
+                    Some("a list such as `[\"a\", \"b\"]`; for a part of a text `.contains(…)`".into());
+            }
+            Expr::Variable(x, ..) if x.1.as_str() == "user" => return Place::User,
+            Expr::Dot(..) | Expr::Index(..) => {
+                let mut links = Vec::new();
+                let base = links_of(expr, &mut links);
+                if let (Some(root), [link]) = (root_of(base), &links[..])
+                    && let Some(place) = self.root_place(root, link, at)
+                {
+                    return place;
+                }
+            }
+            _ => {}
+        }
+        Place::Value(self.expr(expr).into())
+    }
+
+    /// `request.headers`, `tables.users` as something to look into.
+    fn root_place(&mut self, root: &str, link: &Link<'_>, at: Position) -> Option<Place> {
+        let name = link.name()?;
+        match (root, facts(name)) {
+            ("request", Some(facts)) => Some(Place::Facts(facts)),
+            ("tables", _) => Some(Place::Table(self.table(name, at).into())),
+            _ => None,
+        }
+    }
+
+    fn table<'n>(&mut self, name: &'n str, at: Position) -> &'n str {
+        if !self.names.tables.contains(&name) {
+            let tables = self.names.tables;
+            let problem = self.problem(at, format!("unknown table `{name}`"));
+            problem.hint = did_you_mean(name, tables.iter().copied());
+            problem.expected = match tables {
+                [] => Some("a `[table.NAME]`: the app has none".into()),
+                tables => Some(one_of(tables.iter().copied())),
+            };
+        }
+        name
+    }
+
+    fn chain(&mut self, expr: &Expr) -> Node {
+        let mut links = Vec::new();
+        let base = links_of(expr, &mut links);
+        let at = base.start_position();
+        let (mut node, rest) = match (root_of(base), base) {
+            (Some("user"), _) => self.user(&links, at),
+            (Some("request"), _) => self.request(&links, at),
+            (Some("tables"), _) => self.tables(&links, at),
+            (_, Expr::Array(items, _)) if matches!(&links[..], [Link::Call(f, _)] if f.name == "contains") => {
+                let list = items.iter().map(|i| self.expr(i)).collect();
+                (self.contains(&links[0], Place::List(list), at), 1)
+            }
+            _ => (self.expr(base), 0),
+        };
+        for link in &links[rest..] {
+            node = self.link(node, link);
+        }
+        node
+    }
+
+    fn link(&mut self, of: Node, link: &Link<'_>) -> Node {
+        let at = of.at;
+        let kind = match link {
+            Link::Name(name, _) => {
+                Kind::At { of: of.into(), key: Node { at, kind: Kind::Const(Const::Text((*name).into())) }.into() }
+            }
+            Link::Key(key) => Kind::At { of: of.into(), key: self.expr(key).into() },
+            Link::Call(call, at) => return self.function(&call.name, Some(of), &call.args, *at),
+            Link::Other(at) => {
+                self.problem(*at, "this is no part of a rule");
+                return self.nothing(*at);
+            }
+        };
+        Node { at, kind }
+    }
+
+    /// The node, and how many links it took.
+    fn user(&mut self, links: &[Link<'_>], at: Position) -> (Node, usize) {
+        let kind = match (&links[0], links[0].name()) {
+            (_, Some("id")) => Kind::UserId,
+            (_, Some("known")) => Kind::UserKnown,
+            (_, Some("roles")) => Kind::UserRoles,
+            (_, Some(claim)) => Kind::UserClaim(claim.into()),
+            (Link::Key(key), None) => Kind::UserAt(self.expr(key).into()),
+            (link, None) => return (self.contains(link, Place::User, at), 1),
+        };
+        (node(at, kind), 1)
+    }
+
+    fn request(&mut self, links: &[Link<'_>], at: Position) -> (Node, usize) {
+        let Some(name) = links[0].name() else {
+            self.problem(at, "`request` is read by name").expected = Some(one_of(REQUEST));
+            return (self.nothing(at), links.len());
+        };
+        let facts = match (name, facts(name)) {
+            ("path", _) => return (node(at, Kind::Path), 1),
+            ("ip", _) => return (node(at, Kind::Ip), 1),
+            (_, Some(facts)) => facts,
+            (name, None) => {
+                let problem = self.problem(at, format!("a request has no `{name}`"));
+                problem.hint = did_you_mean(name, REQUEST);
+                problem.expected = Some(one_of(REQUEST));
+                return (self.nothing(at), links.len());
+            }
+        };
+        let key = match links.get(1) {
+            Some(Link::Name(key, at)) => node(*at, Kind::Const(Const::Text(header_case(facts, key).into()))),
+            Some(link @ Link::Key(key)) => match link.name() {
+                Some(name) => node(key.start_position(), Kind::Const(Const::Text(header_case(facts, name).into()))),
+                None => self.expr(key),
+            },
+            Some(link) => return (self.contains(link, Place::Facts(facts), at), 2),
+            None => {
+                self.problem(at, format!("`request.{name}` is no value of its own")).expected =
+                    Some(format!("`request.{name}.NAME`, or `\"NAME\" in request.{name}`"));
+                return (self.nothing(at), 1);
+            }
+        };
+        (node(at, Kind::Facts(facts, key.into())), 2)
+    }
+
+    fn tables(&mut self, links: &[Link<'_>], at: Position) -> (Node, usize) {
+        let Some(name) = links[0].name() else {
+            self.problem(at, "`tables` is read by name").expected = Some("`tables.NAME[KEY]`".into());
+            return (self.nothing(at), links.len());
+        };
+        let table = self.table(name, at);
+        let key = match links.get(1) {
+            Some(Link::Name(key, at)) => node(*at, Kind::Const(Const::Text((*key).into()))),
+            Some(Link::Key(key)) => self.expr(key),
+            Some(link) => return (self.contains(link, Place::Table(table.into()), at), 2),
+            None => {
+                self.problem(at, format!("`tables.{table}` is no value of its own")).expected =
+                    Some(format!("`tables.{table}[KEY]`, or `KEY in tables.{table}`"));
+                return (self.nothing(at), 1);
+            }
+        };
+        let slot = self.lookups;
+        self.lookups += 1;
+        if slot == LOOKUPS_MAX {
+            self.problem(at, format!("more than {LOOKUPS_MAX} table look-ups in one rule"));
+        }
+        (node(at, Kind::Row { table: table.into(), key: key.into(), slot }), 2)
+    }
+
+    /// `place.contains(needle)`: `in`, written as a method.
+    fn contains(&mut self, link: &Link<'_>, place: Place, at: Position) -> Node {
+        match link {
+            Link::Call(call, _) if call.name == "contains" && call.args.len() == 1 => {
+                let needle = self.expr(&call.args[0]);
+                node(at, Kind::Within(needle.into(), place))
+            }
+            Link::Call(_, at) | Link::Other(at) => {
+                self.problem(*at, "only `contains(NAME)` may be asked of it");
+                self.nothing(*at)
+            }
+            Link::Name(..) | Link::Key(_) => self.nothing(at),
+        }
+    }
+
+    fn function(&mut self, name: &str, of: Option<Node>, args: &[Expr], at: Position) -> Node {
+        let mut nodes: Vec<Node> = of.into_iter().collect();
+        let method = !nodes.is_empty();
+        nodes.extend(args.iter().map(|a| self.expr(a)));
+        let Some((_, function, count)) = FUNCTIONS.iter().find(|f| f.0 == name) else {
+            let problem = self.problem(at, format!("unknown function `{name}`"));
+            problem.hint = did_you_mean(name, function::names());
+            problem.expected = Some(function::expected());
+            return self.nothing(at);
+        };
+        if nodes.len() != *count {
+            let (has, takes) = (nodes.len() - usize::from(method), count - usize::from(method));
+            self.problem(at, format!("`{name}` with {has} argument{}", if has == 1 { "" } else { "s" })).expected =
+                Some(format!("{takes} of them"));
+            return self.nothing(at);
+        }
+        self.folded(at, Kind::Call(*function, nodes))
+    }
+
+    /// What needs nothing is worked out now.
+    fn folded(&mut self, at: Position, kind: Kind) -> Node {
+        let whole = node(at, kind);
+        if whole.reads() != Reads::NOTHING || !self.problems.is_empty() {
+            return whole;
+        }
+        let nobody = Identity::default();
+        let run =
+            Run { asking: &Asking { identity: &nobody, request: None, tables: &(), now: 0 }, captures: &[], rows: &[] };
+        match run.value(&whole).map(|v| v.into_const()) {
+            Ok(Some(constant)) => node(at, Kind::Const(constant)),
+            Ok(None) => whole,
+            Err(error) => {
+                self.problem(at, format!("this always fails: {}", error.what));
+                self.nothing(at)
+            }
+        }
+    }
+}
+
+/// Drops what decides nothing and what is never reached; the order stays, for an error on the way must still be met.
+fn until(parts: Vec<Node>, end: bool) -> Vec<Node> {
+    let mut kept = Vec::new();
+    for part in parts {
+        match part.kind {
+            Kind::Const(Const::Bool(b)) if b != end => {}
+            Kind::Const(Const::Bool(_)) => {
+                kept.push(part);
+                break;
+            }
+            _ => kept.push(part),
+        }
+    }
+    kept
+}
+
+impl<'e> Link<'e> {
+    fn of(expr: &'e Expr, dot: bool) -> Link<'e> {
+        match expr {
+            expr if !dot => Link::Key(expr),
+            Expr::Property(x, at) => Link::Name(&x.2, *at),
+            Expr::MethodCall(call, at) if call.namespace.is_empty() => Link::Call(call, *at),
+            other => Link::Other(other.start_position()),
+        }
+    }
+
+    /// `.name` or `["name"]`.
+    fn name(&self) -> Option<&'e str> {
+        match self {
+            Link::Name(name, _) => Some(name),
+            Link::Key(Expr::StringConstant(name, _)) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// Unrolls `a.b[c].d`, which Rhai nests to the right; the base is what remains.
+fn links_of<'e>(expr: &'e Expr, links: &mut Vec<Link<'e>>) -> &'e Expr {
+    let step = |expr: &'e Expr| match expr {
+        Expr::Dot(x, flags, _) => Some((x, *flags, true)),
+        Expr::Index(x, flags, _) => Some((x, *flags, false)),
+        _ => None,
+    };
+    let Some((mut x, mut flags, mut dot)) = step(expr) else { return expr };
+    let base = &x.lhs;
+    // `a[b.c]` stops at BREAK: `b.c` is its key, not the way on.
+    while let Some((next, next_flags, next_dot)) = step(&x.rhs).filter(|_| dot || !flags.contains(ASTFlags::BREAK)) {
+        links.push(Link::of(&next.lhs, dot));
+        (x, flags, dot) = (next, next_flags, next_dot);
+    }
+    links.push(Link::of(&x.rhs, dot));
+    base
+}
+
+fn root_of(base: &Expr) -> Option<&str> {
+    match base {
+        Expr::Variable(x, ..) if x.2.is_empty() => Some(x.1.as_str()).filter(|n| ROOTS.contains(n)),
+        _ => None,
+    }
+}
+
+fn facts(name: &str) -> Option<Facts> {
+    match name {
+        "query" => Some(Facts::Query),
+        "headers" => Some(Facts::Headers),
+        "vars" => Some(Facts::Vars),
+        _ => None,
+    }
+}
+
+/// Headers are looked up in lower case (RFC 9110 §5.1).
+fn header_case(facts: Facts, name: &str) -> String {
+    if facts == Facts::Headers { name.to_ascii_lowercase() } else { name.to_owned() }
+}
+
+fn comparison(op: &str) -> Option<Comparison> {
+    Some(match op {
+        "==" => Comparison::Equal,
+        "!=" => Comparison::NotEqual,
+        "<" => Comparison::Less,
+        "<=" => Comparison::LessOrEqual,
+        ">" => Comparison::Greater,
+        ">=" => Comparison::GreaterOrEqual,
+        _ => return None,
+    })
+}
+
+fn arithmetic(op: &str) -> Option<Arithmetic> {
+    Some(match op {
+        "+" => Arithmetic::Add,
+        "-" => Arithmetic::Subtract,
+        "*" => Arithmetic::Multiply,
+        "/" => Arithmetic::Divide,
+        "%" => Arithmetic::Remainder,
+        _ => return None,
+    })
+}
+
+fn node(at: Position, kind: Kind) -> Node {
+    Node { at: spot(at), kind }
+}
+
+fn spot(at: Position) -> Spot {
+    (at.line().unwrap_or(1) as u32, at.position().unwrap_or(1) as u32)
+}

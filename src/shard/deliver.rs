@@ -1,0 +1,122 @@
+//! A batch → the out-queues of all who hear it. The hot path: one shared slice a connection, nothing else.
+
+use super::encode::{Encoded, Encoding};
+use super::queue::{Entry, NO_CHANNEL};
+use super::shard::Shard;
+use crate::hub::{Batch, Overflow, Part, Seat};
+use crate::model::Slot;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+impl Shard {
+    /// What some channels published together: each connection hears it once, on the first of its channels.
+    pub(super) fn deliver(&mut self, parts: &[Part]) {
+        let Some(app) = parts.first().and_then(|p| self.generation.app(p.batch.app)).cloned() else { return };
+        let threshold = app.limits.deflate_threshold.0;
+        let several = parts.len() > 1;
+        self.mark = self.mark.wrapping_add(several as u32);
+        for Part { channel, batch } in parts {
+            let conflate = app.classes.get(batch.class as usize).is_some_and(|c| c.overflow == Overflow::Conflate);
+            let simple = !batch.exclusive && !conflate && batch.tallies.is_empty();
+            let mut encodings: SmallVec<[(Encoding, Option<Encoded>); 2]> = SmallVec::new();
+            let mut delivered = 0;
+            // Nobody takes or leaves a seat while a batch is handed round: `push` closes at most the queue's own
+            // connection, and a closed one gives up its seats at the end of the tick.
+            for at in 0..self.hub.channel(*channel).seats.len() {
+                let Seat { slot, .. } = self.hub.channel(*channel).seats[at];
+                let conn = &mut self.conns[slot as usize];
+                if several && std::mem::replace(&mut conn.heard, self.mark) == self.mark {
+                    continue;
+                }
+                if let Some(held) = &mut conn.session.held {
+                    held.push((*channel, batch.clone()));
+                    continue;
+                }
+                let encoding = Encoding::new(conn.session.endpoint, conn.deflate);
+                let encoded = match encodings.iter().find(|(e, _)| *e == encoding) {
+                    Some((_, encoded)) => encoded,
+                    None => {
+                        let json = app.json(encoding.endpoint);
+                        let encoded = json.map(|j| self.encoder.batch(batch, j, encoding.window, threshold));
+                        encodings.push((encoding, encoded));
+                        &encodings[encodings.len() - 1].1
+                    }
+                };
+                let Some(encoded) = encoded else { continue };
+                if simple || batch.whole_for(conn.session.id) && batch.tallies.is_empty() && !conflate {
+                    if encoded.bytes.is_empty() {
+                        continue;
+                    }
+                    delivered += batch.events.len() as u64;
+                    let events = batch.events.len() as u32;
+                    let entry = Entry { bytes: encoded.bytes.clone(), channel: *channel, events };
+                    self.push(slot, entry);
+                } else {
+                    delivered += self.deliver_slices(slot, *channel, batch, &encoded.clone(), conflate);
+                }
+            }
+            self.counts.app(app.id).deliveries += delivered;
+        }
+    }
+
+    /// The same for a connection that does not hear all of it, or whose hearing is counted.
+    fn deliver_slices(
+        &mut self,
+        slot: Slot,
+        channel: u32,
+        batch: &Arc<Batch>,
+        encoded: &Encoded,
+        conflate: bool,
+    ) -> u64 {
+        let conn = &self.conns[slot as usize];
+        let id = conn.session.id;
+        let heard = batch.events.iter().filter(|e| e.exclude != Some(id)).count();
+        for (at, tally) in &batch.tallies {
+            tally.add((batch.events[*at as usize].exclude != Some(id)) as u32);
+        }
+        if conflate && conn.blocked && self.conflate(slot, channel, batch) {
+            return heard as u64;
+        }
+        if batch.whole_for(id) {
+            let entry = Entry { bytes: encoded.bytes.clone(), channel, events: heard as u32 };
+            self.push(slot, entry);
+            return heard as u64;
+        }
+        for at in (0..batch.events.len()).filter(|at| batch.events[*at].exclude != Some(id)) {
+            let bytes = encoded.event(at);
+            if !bytes.is_empty() && self.conns[slot as usize].is_open() {
+                self.push(slot, Entry { bytes, channel, events: 1 });
+            }
+        }
+        heard as u64
+    }
+
+    /// One event of a batch, to one connection.
+    pub(super) fn deliver_event(&mut self, slot: Slot, channel: u32, batch: &Batch, at: usize) {
+        let Some(app) = self.app_of(slot) else { return };
+        let conn = &self.conns[slot as usize];
+        if !conn.is_open() || batch.events[at].exclude == Some(conn.session.id) {
+            return;
+        }
+        let encoding = Encoding::new(conn.session.endpoint, conn.deflate);
+        let Some(json) = app.json(encoding.endpoint) else { return };
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        if json.deliver(batch.channel.as_str(), batch.epoch, &batch.events[at], &mut text) {
+            let mut frame = Vec::with_capacity(text.len() + 16);
+            self.encoder.frame(&text, encoding.window, app.limits.deflate_threshold.0, &mut frame);
+            self.counts.app(app.id).deliveries += 1;
+            self.push(slot, Entry { bytes: frame.into(), channel, events: 1 });
+        }
+        self.text = text;
+    }
+
+    /// A message as it stands, to one connection: sent to it, its user or a filter it passes.
+    pub(super) fn send_text(&mut self, slot: Slot, text: &[u8]) {
+        let Some(app) = self.app_of(slot) else { return };
+        let window = self.conns[slot as usize].deflate.map_or(0, |d| d.server_bits);
+        let mut frame = Vec::with_capacity(text.len() + 16);
+        self.encoder.frame(text, window, app.limits.deflate_threshold.0, &mut frame);
+        self.push(slot, Entry { bytes: frame.into(), channel: NO_CHANNEL, events: 0 });
+    }
+}

@@ -1,0 +1,123 @@
+//! What happens to a reader too slow for its out-queue: `close`, `drop_oldest` or `conflate`, per channel class.
+
+use super::conn::Conn;
+use super::queue::{Entry, NO_CHANNEL};
+use super::shard::Shard;
+use crate::dialect::Answer;
+use crate::hub::{Batch, Overflow};
+use crate::model::{Close, Slot};
+use crate::observe::SlowAction;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The newest event of each channel and key that a blocked connection missed, in the order in which they first came.
+#[derive(Default)]
+pub struct Conflated {
+    newest: VecDeque<(u32, Option<Arc<str>>, Arc<Batch>, u32)>,
+}
+
+/// Keys of one blocked connection, at most; beyond, it is closed as too slow.
+const KEYS_MAX: usize = 1_024;
+
+impl Conflated {
+    /// Returns whether an older event was replaced.
+    fn put(&mut self, channel: u32, batch: &Arc<Batch>, at: u32) -> bool {
+        let key = &batch.events[at as usize].key;
+        let same = |e: &&mut (u32, Option<Arc<str>>, Arc<Batch>, u32)| e.0 == channel && e.1 == *key;
+        if let Some(entry) = self.newest.iter_mut().find(same) {
+            (entry.2, entry.3) = (batch.clone(), at);
+            return true;
+        }
+        self.newest.push_back((channel, key.clone(), batch.clone(), at));
+        false
+    }
+}
+
+impl Shard {
+    /// Keeps the newest of each key for a connection that takes nothing now. Returns whether this was its way.
+    pub(super) fn conflate(&mut self, slot: Slot, channel: u32, batch: &Arc<Batch>) -> bool {
+        let conn = &mut self.conns[slot as usize];
+        let app = conn.session.app;
+        let kept = conn.conflated.get_or_insert_default();
+        let mut replaced = 0;
+        for at in 0..batch.events.len() {
+            if batch.events[at].exclude != Some(conn.session.id) {
+                replaced += kept.put(channel, batch, at as u32) as usize;
+            }
+        }
+        let full = kept.newest.len() > KEYS_MAX;
+        for _ in 0..replaced {
+            self.counts.app(app).slow(SlowAction::Conflated);
+        }
+        if full {
+            self.too_slow(slot);
+        }
+        true
+    }
+
+    /// The socket takes bytes again: what was conflated meanwhile goes out.
+    pub(super) fn release(&mut self, slot: Slot) {
+        let Some(kept) = self.conns[slot as usize].conflated.take() else { return };
+        for (channel, _, batch, at) in kept.newest {
+            self.deliver_event(slot, channel, &batch, at as usize);
+        }
+    }
+
+    /// Over its bound: drops the oldest deliveries of the classes that allow it, or closes.
+    pub(super) fn overflow(&mut self, slot: Slot, queue_bytes: usize) {
+        let Some(app) = self.app_of(slot) else { return };
+        let Shard { conns, hub, counts, .. } = self;
+        let conn = &mut conns[slot as usize];
+        let mut lost: Vec<(u32, u32)> = Vec::new();
+        let may = |channel: u32| {
+            let class = hub.channel(channel).class as usize;
+            app.classes.get(class).is_some_and(|c| c.overflow == Overflow::DropOldest)
+        };
+        // Down to three quarters, so that the next delivery does not begin again.
+        let enough = conn.queue.drop_oldest(queue_bytes / 4 * 3, may, |channel, events| {
+            match lost.iter_mut().find(|(c, _)| *c == channel) {
+                Some((_, n)) => *n += events,
+                None => lost.push((channel, events)),
+            }
+        });
+        for (channel, missed) in lost {
+            for _ in 0..missed {
+                counts.app(app.id).slow(SlowAction::Dropped);
+            }
+            let name = self.hub.channel(channel).name.clone();
+            self.answer(slot, &Answer::Gap { channel: name.as_str(), missed: missed as u64 });
+        }
+        if !enough {
+            self.too_slow(slot);
+        }
+    }
+
+    pub(super) fn too_slow(&mut self, slot: Slot) {
+        let app = self.conns[slot as usize].session.app;
+        self.counts.app(app).slow(SlowAction::Closed);
+        self.conns[slot as usize].queue.clear();
+        self.close(slot, Close::TOO_SLOW);
+    }
+
+    /// Queues frames for one connection, within its bound.
+    pub(super) fn push(&mut self, slot: Slot, entry: Entry) {
+        let conn: &mut Conn = &mut self.conns[slot as usize];
+        let reply = entry.channel == NO_CHANNEL;
+        conn.queue.push(entry);
+        if !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(slot);
+        }
+        let bytes = conn.queue.bytes();
+        if bytes > self.queue_bytes_min && conn.is_open() {
+            let queue_bytes = self.app_of(slot).map_or(0, |app| app.limits.queue_bytes.0 as usize);
+            // Only what waits because the reader is slow counts: a large answer alone may go out first.
+            if bytes > queue_bytes && (self.conns[slot as usize].blocked || !reply) {
+                self.flush_one(slot);
+                if self.conns.get(slot as usize).is_some_and(|c| c.is_open() && c.queue.bytes() > queue_bytes) {
+                    self.overflow(slot, queue_bytes);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The shard's state and its turn: hear other threads, read sockets, look at the clock, end the tick, write.
+
+use super::conn::{Conn, Stage};
+use super::door::Shared;
+use super::encode::Encoder;
+use super::mailbox::{Accepted, Input, Mailbox};
+use super::queue::{Entry, NO_CHANNEL};
+use super::wheel::{TICK_MS, Wheel};
+use crate::flow::{App, Generation};
+use crate::hub::{Hub, Message, Out};
+use crate::model::{Close, ConnectionId, Millis, Slot};
+use crate::observe::Local;
+use crate::wire::Inflater;
+use bytes::Bytes;
+use hashbrown::HashMap;
+use mio::{Events, Interest, Token, unix::SourceFd};
+use slab::Slab;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+/// What a shard reads at once.
+const READ_BUFFER_BYTES: usize = 256 << 10;
+/// Readiness events of one look.
+const EVENTS: usize = 1024;
+/// Inputs of other threads in one turn.
+const INPUTS: usize = 4096;
+/// Writes between two looks at the runtime's other tasks: handshakes are never kept waiting longer.
+const FLUSH_SLICE: usize = 512;
+/// How often what is too old is forgotten and memory is looked at.
+const SWEEP_MS: u64 = 1_000;
+const BELL: Token = Token(usize::MAX);
+
+pub struct Shard {
+    pub(super) me: u16,
+    pub(super) conns: Slab<Conn>,
+    pub(super) by_id: HashMap<ConnectionId, Slot>,
+    pub(super) hub: Hub,
+    pub(super) generation: Arc<Generation>,
+    pub(super) counts: Local,
+    pub(super) shared: Arc<Shared>,
+    pub(super) encoder: Encoder,
+    pub(super) inflater: Inflater,
+    pub(super) wheel: Wheel,
+    /// Connections with something to write.
+    pub(super) dirty: Vec<Slot>,
+    /// Closed in this tick: they give up their seats at its end.
+    pub(super) leaving: Vec<(Slot, ConnectionId)>,
+    /// Read less than was there: again in the next turn.
+    pub(super) unread: Vec<Slot>,
+    pub(super) mark: u32,
+    pub(super) now: Millis,
+    pub(super) buffer: Vec<u8>,
+    pub(super) text: Vec<u8>,
+    pub(super) replies: crate::flow::Replies,
+    pub(super) scratch: Vec<u8>,
+    /// The smallest `queue_bytes` of all apps.
+    pub(super) queue_bytes_min: usize,
+    pub(super) queued_bytes: usize,
+    pub(super) poll: mio::Poll,
+    events: Events,
+    mailbox: Arc<Mailbox>,
+    inputs: Receiver<Input>,
+    pub(super) draining: Option<Drain>,
+    swept_at: Millis,
+    pub(super) stopping: bool,
+    due: Vec<(Slot, u64)>,
+    /// What the last flush cost, in writes: after a large one, a moment's patience merges more.
+    pub(super) flushed: usize,
+}
+
+/// Closing everybody at a pace.
+pub(super) struct Drain {
+    pub pace: u32,
+    pub close: Close,
+    pub since: Millis,
+    pub closed: u64,
+}
+
+/// Milliseconds since 1970.
+pub fn clock() -> Millis {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+impl Shard {
+    pub(super) fn new(
+        mailbox: Arc<Mailbox>,
+        inputs: Receiver<Input>,
+        generation: Arc<Generation>,
+        shared: Arc<Shared>,
+    ) -> std::io::Result<Shard> {
+        let (me, shards, now) = (mailbox.number, shared.shards() as u16, clock());
+        let poll = mio::Poll::new()?;
+        mailbox.set_bell(mio::Waker::new(poll.registry(), BELL)?);
+        let mut shard = Shard {
+            me,
+            conns: Slab::new(),
+            by_id: HashMap::new(),
+            hub: Hub::new(me, shards, random_u32()),
+            generation: generation.clone(),
+            counts: Local::new(),
+            shared,
+            encoder: Encoder::new(),
+            inflater: Inflater::new(),
+            wheel: Wheel::new(now),
+            dirty: Vec::new(),
+            leaving: Vec::new(),
+            unread: Vec::new(),
+            mark: 0,
+            now,
+            buffer: vec![0; READ_BUFFER_BYTES],
+            text: Vec::new(),
+            replies: Default::default(),
+            scratch: Vec::new(),
+            queue_bytes_min: usize::MAX,
+            queued_bytes: 0,
+            poll,
+            events: Events::with_capacity(EVENTS),
+            mailbox,
+            inputs,
+            draining: None,
+            swept_at: now,
+            stopping: false,
+            due: Vec::new(),
+            flushed: 0,
+        };
+        shard.take_generation(generation);
+        Ok(shard)
+    }
+
+    /// Runs until told to stop. `accept` starts the handshake of a fresh socket as a task of this thread.
+    pub(super) async fn run(mut self, mut accept: impl FnMut(Accepted)) -> std::io::Result<()> {
+        use std::os::fd::AsRawFd;
+        use tokio::io::{Interest, unix::AsyncFd};
+        // The sockets are in a poll of the shard's own: no task, no waker and no readiness record a connection.
+        let ready = AsyncFd::with_interest(self.poll.as_raw_fd(), Interest::READABLE)?;
+        while !self.stopping {
+            let wait = self.wait_ms();
+            tokio::select! { biased;
+                guard = ready.readable() => guard?.clear_ready(),
+                () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+            }
+            while self.turn(&mut accept)? {
+                self.flush().await;
+                tokio::task::yield_now().await;
+            }
+            self.flush().await;
+        }
+        Ok(())
+    }
+
+    fn wait_ms(&self) -> u64 {
+        if self.draining.is_some() {
+            return TICK_MS;
+        }
+        self.wheel.next().map_or(SWEEP_MS, |at| at.saturating_sub(clock()).clamp(1, SWEEP_MS))
+    }
+
+    /// One turn. Returns whether anything happened.
+    fn turn(&mut self, accept: &mut impl FnMut(Accepted)) -> std::io::Result<bool> {
+        self.now = clock();
+        let mut busy = self.hear(accept);
+        busy |= self.read_ready()?;
+        self.look();
+        self.end_tick();
+        if self.now >= self.swept_at + SWEEP_MS {
+            self.swept_at = self.now;
+            self.sweep();
+        }
+        Ok(busy || !self.unread.is_empty())
+    }
+
+    /// What other threads want.
+    fn hear(&mut self, accept: &mut impl FnMut(Accepted)) -> bool {
+        self.mailbox.listening();
+        let mut heard = 0;
+        while heard < INPUTS
+            && let Ok(input) = self.inputs.try_recv()
+        {
+            heard += 1;
+            match input {
+                Input::Hub(message) => {
+                    self.hub.hear(message, self.now);
+                    self.carry();
+                }
+                Input::Accepted(accepted) => accept(accepted),
+                Input::Adopt(new) => self.adopt(*new),
+                Input::Generation(generation) => self.take_generation(generation),
+                Input::Job(job) => {
+                    job(self);
+                    self.carry();
+                }
+                Input::Drain { pace, close } => {
+                    self.draining = Some(Drain { pace, close, since: self.now, closed: 0 })
+                }
+                Input::Stop => self.stopping = true,
+            }
+        }
+        if heard > 0 {
+            self.mailbox.took(heard);
+        }
+        if heard == INPUTS {
+            // More is there: ring for oneself.
+            self.mailbox.put(Input::Job(Box::new(|_| ())));
+        }
+        heard > 0
+    }
+
+    fn read_ready(&mut self) -> std::io::Result<bool> {
+        let mut busy = false;
+        // Others cannot keep up with what this shard's clients send them: let the clients wait.
+        if self.shared.peers().iter().any(|p| p.number != self.me && p.is_congested()) {
+            return Ok(false);
+        }
+        for slot in std::mem::take(&mut self.unread) {
+            busy = true;
+            self.read(slot);
+        }
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        if let Err(e) = self.poll.poll(&mut events, Some(Duration::ZERO))
+            && e.kind() != std::io::ErrorKind::Interrupted
+        {
+            return Err(e);
+        }
+        for event in events.iter() {
+            if event.token() == BELL {
+                continue;
+            }
+            busy = true;
+            let slot = event.token().0 as Slot;
+            if event.is_writable() {
+                self.writable(slot);
+            }
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                self.read(slot);
+            }
+        }
+        self.events = events;
+        Ok(busy)
+    }
+
+    /// What the hub wants done, in its order.
+    pub(super) fn carry(&mut self) {
+        while self.hub.has_out() {
+            let outs: smallvec::SmallVec<[Out; 8]> = self.hub.drain().collect();
+            for out in outs {
+                match out {
+                    Out::To { shard, message } => self.tell(shard, message),
+                    Out::Deliver(parts) => self.deliver(&parts),
+                    Out::Joined(joined) => self.joined(joined),
+                    Out::Published(published) => self.published(*published),
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, shard: u16, message: Message) {
+        self.shared.peers()[shard as usize].put(Input::Hub(message));
+    }
+
+    fn end_tick(&mut self) {
+        loop {
+            self.hub.seal();
+            self.carry();
+            if self.leaving.is_empty() {
+                break;
+            }
+            for (slot, id) in std::mem::take(&mut self.leaving) {
+                self.leave_all(slot, id);
+            }
+            self.carry();
+        }
+        self.drain_some();
+    }
+
+    /// One write a dirty connection. Others of this thread get their turn in between.
+    async fn flush(&mut self) {
+        let mut written = 0;
+        while !self.dirty.is_empty() {
+            let dirty = std::mem::take(&mut self.dirty);
+            for slice in dirty.chunks(FLUSH_SLICE) {
+                for slot in slice {
+                    self.flush_one(*slot);
+                }
+                written += slice.len();
+                if slice.len() == FLUSH_SLICE {
+                    tokio::task::yield_now().await;
+                }
+            }
+            if self.dirty.is_empty() {
+                // Its room is used again.
+                self.dirty = dirty;
+                self.dirty.clear();
+            }
+        }
+        self.flushed = written;
+        self.counts.queue_bytes = self.queued_bytes as u64;
+        self.counts.flush(&self.shared.metrics, self.now);
+    }
+
+    pub(super) fn app_of(&self, slot: Slot) -> Option<Arc<App>> {
+        self.generation.app(self.conns.get(slot as usize)?.session.app).cloned()
+    }
+
+    fn take_generation(&mut self, generation: Arc<Generation>) {
+        for app in generation.apps.iter().flatten() {
+            self.hub.set_classes(app.id, app.classes.clone());
+        }
+        let bounds = generation.apps.iter().flatten().map(|a| a.limits.queue_bytes.0 as usize);
+        self.queue_bytes_min = bounds.min().unwrap_or(0);
+        self.generation = generation;
+    }
+
+    pub(super) fn register(&self, slot: Slot) -> std::io::Result<()> {
+        let fd = self.conns[slot as usize].socket.fd();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut SourceFd(&fd), Token(slot as usize), both)
+    }
+
+    /// Replies, pongs and closes: never dropped for a slow reader.
+    pub(super) fn push_reply(&mut self, slot: Slot, frame: Vec<u8>) {
+        self.push(slot, Entry { bytes: Bytes::from(frame), channel: NO_CHANNEL, events: 0 });
+    }
+
+    fn look(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(self.now, &mut due);
+        for (slot, tick) in due.drain(..) {
+            self.deadline(slot, tick);
+        }
+        self.due = due;
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.conns.is_empty()
+    }
+
+    pub(super) fn close_now(&mut self, slot: Slot) {
+        if let Some(conn) = self.conns.get_mut(slot as usize)
+            && conn.stage == Stage::Open
+        {
+            conn.stage = Stage::Closing { since: self.now, close: Close::NORMAL, answered: true };
+        }
+    }
+}
+
+pub(super) fn random_u32() -> u32 {
+    getrandom::u32().unwrap_or_else(|_| clock() as u32)
+}
+
+pub(super) fn random_u128() -> u128 {
+    let mut bytes = [0; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        return uuid::Uuid::from_u64_pair(clock(), random_u32() as u64).as_u128();
+    }
+    u128::from_ne_bytes(bytes)
+}
