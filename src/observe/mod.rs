@@ -7,12 +7,16 @@
 
 mod counts;
 mod labels;
+mod log;
 mod metrics;
+mod names;
 mod process;
 mod recent;
 
 pub use counts::{Counts, Local};
 pub use labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
+pub use log::{Level, LogFormat, LogSettings, Logs};
 pub use metrics::{AppMetrics, Metrics};
+pub use names::LogNames;
 pub use process::{Memory, memory};
 pub use recent::RECENT_MINUTES;

@@ -90,7 +90,7 @@ fn nesting_of_any_depth_overflows_nothing() {
     let deep = format!(r#"{{"type":"pub","to":"a","body":{open}{close}}}"#);
     let Command::Publish { data, .. } = read(&full, &deep).command else { panic!() };
     assert_eq!(heard(&full, &event(data.get())).len(), 1_000_000 + r#"{"data":}"#.len());
-    let objects = r#"{"count":"#.repeat(200_000) + "1" + &"}".repeat(200_000);
+    let objects = r#"{"count":"#.repeat(200_000) + "1" + "}".repeat(200_000).as_str();
     assert!(heard(&full, &event(&objects)).ends_with('}'));
     assert!(shipped("reports", "reports").deliver(
         "c",

@@ -1,0 +1,81 @@
+//! Logs: one line an event on stderr, as text or as JSON, with the fields that log readers look for.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::io::IsTerminal;
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// `[log]` of gateway.toml.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// `text` for people, `json` for machines: one object a line. Takes a restart to change.
+    pub format: LogFormat,
+    /// The least important level that is written.
+    pub level: Level,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Weir itself cannot do what it should.
+    Error,
+    /// Somebody was refused, or something will go wrong.
+    Warn,
+    /// Connections come and go, files are put in force.
+    #[default]
+    Info,
+    /// Every message and subscription.
+    Debug,
+    /// Every frame.
+    Trace,
+}
+
+impl Level {
+    fn filter(self) -> LevelFilter {
+        match self {
+            Level::Error => LevelFilter::ERROR,
+            Level::Warn => LevelFilter::WARN,
+            Level::Info => LevelFilter::INFO,
+            Level::Debug => LevelFilter::DEBUG,
+            Level::Trace => LevelFilter::TRACE,
+        }
+    }
+}
+
+/// The process's log; a reload may change its level.
+pub struct Logs {
+    level: reload::Handle<LevelFilter, Registry>,
+}
+
+impl Logs {
+    /// Starts logging to stderr. Once a process: a later call changes nothing and its handle has no effect.
+    pub fn start(settings: &LogSettings) -> Logs {
+        let (filter, level) = reload::Layer::new(settings.level.filter());
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = match settings.format {
+            // A log file has no use for colours.
+            LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        };
+        // Fails where a test or an embedding program logs already: then that one's settings hold.
+        let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+        Logs { level }
+    }
+
+    pub fn set_level(&self, level: Level) {
+        let _ = self.level.modify(|filter| *filter = level.filter());
+    }
+}
