@@ -4,7 +4,8 @@ use super::doc::Doc;
 use super::fault::Fault;
 use super::file::{AppFile, GatewayFile, Mode};
 use crate::flow::limits::{AppLimits, AppLimitsOverride};
-use crate::model::{Ms, MsOrOff, Problem, Rate, Size, did_you_mean, one_of};
+use crate::model::{ChannelName, Ms, MsOrOff, Problem, Rate, Size, did_you_mean, one_of};
+use crate::policy::Policy;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -79,7 +80,7 @@ pub fn unused(app: &AppFile) -> Vec<Problem> {
 }
 
 /// `also` copies keep their order only within one home.
-pub fn homes(app: &AppFile) -> Vec<Problem> {
+pub fn homes(app: &AppFile, policy: Option<&Policy>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (i, class) in app.channel.iter().enumerate() {
         for (j, also) in class.a.also.iter().enumerate() {
@@ -88,7 +89,14 @@ pub fn homes(app: &AppFile) -> Vec<Problem> {
                 problems.push(Problem::new(path, format!("`{also}` is the class itself")));
                 continue;
             }
-            let Some(target) = app.channel.iter().find(|c| c.a.name == *also) else { continue };
+            let channel = ChannelName::parse(also).ok();
+            let found = channel.and_then(|c| policy?.find(&c).map(|m| m.number() as usize));
+            if found.is_none() && policy.is_some() && !also.contains('{') {
+                problems.push(Problem::new(path, format!("no class matches `{also}`: nobody could hear the copies")));
+                continue;
+            }
+            let named = app.channel.iter().position(|c| c.a.name == *also);
+            let Some(target) = named.or(found).and_then(|n| app.channel.get(n)) else { continue };
             if target.a.home != class.a.home || class.a.home.is_none() {
                 let home = class.a.home.as_deref().unwrap_or("NAME");
                 problems.push(

@@ -3,13 +3,15 @@
 use super::check;
 use super::doc::Doc;
 use super::fault::{Fault, sorted};
-use super::file::{AppFile, GatewayFile, LogNames, LogSettings, Mode, Shards};
+use super::file::{AppFile, GatewayFile, Mode, Shards};
 use super::files::DATA_BYTES_MAX;
 use super::load::{Loaded, Sheet};
 use super::secret::{Environment, Secrets};
 use crate::flow::limits::{AppLimits, Limits};
 use crate::model::Problem;
-use crate::{api, auth, dialect, hub, listen, policy};
+use crate::dialect::{Dialect, Json};
+use crate::policy::Policy;
+use crate::{api, auth, hub, listen, observe};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,7 +29,7 @@ pub struct Compiled {
     pub limits: Limits,
     pub keys: auth::Keys,
     pub api_keys: BTreeMap<String, api::ApiKeySettings>,
-    pub log: LogSettings,
+    pub log: observe::LogSettings,
     /// Sorted by name.
     pub apps: Vec<App>,
     /// SHA-256 over all files read, in hex.
@@ -54,16 +56,17 @@ pub struct App {
     pub settings: Map<String, Value>,
     pub tables: auth::Tables,
     pub auths: BTreeMap<String, Arc<auth::Authenticator>>,
-    pub dialects: BTreeMap<String, dialect::json::Settings>,
-    pub channels: Vec<policy::ChannelSettings>,
-    /// By class, in the order of `channels`.
+    /// The app's own and those built in.
+    pub dialects: BTreeMap<String, Arc<Dialect>>,
+    pub policy: Arc<Policy>,
+    /// By the policy's class numbers.
     pub classes: Vec<hub::ClassOptions>,
     /// Each with its listener named.
     pub endpoints: Vec<listen::EndpointSettings>,
     /// Each with its listener named.
     pub routes: Vec<api::RouteSettings>,
     pub errors: BTreeMap<String, api::ErrorReply>,
-    pub log: LogNames,
+    pub log: observe::LogNames,
 }
 
 /// What compiling needs beside the files.
@@ -74,9 +77,6 @@ pub struct Means<'a> {
     /// What is in force: fetched keys and rows are taken over.
     pub previous: Option<&'a Compiled>,
 }
-
-/// Dialects that need no table.
-const BUILT_IN: &[&str] = &["echo"];
 
 /// All faults of all files at once, or everything ready to use.
 pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
@@ -168,9 +168,8 @@ impl Compiling<'_> {
         let listeners = self.gateway.doc.root.get("listener").and_then(|n| n.table()).unwrap_or_default();
         let listeners: Vec<&str> = listeners.iter().map(|e| e.name.as_str()).collect();
         if !listeners.is_empty() {
-            self.tell("", check::names(file, &listeners, BUILT_IN));
+            self.tell("", check::names(file, &listeners, &Dialect::BUILT_IN));
         }
-        self.tell("", check::homes(file));
         self.tell("limits", check::app_limits(&file.limits));
         tell(&self.sheet.doc, "", check::unused(file), warnings);
         let gateway = self.gateway.made.as_ref();
@@ -182,6 +181,11 @@ impl Compiling<'_> {
         let tables = auth::Tables::compile(&file.table, read, resolve, self.means.fetcher, before.map(|a| &a.tables));
         let tables = tables.map_err(|p| self.tell("table", p)).ok();
         let auths = self.auths(tables.as_ref(), resolve);
+        let dialects = self.dialects();
+        let names: Vec<&str> = file.table.keys().map(String::as_str).collect();
+        let policy = Policy::compile(file.channel.iter().map(|c| &c.a), &names, &|path| self.origin(path));
+        let policy = policy.map_err(|p| self.tell("", p)).ok();
+        self.tell("", check::homes(file, policy.as_ref()));
         let settings = self.settings();
         Some(App {
             name: self.sheet.name.as_str().into(),
@@ -191,8 +195,8 @@ impl Compiling<'_> {
             settings,
             tables: tables?,
             auths,
-            dialects: file.dialect.clone(),
-            channels: file.channel.iter().map(|c| c.a.clone()).collect(),
+            dialects,
+            policy: Arc::new(policy?),
             classes: file.channel.iter().map(|c| c.b).collect(),
             endpoints: file.endpoint.iter().cloned().map(|e| listen::EndpointSettings { listener: e.listener.or(file.listener.clone()), ..e }).collect(),
             routes: file.route.iter().cloned().map(|r| api::RouteSettings { listener: r.listener.or(file.listener.clone()), ..r }).collect(),
@@ -212,6 +216,27 @@ impl Compiling<'_> {
             }
         }
         made
+    }
+
+    fn dialects(&mut self) -> BTreeMap<String, Arc<Dialect>> {
+        let built_in = Dialect::BUILT_IN.iter().filter_map(|name| Some(((*name).to_owned(), Dialect::built_in(name)?.into())));
+        let mut made: BTreeMap<String, Arc<Dialect>> = built_in.collect();
+        for (name, settings) in &self.file.dialect {
+            if Dialect::BUILT_IN.contains(&name.as_str()) {
+                self.tell(&format!("dialect.{name}"), vec![Problem::new("", format!("`{name}` is a dialect that Weir brings along")).expected("another name")]);
+            }
+            match Json::compile(settings) {
+                Ok(json) => drop(made.insert(name.clone(), Arc::new(Dialect::Json(Box::new(json))))),
+                Err(problems) => self.tell(&format!("dialect.{name}"), problems),
+            }
+        }
+        made
+    }
+
+    /// `channels/clinic.toml:41:13`, for what refuses later.
+    fn origin(&self, path: &str) -> String {
+        let at = self.sheet.doc.locate(&Problem::new(path, ""));
+        format!("{}:{}:{}", at.file, at.line, at.column)
     }
 
     /// The app's settings, with `{listener.port}`, `{listener.host}` and `{listener.address}` of its listener filled in.

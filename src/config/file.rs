@@ -2,7 +2,7 @@
 
 use super::both::Both;
 use crate::flow::limits::{AppLimits, AppLimitsOverride, Limits};
-use crate::{api, auth, dialect, hub, listen, policy};
+use crate::{api, auth, dialect, hub, listen, observe, policy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -27,7 +27,7 @@ pub struct GatewayFile {
     /// Who may use the HTTP API, by name.
     pub api_key: BTreeMap<String, api::ApiKeySettings>,
     /// Where Weir writes what happens.
-    pub log: LogSettings,
+    pub log: observe::LogSettings,
 }
 
 /// `channels/NAME.toml`: one app.
@@ -59,7 +59,7 @@ pub struct AppFile {
     /// Answers by refusal code, for all routes.
     pub errors: BTreeMap<String, api::ErrorReply>,
     /// Texts of log lines by event, where others than Weir's own are looked for.
-    pub log: LogNames,
+    pub log: observe::LogNames,
 }
 
 /// `[[channel]]`: who may, and what is kept.
@@ -94,57 +94,4 @@ impl Default for Shards {
     fn default() -> Shards {
         Shards::Auto(Auto::Auto)
     }
-}
-
-/// `[log]` of `gateway.toml`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogSettings {
-    /// For people or for machines.
-    pub format: LogFormat,
-    /// What is written: this and everything graver.
-    pub level: LogLevel,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-/// `[log]` of an app: the texts that its documents promise.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogNames {
-    /// The app is in force.
-    pub started: Option<String>,
-    /// A connection is open and authenticated.
-    pub connected: Option<String>,
-    /// A connection ended.
-    pub disconnected: Option<String>,
-    /// A token did not verify.
-    pub auth_failed: Option<String>,
-    /// A message came in.
-    pub received: Option<String>,
-    /// A connection or a request failed.
-    pub failed: Option<String>,
-    /// Channels were subscribed.
-    pub subscribed: Option<String>,
-    /// Channels were left.
-    pub unsubscribed: Option<String>,
-    /// Something was published to many.
-    pub broadcast: Option<String>,
 }

@@ -27,7 +27,7 @@ mod tests;
 pub use both::Both;
 pub use compile::{App, Compiled, Means};
 pub use fault::{Fault, count, summary};
-pub use file::{AppFile, Channel, GatewayFile, LogFormat, LogLevel, LogNames, LogSettings, Mode, Shards};
+pub use file::{AppFile, Channel, GatewayFile, Mode, Shards};
 pub use secret::{Environment, published};
 
 use std::path::Path;

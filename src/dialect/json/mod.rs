@@ -51,6 +51,11 @@ impl Json {
         self.has(place::Kind::UnsubscribeResult)
     }
 
+    /// Whether a publish is answered.
+    pub fn answers_publish(&self) -> bool {
+        self.has(place::Kind::Published)
+    }
+
     /// Whether refused messages go unanswered.
     pub fn quiet(&self) -> bool {
         self.quiet
