@@ -62,10 +62,10 @@ rights! {
 
 /// Leave to use one right on one channel. Made only in this room.
 pub struct Permit<R> {
-    pub(super) channel: ChannelName,
-    pub(super) class: u16,
-    pub(super) generation: u64,
-    pub(super) right: PhantomData<fn() -> R>,
+    channel: ChannelName,
+    class: u16,
+    generation: u64,
+    right: PhantomData<fn() -> R>,
 }
 
 impl<R: Right> Permit<R> {

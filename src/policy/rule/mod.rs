@@ -6,10 +6,13 @@
 //! comparison with it is neither true nor false, nor is its negation, and a rule that ends so refuses (as SQL's NULL).
 //! There are no loops, no assignments and no plugin code, so the bounds below bound the work as well.
 
+mod chain;
 mod function;
 mod lower;
 mod node;
 mod run;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use super::decide::Asking;
@@ -21,7 +24,7 @@ use std::fmt;
 /// Bytes of a rule's text.
 pub(super) const TEXT_MAX: usize = 4096;
 /// How deep a rule's operators, brackets and calls may be nested.
-pub(super) const DEPTH_MAX: usize = 64;
+pub(super) const DEPTH_MAX: usize = 128;
 /// Table look-ups of one rule.
 pub(super) const LOOKUPS_MAX: usize = 8;
 /// Bytes of a text that a rule puts together.

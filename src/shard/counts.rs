@@ -1,0 +1,223 @@
+//! How many connections there are: in the process, by address, by app, by user.
+//!
+//! One table for all shards, touched at connect, when a connection learns its user, and at close. What is reserved is
+//! given back when its guard drops.
+
+use crate::model::AppId;
+use hashbrown::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Locks by which a table is split.
+const PARTS: usize = 16;
+
+/// The counts of a process.
+pub struct Counts {
+    http: AtomicU32,
+    connections: AtomicU32,
+    ips: Table<IpAddr>,
+    apps: Table<AppId>,
+    users: Table<(AppId, Arc<str>)>,
+}
+
+/// Which bound was met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Full {
+    /// `limits.connections`
+    Process,
+    /// `limits.connections_per_ip`
+    Ip,
+}
+
+/// An HTTP connection's place, or a handshake's.
+pub struct HttpSeat(Arc<Counts>);
+
+/// A connection's places; they are free again when it drops.
+pub struct Seat {
+    counts: Arc<Counts>,
+    ip: IpAddr,
+    app: Option<AppId>,
+    user: Option<Arc<str>>,
+}
+
+impl Counts {
+    pub fn new() -> Arc<Counts> {
+        let (http, connections) = (AtomicU32::new(0), AtomicU32::new(0));
+        Arc::new(Counts { http, connections, ips: Table::new(), apps: Table::new(), users: Table::new() })
+    }
+
+    /// A place for an HTTP connection, if fewer than `max` are taken.
+    pub fn http(self: &Arc<Counts>, max: u32) -> Option<HttpSeat> {
+        take(&self.http, max).then(|| HttpSeat(self.clone()))
+    }
+
+    /// A place for a connection from `ip`.
+    pub fn reserve(self: &Arc<Counts>, ip: IpAddr, connections_max: u32, per_ip_max: u32) -> Result<Seat, Full> {
+        let ip = party(ip);
+        if !take(&self.connections, connections_max) {
+            return Err(Full::Process);
+        }
+        if !self.ips.take(&ip, per_ip_max) {
+            self.connections.fetch_sub(1, Relaxed);
+            return Err(Full::Ip);
+        }
+        Ok(Seat { counts: self.clone(), ip, app: None, user: None })
+    }
+
+    /// Connections in the process, those being authenticated included.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Relaxed)
+    }
+
+    /// HTTP connections and handshakes.
+    pub fn http_connections(&self) -> u32 {
+        self.http.load(Relaxed)
+    }
+
+    pub fn app_connections(&self, app: AppId) -> u32 {
+        self.apps.get(&app)
+    }
+}
+
+impl Seat {
+    /// Takes a place of the app; `false`: none is free.
+    pub fn enter(&mut self, app: AppId, max: u32) -> bool {
+        let free = self.app.is_none() && self.counts.apps.take(&app, max);
+        if free {
+            self.app = Some(app);
+        }
+        free
+    }
+
+    /// Takes a place of the app's user; `false`: none is free. A connection that becomes another user gives the first back.
+    pub fn identify(&mut self, user: &Arc<str>, max: u32) -> bool {
+        let Some(app) = self.app else { return false };
+        if self.user.as_ref() == Some(user) {
+            return true;
+        }
+        let free = self.counts.users.take(&(app, user.clone()), max);
+        if free && let Some(before) = self.user.replace(user.clone()) {
+            self.counts.users.give(&(app, before));
+        }
+        free
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.counts.connections.fetch_sub(1, Relaxed);
+        self.counts.ips.give(&self.ip);
+        if let Some(app) = self.app {
+            self.counts.apps.give(&app);
+            if let Some(user) = self.user.take() {
+                self.counts.users.give(&(app, user));
+            }
+        }
+    }
+}
+
+impl Drop for HttpSeat {
+    fn drop(&mut self) {
+        self.0.http.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Who an address belongs to, for bounds: an IPv6 subscriber has a /64 of them.
+pub fn party(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+fn take(count: &AtomicU32, max: u32) -> bool {
+    count.fetch_update(Relaxed, Relaxed, |n| (n < max).then_some(n + 1)).is_ok()
+}
+
+struct Table<K> {
+    parts: [Mutex<HashMap<K, u32>>; PARTS],
+    hasher: RandomState,
+}
+
+impl<K: Hash + Eq + Clone> Table<K> {
+    fn new() -> Table<K> {
+        Table { parts: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
+    }
+
+    fn part<T>(&self, key: &K, with: impl FnOnce(&mut HashMap<K, u32>) -> T) -> T {
+        let part = &self.parts[self.hasher.hash_one(key) as usize % PARTS];
+        with(&mut part.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn take(&self, key: &K, max: u32) -> bool {
+        self.part(key, |counts| match counts.get_mut(key) {
+            Some(n) if *n >= max => false,
+            Some(n) => {
+                *n += 1;
+                true
+            }
+            None if max == 0 => false,
+            None => {
+                counts.insert(key.clone(), 1);
+                true
+            }
+        })
+    }
+
+    fn give(&self, key: &K) {
+        self.part(key, |counts| match counts.get_mut(key) {
+            Some(n) if *n > 1 => *n -= 1,
+            _ => drop(counts.remove(key)),
+        })
+    }
+
+    fn get(&self, key: &K) -> u32 {
+        self.part(key, |counts| counts.get(key).copied().unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_holds_until_somebody_leaves() {
+        let counts = Counts::new();
+        let [ann, bob]: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+        let first = counts.reserve(ann, 3, 1).ok().unwrap();
+        assert_eq!(counts.reserve(ann, 3, 1).err(), Some(Full::Ip));
+        let _second = counts.reserve(bob, 3, 2).ok().unwrap();
+        let neighbour = "2001:db8::2".parse().unwrap();
+        let _third = counts.reserve(neighbour, 3, 2).ok().unwrap();
+        assert_eq!(counts.reserve("2001:db8::3".parse().unwrap(), 9, 2).err(), Some(Full::Ip));
+        assert_eq!(counts.reserve("192.0.2.9".parse().unwrap(), 3, 1).err(), Some(Full::Process));
+        drop(first);
+        assert_eq!(counts.connections(), 2);
+        assert!(counts.reserve(ann, 3, 1).is_ok());
+    }
+
+    #[test]
+    fn apps_and_users_are_counted_apart_and_given_back() {
+        let counts = Counts::new();
+        let seat = || counts.reserve("192.0.2.1".parse().unwrap(), 9, 9).ok().unwrap();
+        let (user, other): (Arc<str>, Arc<str>) = ("u1".into(), "u2".into());
+        let (mut a, mut b, mut c) = (seat(), seat(), seat());
+        assert!(a.enter(AppId(1), 2) && b.enter(AppId(1), 2) && !c.enter(AppId(1), 2) && c.enter(AppId(2), 2));
+        assert!(a.identify(&user, 1) && a.identify(&user, 1) && !b.identify(&user, 1) && c.identify(&user, 1));
+        assert!(a.identify(&other, 1), "the first user's place is free again");
+        assert!(b.identify(&user, 1));
+        drop((a, b, c));
+        assert_eq!((counts.connections(), counts.app_connections(AppId(1))), (0, 0));
+    }
+
+    #[test]
+    fn http_places_are_bounded() {
+        let counts = Counts::new();
+        let seat = counts.http(1);
+        assert!(seat.is_some() && counts.http(1).is_none());
+        drop(seat);
+        assert_eq!(counts.http_connections(), 0);
+    }
+}

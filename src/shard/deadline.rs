@@ -1,0 +1,272 @@
+//! What the clock asks of a connection: pings, idleness, slowness, first messages, the ends of tokens and of closing.
+
+use super::conn::Stage;
+use super::shard::Shard;
+use crate::auth::{Action, Outcome};
+use crate::dialect::Answer;
+use crate::flow::{App, Question};
+use crate::hub::Overflow;
+use crate::model::{Close, Code, Millis, Refusal, Slot};
+use crate::observe::{AuthOutcome, CloseReason, LimitName, SlowAction};
+use crate::wire::{self, OpCode};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// What is due next.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Due {
+    Ping,
+    Pong,
+    Idle,
+    MessageIdle,
+    Auth,
+    Slow,
+    CloseEnd,
+    Expiring,
+    Expired,
+}
+
+impl Shard {
+    /// Has the connection looked at when its next deadline comes.
+    pub(super) fn schedule(&mut self, slot: Slot) {
+        let Some(app) = self.app_of(slot) else { return };
+        let Some((at, _)) = self.next_due(slot, &app) else { return };
+        let tick = self.wheel.schedule(slot, at.max(self.now));
+        self.conns[slot as usize].tick = tick;
+    }
+
+    fn next_due(&self, slot: Slot, app: &App) -> Option<(Millis, Due)> {
+        let conn = self.conns.get(slot as usize)?;
+        let (limits, session) = (&app.limits, &conn.session);
+        if let Stage::Closing { since, .. } = conn.stage {
+            return Some((since + limits.close_timeout.0, Due::CloseEnd));
+        }
+        let mut next: Option<(Millis, Due)> = None;
+        let mut consider = |at: Option<Millis>, due: Due| {
+            if let Some(at) = at {
+                next = Some(next.map_or((at, due), |n| n.min((at, due))));
+            }
+        };
+        if session.newcomer {
+            consider(Some(session.connected_at + limits.auth_timeout.0), Due::Auth);
+        }
+        if conn.blocked {
+            consider(Some(conn.progress_at + limits.queue_age.0), Due::Slow);
+        }
+        match conn.pinged_at {
+            0 => consider(limits.ping_interval.0.map(|ms| session.last_activity + ms), Due::Ping),
+            at => consider(Some(at + limits.pong_timeout.0), Due::Pong),
+        }
+        consider(limits.idle_timeout.0.map(|ms| session.last_activity + ms), Due::Idle);
+        consider(limits.message_idle_timeout.0.map(|ms| session.last_message + ms), Due::MessageIdle);
+        if let (Some(ends), Some(expiry)) = (session.identity.expires_at, session.expiry) {
+            if let (Some(before), false) = (expiry.warn_before, session.warned) {
+                consider(Some(ends.saturating_sub(before.0)), Due::Expiring);
+            }
+            consider(Some(ends), Due::Expired);
+        }
+        next
+    }
+
+    /// The wheel's turn.
+    pub(super) fn deadline(&mut self, slot: Slot, tick: u64) {
+        if self.conns.get(slot as usize).is_none_or(|c| c.tick != tick) {
+            return; // looked at since, or somebody else by now
+        }
+        let Some(app) = self.app_of(slot) else { return };
+        let Some((at, due)) = self.next_due(slot, &app) else { return };
+        if at <= self.now {
+            self.act(slot, due, &app);
+        }
+        if self.conns.get(slot as usize).is_some_and(|c| c.tick == tick) {
+            self.schedule(slot);
+        }
+    }
+
+    fn act(&mut self, slot: Slot, due: Due, app: &App) {
+        let now = self.now;
+        let conn = &mut self.conns[slot as usize];
+        match due {
+            Due::Ping => {
+                conn.pinged_at = now;
+                let mut frame = Vec::with_capacity(2);
+                wire::frame(OpCode::Ping, b"", &mut frame);
+                self.push_reply(slot, frame);
+            }
+            Due::Pong => self.close_dead(slot, Close::NO_PONG, CloseReason::NoPong),
+            Due::Idle | Due::MessageIdle => self.close(slot, Close::IDLE),
+            Due::Auth => {
+                self.counts.limit(LimitName::AuthTimeout);
+                self.counts.app(app.id).auth(AuthOutcome::Missing);
+                let close = self.on_missing(slot, app);
+                self.close(slot, close);
+            }
+            Due::Slow => {
+                self.counts.limit(LimitName::QueueAge);
+                self.counts.app(app.id).slow(SlowAction::Closed);
+                conn.queue.clear();
+                self.close(slot, Close::TOO_SLOW);
+            }
+            Due::CloseEnd => {
+                let reason = match &conn.stage {
+                    Stage::Closing { close, .. } => CloseReason::of(close),
+                    Stage::Open => CloseReason::Lost,
+                };
+                self.remove(slot, reason);
+            }
+            Due::Expiring => {
+                conn.session.warned = true;
+                let in_ms = conn.session.identity.expires_at.unwrap_or(now).saturating_sub(now);
+                self.answer(slot, &Answer::Expiring { in_ms });
+            }
+            Due::Expired => self.close(slot, Close::EXPIRED),
+        }
+    }
+
+    /// Nothing can be expected of it any more: the close frame is tried, nothing is waited for.
+    fn close_dead(&mut self, slot: Slot, close: Close, reason: CloseReason) {
+        self.close(slot, close);
+        self.flush_one(slot);
+        self.remove(slot, reason);
+    }
+
+    fn on_missing(&self, slot: Slot, app: &App) -> Close {
+        let endpoint = app.endpoint(self.conns[slot as usize].session.endpoint);
+        let action = endpoint.and_then(|e| e.auth.iter().find(|a| a.takes_messages())).map(|a| a.on_missing());
+        match action {
+            Some(Action::Close(close)) => close.clone(),
+            _ => Close::new(1008, "authentication timeout"),
+        }
+    }
+
+    // ── tokens in messages ──────────────────────────────────────────────────────────────────────────────────────
+
+    /// A first message's token, or a fresh one on a live connection.
+    pub(super) fn authenticate(&mut self, slot: Slot, token: Box<str>, question: Question) {
+        let Some(app) = self.app_of(slot) else { return };
+        let session = &self.conns[slot as usize].session;
+        let endpoint = app.endpoint(session.endpoint);
+        let Some(auth) = endpoint.and_then(|e| e.auth.iter().find(|a| a.takes_messages())).cloned() else {
+            return self.authenticated(slot, None, question);
+        };
+        let (current, newcomer, now) = (session.identity.clone(), session.newcomer, self.now);
+        let (me, id) = (self.me, session.id);
+        let mut check = Box::pin(async move {
+            match newcomer || current.user.is_none() {
+                true => auth.authenticate(&crate::auth::Credentials::of_message(&token), now).await,
+                false => auth.refresh(&current, &token, now).await,
+            }
+        });
+        // Nearly always there is nothing to wait for: keys and rows are here.
+        if let Poll::Ready(outcome) = pin!(&mut check).poll(&mut Context::from_waker(Waker::noop())) {
+            return self.authenticated(slot, Some(outcome), question);
+        }
+        let peer = self.shared.peers()[me as usize].clone();
+        tokio::task::spawn_local(async move {
+            let outcome = check.await;
+            peer.ask(move |shard| {
+                if shard.is_same(slot, id) {
+                    shard.authenticated(slot, Some(outcome), question);
+                }
+            });
+        });
+    }
+
+    fn authenticated(&mut self, slot: Slot, outcome: Option<Outcome>, question: Question) {
+        let Some(app) = self.app_of(slot) else { return };
+        let asked = crate::dialect::Asked { id: question.id.as_deref(), kind: &question.kind };
+        let identity = match outcome {
+            Some(Outcome::Identity(identity)) => identity,
+            other => {
+                let session = &self.conns[slot as usize].session;
+                if let Some(Outcome::Failed { reason, .. }) = &other {
+                    app.log.auth_failed(session.id, session.ip, reason);
+                }
+                let newcomer = session.newcomer;
+                self.counts.app(app.id).auth(AuthOutcome::Failed);
+                self.walk_own(slot, |walk| walk.refuse(&Refusal::new(Code::Unauthenticated), None, Some(asked)));
+                if newcomer {
+                    let close = self.on_failed(slot, &app);
+                    self.close(slot, close);
+                }
+                return;
+            }
+        };
+        self.counts.app(app.id).auth(AuthOutcome::Identified);
+        let conn = &mut self.conns[slot as usize];
+        if conn.reserved.user(&app, &identity).is_err() {
+            self.counts.limit(LimitName::ConnectionsPerUser);
+            return self.close(slot, Close::TOO_MANY_CONNECTIONS);
+        }
+        let session = &mut conn.session;
+        let first = std::mem::take(&mut session.newcomer);
+        let version = session.identity.version.wrapping_add(1);
+        session.identity = Arc::new(crate::model::Identity { version, ..(*identity).clone() });
+        session.warned = false;
+        self.walk_own(slot, |walk| walk.say(&Answer::Authenticated, Some(asked)));
+        if first {
+            self.greet(slot, &app);
+        } else {
+            self.decide_again(slot);
+        }
+        self.schedule(slot);
+    }
+
+    fn on_failed(&self, slot: Slot, app: &App) -> Close {
+        let endpoint = app.endpoint(self.conns[slot as usize].session.endpoint);
+        let action = endpoint.and_then(|e| e.auth.iter().find(|a| a.takes_messages())).map(|a| a.on_failed());
+        match action {
+            Some(Action::Close(close)) => close.clone(),
+            _ => Close::new(1008, "authentication failed"),
+        }
+    }
+
+    /// The identity changed: subscriptions that its rules no longer allow are taken back.
+    pub(super) fn decide_again(&mut self, slot: Slot) {
+        self.walk_own(slot, |walk| walk.decide_again());
+        self.carry();
+    }
+
+    /// Once in a while: old history goes, and memory is looked at.
+    pub(super) fn sweep(&mut self) {
+        let generation = self.generation_of();
+        let shards = self.shared.shards();
+        let bound: u64 = generation.apps.iter().flatten().map(|a| a.limits.history_bytes.0).sum();
+        let evicted = self.hub.sweep(self.now, bound as usize / shards);
+        (0..evicted).for_each(|_| self.counts.limit(LimitName::HistoryBytes));
+        self.counts.history_bytes = self.hub.history_bytes() as u64;
+        self.queued_bytes = self.conns.iter().map(|(_, c)| c.queue.bytes()).sum();
+        let unfinished: usize = self.conns.iter().map(|(_, c)| c.reader.buffered()).sum();
+        let bytes = self.queued_bytes + self.hub.history_bytes() + unfinished;
+        let over = self.shared.use_memory(self.me, bytes, generation.limits.memory.0 as usize);
+        if over > 0 {
+            self.relieve(over);
+        }
+        for app in generation.apps.iter().flatten() {
+            let subscriptions = self.conns.iter().filter(|(_, c)| c.session.app == app.id);
+            self.counts.app(app.id).subscriptions = subscriptions.map(|(_, c)| c.session.subs.len() as u64).sum();
+            let channels = self.hub.channels().filter(|(c, _)| c.app == app.id).count();
+            self.counts.app(app.id).channels = channels as u64;
+        }
+    }
+
+    /// Over the process's memory: the largest queues go first.
+    fn relieve(&mut self, mut over: usize) {
+        self.counts.limit(LimitName::Memory);
+        let mut queues: Vec<(usize, Slot)> = self.conns.iter().map(|(s, c)| (c.queue.bytes() + c.reader.buffered(), s as Slot)).collect();
+        queues.sort_unstable_by(|a, b| b.cmp(a));
+        for (bytes, slot) in queues.into_iter().take_while(|(bytes, _)| *bytes > 0) {
+            if over == 0 {
+                break;
+            }
+            over = over.saturating_sub(bytes);
+            self.too_slow(slot);
+        }
+    }
+
+    pub(super) fn conflates(&self, app: &App, class: u16) -> bool {
+        app.classes.get(class as usize).is_some_and(|c| c.overflow == Overflow::Conflate)
+    }
+}

@@ -1,0 +1,307 @@
+//! From adoption to the last byte: greeting, closing, giving everything back.
+
+use super::conn::{Conn, Stage};
+use super::door::NewConnection;
+use super::queue::{Flushed, Queue};
+use super::shard::{Shard, random_u128};
+use super::socket::Socket;
+use crate::dialect::{Answer, Dialect, Json};
+use crate::flow::{App, Session, Walk};
+use crate::model::{Close, ConnectionId, Identity, Slot};
+use crate::observe::CloseReason;
+use crate::wire::{self, Reader};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Shard {
+    pub(super) fn adopt(&mut self, new: NewConnection) {
+        let Some(app) = self.generation.app(new.app).cloned() else { return };
+        let Some(endpoint) = app.endpoint(new.endpoint) else { return };
+        let Ok(socket) = Socket::new(new.stream, new.tls) else { return };
+        let id = endpoint.dialect.connection_ids().make(self.now, random_u128());
+        let mut session = Session::new(id, app.id, new.endpoint, new.ip, self.now);
+        session.shard = self.me;
+        session.newcomer = new.identity.is_none() && new.refused.is_none();
+        session.identity = new.identity.unwrap_or_else(Identity::anonymous);
+        session.user_agent = new.user_agent;
+        session.request = new.request;
+        let conn = Conn {
+            socket,
+            session,
+            reader: Reader::new(new.deflate),
+            queue: Queue::default(),
+            stage: Stage::Open,
+            dirty: false,
+            blocked: false,
+            heard: self.mark,
+            deflate: new.deflate,
+            progress_at: self.now,
+            pinged_at: 0,
+            tick: 0,
+            conflated: None,
+            reserved: new.reserved,
+        };
+        let slot = self.conns.insert(conn) as Slot;
+        self.conns[slot as usize].session.slot = slot;
+        if self.register(slot).is_err() {
+            self.conns.remove(slot as usize);
+            return;
+        }
+        self.by_id.insert(id, slot);
+        self.shared.peers()[self.me as usize].load.fetch_add(1, Ordering::Relaxed);
+        self.counts.app(app.id).opened += 1;
+        if let Some(close) = new.refused {
+            app.log.auth_failed(id, new.ip, &close.reason);
+            self.close(slot, close);
+        } else {
+            self.opened(slot, &app);
+        }
+        self.schedule(slot);
+        // What came behind the handshake is the beginning of the stream.
+        let mut leftover = Vec::from(new.leftover);
+        if !leftover.is_empty() {
+            self.feed(slot, &mut leftover);
+        }
+    }
+
+    fn opened(&mut self, slot: Slot, app: &App) {
+        let session = &self.conns[slot as usize].session;
+        let user = session.identity.user.as_deref();
+        app.log.connected(session.id, user, session.ip, || self.shared.connections());
+        if self.conns[slot as usize].session.newcomer {
+            return;
+        }
+        self.greet(slot, app);
+    }
+
+    /// The greeting, and the channels that the app subscribes by itself.
+    pub(super) fn greet(&mut self, slot: Slot, app: &App) {
+        let Some(endpoint) = app.endpoint(self.conns[slot as usize].session.endpoint) else { return };
+        let Dialect::Json(json) = &*endpoint.dialect else { return };
+        self.answer(slot, &Answer::Hello);
+        for template in &endpoint.subscribe {
+            let permit = self.walk(slot, json, app, |walk| walk.permit_template(template));
+            if let Some(permit) = permit {
+                self.walk(slot, json, app, |walk| walk.seat(permit));
+                self.carry();
+            }
+        }
+        if let Some(close) = json.close_after_hello() {
+            self.close(slot, close.clone());
+        }
+    }
+
+    /// Walks the corridor with one connection.
+    pub(super) fn walk<T>(&mut self, slot: Slot, json: &Json, app: &App, step: impl FnOnce(&mut Walk) -> T) -> T {
+        let mut walk = Walk {
+            app,
+            generation: self.generation.number,
+            json,
+            session: &mut self.conns[slot as usize].session,
+            hub: &mut self.hub,
+            counts: &mut self.counts,
+            users: &*self.shared,
+            now: self.now,
+            replies: &mut self.replies,
+        };
+        let result = step(&mut walk);
+        self.reply(slot, app);
+        result
+    }
+
+    /// As `walk`, with the connection's own dialect; nothing where it has none.
+    pub(super) fn walk_own<T>(&mut self, slot: Slot, step: impl FnOnce(&mut Walk) -> T) -> Option<T> {
+        let app = self.app_of(slot)?;
+        let json = app.json(self.conns[slot as usize].session.endpoint)?;
+        Some(self.walk(slot, json, &app, step))
+    }
+
+    /// Says something to one connection.
+    pub(super) fn answer(&mut self, slot: Slot, answer: &Answer<'_>) {
+        self.walk_own(slot, |walk| walk.say(answer, None));
+    }
+
+    /// Carries out what a walk came to.
+    fn reply(&mut self, slot: Slot, app: &App) {
+        let mut replies = std::mem::take(&mut self.replies);
+        for (seat, index) in replies.moved.drain(..) {
+            if let Some(sub) = self.conns[seat.slot as usize].session.subs.get_mut(seat.sub as usize) {
+                sub.seat = index;
+            }
+        }
+        if !replies.is_empty() {
+            let (window, open) = match self.conns.get(slot as usize) {
+                Some(conn) => (conn.deflate.map_or(0, |d| d.server_bits), conn.is_open()),
+                None => (0, false),
+            };
+            if open {
+                for text in replies.texts() {
+                    let mut frame = Vec::with_capacity(text.len() + 10);
+                    self.encoder.frame(text, window, app.limits.deflate_threshold.0, &mut frame);
+                    self.push_reply(slot, frame);
+                }
+                for (errand, question) in replies.errands.drain(..) {
+                    self.run_errand(slot, errand, question);
+                }
+                if let Some(close) = replies.close.take() {
+                    self.close(slot, close);
+                }
+            }
+        }
+        replies.clear();
+        self.replies = replies;
+    }
+
+    /// Begins to close: our close frame goes out behind what waits, the client's answer or a deadline ends it.
+    pub fn close(&mut self, slot: Slot, close: Close) {
+        let Some(conn) = self.conns.get_mut(slot as usize) else { return };
+        if !conn.is_open() {
+            return;
+        }
+        let mut frame = Vec::with_capacity(128);
+        wire::close_frame(&close, &mut frame);
+        self.push_reply(slot, frame);
+        let conn = &mut self.conns[slot as usize];
+        self.leaving.push((slot, conn.session.id));
+        conn.stage = Stage::Closing { since: self.now, close, answered: false };
+        conn.conflated = None;
+        self.schedule(slot);
+    }
+
+    /// The client closes: its code goes back, and that is all.
+    pub(super) fn client_closes(&mut self, slot: Slot, code: Option<u16>) {
+        let conn = &mut self.conns[slot as usize];
+        if let Stage::Closing { answered, .. } = &mut conn.stage {
+            *answered = true;
+            if conn.queue.is_empty() {
+                let reason = self.reason_of(slot);
+                self.remove(slot, reason);
+            }
+            return;
+        }
+        let close = code.map_or(Close::NORMAL, |code| Close { code, reason: "".into() });
+        let mut frame = Vec::with_capacity(4);
+        match code {
+            Some(_) => wire::close_frame(&close, &mut frame),
+            None => wire::header(wire::OpCode::Close, 0, false, &mut frame),
+        }
+        self.push_reply(slot, frame);
+        let conn = &mut self.conns[slot as usize];
+        self.leaving.push((slot, conn.session.id));
+        conn.stage = Stage::Closing { since: self.now, close, answered: true };
+        self.schedule(slot);
+    }
+
+    fn reason_of(&self, slot: Slot) -> CloseReason {
+        match &self.conns[slot as usize].stage {
+            Stage::Closing { close, .. } => CloseReason::of(close),
+            Stage::Open => CloseReason::Lost,
+        }
+    }
+
+    /// At the end of the tick in which it closed: its channels are told, its places given back.
+    pub(super) fn leave_all(&mut self, slot: Slot, id: ConnectionId) {
+        if self.conns.get(slot as usize).is_none_or(|c| c.session.id != id) {
+            return;
+        }
+        self.walk_own(slot, |walk| walk.leave_all());
+    }
+
+    /// Writes what waits. One write where one is enough.
+    pub(super) fn flush_one(&mut self, slot: Slot) {
+        let Some(conn) = self.conns.get_mut(slot as usize) else { return };
+        conn.dirty = false;
+        if conn.blocked || conn.queue.is_empty() {
+            return;
+        }
+        let before = conn.queue.bytes();
+        let result = conn.queue.flush(&mut conn.socket, &mut self.scratch);
+        let conn = &mut self.conns[slot as usize];
+        self.queued_bytes = (self.queued_bytes + conn.queue.bytes()).saturating_sub(before);
+        match result {
+            Ok((written, flushed)) => {
+                self.counts.bytes_sent += written as u64;
+                if let Flushed::Blocked { progress } = flushed {
+                    conn.blocked = true;
+                    if progress || conn.progress_at == 0 {
+                        conn.progress_at = self.now;
+                    }
+                    self.schedule(slot);
+                    return;
+                }
+                conn.progress_at = self.now;
+                match &conn.stage {
+                    Stage::Open => {}
+                    // Both close frames are out: the server ends the TCP connection first (RFC 6455 §7.1.1).
+                    Stage::Closing { answered: true, close, .. } => {
+                        let reason = if *close == Close::NORMAL { CloseReason::Client } else { CloseReason::of(close) };
+                        self.remove(slot, reason);
+                    }
+                    Stage::Closing { .. } => {}
+                }
+            }
+            Err(_) => self.remove(slot, CloseReason::Lost),
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub(super) fn writable(&mut self, slot: Slot) {
+        let Some(conn) = self.conns.get_mut(slot as usize) else { return };
+        if !std::mem::take(&mut conn.blocked) {
+            return;
+        }
+        self.flush_one(slot);
+        if self.conns.get(slot as usize).is_some_and(|c| !c.blocked && c.conflated.is_some()) {
+            self.release(slot);
+        }
+    }
+
+    /// The socket is gone.
+    pub(super) fn remove(&mut self, slot: Slot, reason: CloseReason) {
+        let Some(id) = self.conns.get(slot as usize).map(|c| c.session.id) else { return };
+        self.leave_all(slot, id);
+        let mut conn = self.conns.remove(slot as usize);
+        self.queued_bytes = self.queued_bytes.saturating_sub(conn.queue.bytes());
+        conn.socket.end();
+        self.by_id.remove(&id);
+        self.shared.peers()[self.me as usize].load.fetch_sub(1, Ordering::Relaxed);
+        self.counts.app(conn.session.app).closed(reason);
+        if let Some(app) = self.generation.app(conn.session.app) {
+            let (user, since) = (conn.session.identity.user.as_deref(), conn.session.connected_at);
+            app.log.disconnected(id, user, reason, self.now.saturating_sub(since));
+        }
+    }
+
+    /// Closes at the drain's pace.
+    pub(super) fn drain_some(&mut self) {
+        let Some(drain) = &mut self.draining else { return };
+        let elapsed = self.now.saturating_sub(drain.since) + 100;
+        let due = (elapsed * drain.pace as u64 / 1_000).saturating_sub(drain.closed);
+        if due == 0 {
+            return;
+        }
+        let close = drain.close.clone();
+        let open = self.conns.iter().filter(|(_, c)| c.is_open()).map(|(slot, _)| slot as Slot);
+        let slots: Vec<Slot> = open.take(due as usize).collect();
+        drain.closed += slots.len() as u64;
+        for slot in slots {
+            let own = self.app_of(slot).and_then(|app| {
+                let json = app.json(self.conns[slot as usize].session.endpoint)?;
+                json.shutdown().cloned()
+            });
+            self.close(slot, own.unwrap_or_else(|| close.clone()));
+        }
+    }
+
+    pub(super) fn queue_of(&self, slot: Slot) -> usize {
+        self.conns[slot as usize].queue.bytes()
+    }
+
+    pub(super) fn is_same(&self, slot: Slot, id: ConnectionId) -> bool {
+        self.conns.get(slot as usize).is_some_and(|c| c.session.id == id)
+    }
+
+    pub(super) fn generation_of(&self) -> Arc<crate::flow::Generation> {
+        self.generation.clone()
+    }
+}
