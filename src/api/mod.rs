@@ -1,1 +1,5 @@
 //! (to be written)
+
+mod settings;
+
+pub use settings::{ApiKeySettings, ErrorReply, RouteSettings};

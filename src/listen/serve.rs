@@ -223,5 +223,9 @@ async fn answer(request: Request<Incoming>, x: &Exchange) -> Response<Full<Bytes
         return problem(StatusCode::FORBIDDEN, detail);
     }
     let ip = x.front.entrance.trusted.client(x.peer, headers);
-    if upgrade::is_upgrade(headers) { upgrade::answer(request, x, ip).await } else { http::answer(request, x, ip).await }
+    if upgrade::is_upgrade(headers) {
+        upgrade::answer(request, x, ip).await
+    } else {
+        http::answer(request, x, ip).await
+    }
 }
