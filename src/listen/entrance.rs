@@ -81,18 +81,13 @@ fn compile_http(http: &HttpSettings, problems: &mut Vec<Problem>) -> (Trusted, O
     (trusted, origins)
 }
 
-fn listener(
-    name: &str,
-    s: &ListenerSettings,
-    trusted: &Trusted,
-    base: &Path,
-    problems: &mut Vec<Problem>,
-) -> Listener {
+fn listener(name: &str, s: &ListenerSettings, trusted: &Trusted, base: &Path, problems: &mut Vec<Problem>) -> Listener {
     let mut at = |problem: Problem| {
         let path = format!("listener.{name}.{}", problem.path);
         problems.push(Problem { path, ..problem });
     };
-    let tls = s.tls.as_ref().and_then(|tls| tls::acceptor(tls, base).map_err(|all| all.into_iter().for_each(&mut at)).ok());
+    let tls =
+        s.tls.as_ref().and_then(|tls| tls::acceptor(tls, base).map_err(|all| all.into_iter().for_each(&mut at)).ok());
     if s.proxy_protocol != ProxyProtocol::Off && trusted.is_empty() {
         let problem = Problem::new("proxy_protocol", "a PROXY header, and nobody whose word is believed");
         at(problem.expected("the load balancer's address in `http.trusted_proxies`"));
@@ -129,7 +124,8 @@ mod tests {
             .iter()
             .map(|text| serde_json::from_str(text).unwrap())
             .collect();
-        let app = AppEndpoints { app: AppId(3), name: "a", listener: Some("main"), origins: None, endpoints: &endpoints };
+        let app =
+            AppEndpoints { app: AppId(3), name: "a", listener: Some("main"), origins: None, endpoints: &endpoints };
         let problems = Entrance::compile(&listeners, &http, &[app], Path::new("/nowhere")).err().unwrap();
         let paths: Vec<_> = problems.iter().map(|(app, p)| (app.map(|a| a.0), p.path.as_str())).collect();
         assert_eq!(

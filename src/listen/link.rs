@@ -98,9 +98,7 @@ impl Link {
 
     pub fn take(self) -> io::Result<Taken> {
         match self.transport {
-            Transport::Plain(replay) => {
-                Ok(Taken { stream: replay.stream.into_std()?, tls: None, rest: replay.first })
-            }
+            Transport::Plain(replay) => Ok(Taken { stream: replay.stream.into_std()?, tls: None, rest: replay.first }),
             Transport::Tls(stream) => {
                 let (replay, mut tls) = stream.into_inner();
                 let mut cipher = replay.first.reader();
@@ -152,7 +150,7 @@ impl AsyncWrite for Replay {
 }
 
 impl Link {
-    fn writer(&mut self) -> Pin<&mut dyn AsyncWrite> {
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
         match &mut self.transport {
             Transport::Plain(stream) => Pin::new(&mut stream.stream),
             Transport::Tls(stream) => Pin::new(stream),

@@ -238,7 +238,11 @@ impl Layer {
         let is = |wanted: &str, value: &str| wanted == "*" || wanted == value;
         self.listener == asked.listener
             && host()
-            && self.when.query.iter().all(|(k, v)| query_pairs(asked.query).any(|(name, value)| name == *k && is(v, &value)))
+            && self
+                .when
+                .query
+                .iter()
+                .all(|(k, v)| query_pairs(asked.query).any(|(name, value)| name == *k && is(v, &value)))
             && self.when.header.iter().all(|(name, wanted)| {
                 let whole = asked.headers.get_all(name).iter().any(|v| is(wanted, v.to_str().unwrap_or("")));
                 whole || list(asked.headers, name).any(|element| element == wanted)
@@ -286,7 +290,13 @@ mod tests {
     }
 
     /// `app/endpoint` of the candidates, in order, with their variables.
-    fn find(router: &Router, listener: u16, host: Option<&str>, target: &str, headers: &[(&'static str, &str)]) -> String {
+    fn find(
+        router: &Router,
+        listener: u16,
+        host: Option<&str>,
+        target: &str,
+        headers: &[(&'static str, &str)],
+    ) -> String {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -305,7 +315,13 @@ mod tests {
         let router = compile(&[
             (0, &[r#"{"path":"/ws"}"#, r#"{"path":"/ws/health"}"#, r#"{"path":"/progress/{reportId}"}"#]),
             (1, &[r#"{"path":"/{*any}","listener":"other"}"#, r#"{"path":"/ws","host":"*.clinic.example"}"#]),
-            (2, &[r#"{"path":"/ws","when":{"token":{"has":["tenantId"]}}}"#, r#"{"path":"/ws","when":{"query":{"EIO":"4"}}}"#]),
+            (
+                2,
+                &[
+                    r#"{"path":"/ws","when":{"token":{"has":["tenantId"]}}}"#,
+                    r#"{"path":"/ws","when":{"query":{"EIO":"4"}}}"#,
+                ],
+            ),
         ]);
         // The token's condition and the query's are one each, and may both hold.
         assert!(router.unwrap_err()[0].1.what.contains("nothing tells them apart"));

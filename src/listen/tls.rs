@@ -40,8 +40,9 @@ fn server_config(
                 .map_err(|e| Problem::new("tls.client_ca", e.to_string()))?,
         ),
     };
-    let mut config =
-        builder.with_single_cert(certs, key).map_err(|e| Problem::new("tls", format!("bad certificate or key: {e}")))?;
+    let mut config = builder
+        .with_single_cert(certs, key)
+        .map_err(|e| Problem::new("tls", format!("bad certificate or key: {e}")))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -112,16 +112,17 @@ async fn accept(
     check_bounds(x, ip)?;
     let candidates = route(request, x)?;
     let limits = &x.front.generation.limits;
-    let mut seat = x.context.counts.reserve(ip, limits.connections, limits.connections_per_ip).map_err(|met| match met {
-        Met::Process => {
-            let detail = "no more connections are taken at the moment";
-            Refused::limit(x, LimitName::Connections, StatusCode::SERVICE_UNAVAILABLE, detail, 5)
-        }
-        Met::Ip => {
-            let detail = "too many connections from this address";
-            Refused::limit(x, LimitName::ConnectionsPerIp, StatusCode::TOO_MANY_REQUESTS, detail, 30)
-        }
-    })?;
+    let mut seat =
+        x.context.counts.reserve(ip, limits.connections, limits.connections_per_ip).map_err(|met| match met {
+            Met::Process => {
+                let detail = "no more connections are taken at the moment";
+                Refused::limit(x, LimitName::Connections, StatusCode::SERVICE_UNAVAILABLE, detail, 5)
+            }
+            Met::Ip => {
+                let detail = "too many connections from this address";
+                Refused::limit(x, LimitName::ConnectionsPerIp, StatusCode::TOO_MANY_REQUESTS, detail, 30)
+            }
+        })?;
     let Decision { candidate, verdict, reason } = authenticate(request, &candidates, x).await?;
     let Candidate { app, endpoint, protocols, vars, .. } = &candidates[candidate];
     let Some(app) = x.front.generation.app(*app) else {
@@ -183,7 +184,7 @@ fn check_handshake(request: &Request<Incoming>) -> Result<(), Refused> {
 fn check_bounds(x: &Exchange, ip: IpAddr) -> Result<(), Refused> {
     let limits = &x.front.generation.limits;
     let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-    match x.context.door.closed() {
+    match x.door.closed() {
         Some(Closed::Draining) => {
             return Err(Refused::new(unavailable, "shutting down").with(RETRY_AFTER, "1"));
         }

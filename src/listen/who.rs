@@ -99,11 +99,7 @@ enum Found<'a> {
     Failed(&'a Authenticator, Cow<'static, str>),
 }
 
-async fn authenticate<'a>(
-    auth: &'a [Arc<Authenticator>],
-    credentials: &Credentials<'_>,
-    now: Millis,
-) -> Found<'a> {
+async fn authenticate<'a>(auth: &'a [Arc<Authenticator>], credentials: &Credentials<'_>, now: Millis) -> Found<'a> {
     for by in auth {
         match by.authenticate(credentials, now).await {
             Outcome::Identity(identity) => return Found::Identity(identity),
