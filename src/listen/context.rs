@@ -5,7 +5,7 @@ use super::entrance::Entrance;
 use crate::flow::Generation;
 use crate::model::Millis;
 use crate::observe::Metrics;
-use crate::shard::{Counts, Door};
+use crate::shard::Counts;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -13,7 +13,6 @@ use hyper::{HeaderMap, Method, Response};
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -23,11 +22,10 @@ pub struct Front {
     pub entrance: Entrance,
 }
 
-/// What `serve` needs; one a shard.
+/// What `serve` needs; one for all shards.
 pub struct Context {
     pub front: Arc<ArcSwap<Front>>,
-    pub door: Rc<dyn Door>,
-    pub api: Rc<dyn Api>,
+    pub api: Arc<dyn Api + Send + Sync>,
     pub counts: Arc<Counts>,
     pub attempts: Arc<Attempts>,
     pub metrics: Arc<Metrics>,
@@ -52,7 +50,7 @@ pub struct ApiRequest {
     pub admin: bool,
 }
 
-/// The HTTP API.
+/// The HTTP API. Called on a shard's thread; its future stays there.
 pub trait Api {
     fn handle(&self, request: ApiRequest, front: Arc<Front>) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>>>>;
 }

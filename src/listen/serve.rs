@@ -9,7 +9,7 @@ use super::settings::ProxyProtocol;
 use super::upgrade::Draft;
 use super::{http, proxy, upgrade};
 use crate::observe::LimitName;
-use crate::shard::Accepted;
+use crate::shard::{Accepted, Door};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -40,7 +40,8 @@ const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n
 
 /// What a request's answer is made of.
 pub struct Exchange {
-    pub context: Rc<Context>,
+    pub context: Arc<Context>,
+    pub door: Rc<dyn Door>,
     pub front: Arc<Front>,
     pub listener: u16,
     /// Who is at the other end of the socket, or of the proxy that wrote a PROXY header.
@@ -57,7 +58,7 @@ impl Exchange {
 }
 
 /// Serves a connection on the shard's thread: a local task. Ends when the socket is the shard's, or closed.
-pub async fn serve(accepted: Accepted, context: Rc<Context>) {
+pub async fn serve(accepted: Accepted, door: Rc<dyn Door>, context: Arc<Context>) {
     let front = context.front.load_full();
     let (peer, number) = (accepted.peer, accepted.listener);
     let Some(listener) = front.entrance.listener(number) else { return };
@@ -78,7 +79,7 @@ pub async fn serve(accepted: Accepted, context: Rc<Context>) {
         }
     };
     drop(front);
-    converse(transport, ip, number, ends, context).await;
+    converse(Arrived { transport, ip, listener: number, ends }, door, context).await;
 }
 
 /// PROXY header and TLS. Out: the transport, and the address of whom it leads to.
@@ -105,6 +106,14 @@ async fn open(accepted: Accepted, listener: &Listener, front: &Front) -> io::Res
     Ok((transport, ip))
 }
 
+/// A connection that HTTP can begin on.
+struct Arrived {
+    transport: Transport,
+    ip: IpAddr,
+    listener: u16,
+    ends: Instant,
+}
+
 /// How HTTP on a connection came to its end.
 enum Ended {
     Itself(hyper::Result<()>),
@@ -114,7 +123,8 @@ enum Ended {
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>>>>;
 
 /// HTTP, request after request.
-async fn converse(transport: Transport, peer: IpAddr, listener: u16, ends: Instant, context: Rc<Context>) {
+async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
+    let Arrived { transport, ip: peer, listener, ends } = arrived;
     let settings = context.front.load().entrance.http.clone();
     let header_timeout = settings.header_timeout.duration();
     let first = ends.min(Instant::now() + header_timeout);
@@ -122,14 +132,16 @@ async fn converse(transport: Transport, peer: IpAddr, listener: u16, ends: Insta
     let link = Link::new(transport, pace.clone());
     let draft: Rc<Cell<Option<Draft>>> = Rc::default();
     let service = {
-        let (context, pace, draft, seen) = (context.clone(), pace.clone(), draft.clone(), Cell::new(false));
+        let (context, door, pace, draft) = (context.clone(), door.clone(), pace.clone(), draft.clone());
+        let seen = Cell::new(false);
         service_fn(move |request: Request<Incoming>| -> Answering {
             pace.request_began();
             let front = context.front.load_full();
             // The first request's handshake began with the TCP accept.
             let whole = Instant::now() + front.generation.limits.handshake_timeout.duration();
             let ends = if seen.replace(true) { whole } else { ends };
-            let x = Exchange { context: context.clone(), front, listener, peer, ends, draft: RefCell::default() };
+            let (context, door) = (context.clone(), door.clone());
+            let x = Exchange { context, door, front, listener, peer, ends, draft: RefCell::default() };
             let (pace, draft) = (pace.clone(), draft.clone());
             Box::pin(async move {
                 let response = answer(request, &x).await;
@@ -172,7 +184,7 @@ async fn converse(transport: Transport, peer: IpAddr, listener: u16, ends: Insta
     let link = parts.io.into_inner();
     match (ended, draft.take()) {
         (Ended::Itself(Ok(())), Some(draft)) => match link.take() {
-            Ok(taken) => context.door.adopt(draft.connection(taken, parts.read_buf)),
+            Ok(taken) => door.adopt(draft.connection(taken, parts.read_buf)),
             Err(error) => tracing::debug!(%peer, %error, "upgraded socket lost"),
         },
         (ended, _) => end(ended, link, peer, &context).await,

@@ -184,7 +184,7 @@ fn check_handshake(request: &Request<Incoming>) -> Result<(), Refused> {
 fn check_bounds(x: &Exchange, ip: IpAddr) -> Result<(), Refused> {
     let limits = &x.front.generation.limits;
     let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-    match x.context.door.closed() {
+    match x.door.closed() {
         Some(Closed::Draining) => {
             return Err(Refused::new(unavailable, "shutting down").with(RETRY_AFTER, "1"));
         }
