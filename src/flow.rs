@@ -9,19 +9,18 @@ mod replies;
 mod request;
 mod session;
 mod subscribe;
-#[cfg(test)]
-mod tests;
 
-pub use generation::{App, Endpoint, Generation};
+pub use generation::{App, AutoSubscribe, Endpoint, Generation};
 pub use limits::{AppLimits, Limits};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
 pub use session::{Bucket, Session, Sub};
 
+use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Json};
-use crate::hub::{Asker, Hub, Publication, Published, Tally};
+use crate::hub::{self, Asker, Hub, Publication, Published, Tally};
 use crate::model::{
-    ChannelName, Close, Code, Command, Event, EventKind, Identity, Millis, Position, Refusal, Request, Sender,
+    AppId, ChannelName, Close, Code, Command, Event, EventKind, Identity, Millis, Refusal, Request, Sender,
 };
 use crate::observe::{Counts, LimitName, Local, Via};
 use crate::policy::{Asking, Cache, History, Permit, Policy, Presence, Publish, RightKind, Scope};
@@ -41,12 +40,33 @@ pub struct Walk<'a> {
     pub app: &'a App,
     pub generation: u64,
     pub json: &'a Json,
+    pub rows: Rows<'a>,
     pub session: &'a mut Session,
     pub hub: &'a mut Hub,
     pub counts: &'a mut Local,
     pub users: &'a dyn UserBuckets,
     pub now: Millis,
     pub replies: &'a mut Replies,
+}
+
+/// An app's tables as they stand now, for rules.
+pub struct Rows<'a> {
+    pub tables: &'a Tables,
+    pub now: Millis,
+}
+
+impl crate::model::Tables for Rows<'_> {
+    fn row(&self, table: &str, key: &str) -> Option<Arc<Row>> {
+        match self.tables.get(table)?.cached(key, self.now) {
+            Lookup::Row(row) => Some(row),
+            Lookup::Absent => None,
+            Lookup::Unknown => {
+                // Not here yet: the next decision finds it.
+                self.tables.get(table)?.prepare(key, self.now);
+                None
+            }
+        }
+    }
 }
 
 /// Events of one history answer, where the client names no number.
@@ -136,10 +156,10 @@ impl Walk<'_> {
         let known = self.session.memory.as_deref().filter(|m| {
             m.name.as_str() == text
                 && m.version == self.session.identity.version
-                && m.permit.generation() == self.generation
+                && m.target.permit.generation() == self.generation
         });
         let target = match known {
-            Some(m) => Target { permit: m.permit.clone(), home: m.home, also: m.also.clone() },
+            Some(m) => m.target.clone(),
             None => self.decide_publish(text)?,
         };
         let session = &*self.session;
@@ -161,26 +181,23 @@ impl Walk<'_> {
     fn decide_publish(&mut self, text: &str) -> Result<Target, Refusal> {
         let name = Policy::name(text)?;
         let permit: Permit<Publish> = self.app.policy.decide(&name, &self.asking(), self.generation)?;
-        let target = Target::new(self.app, self.hub, permit);
+        let target = Target::new(self.app, permit);
         if self.app.policy.cache(&name, RightKind::Publish) != Cache::Never {
-            let (version, permit) = (self.session.identity.version, target.permit.clone());
-            let remembered = Remembered { version, name, permit, home: target.home, also: target.also.clone() };
+            let remembered = Remembered { version: self.session.identity.version, name, target: target.clone() };
             self.session.memory = Some(Box::new(remembered));
         }
         Ok(target)
     }
 
     fn permit_history(&mut self, text: &str) -> Result<(ChannelName, u16), Refusal> {
-        let permit: Permit<History> =
-            self.app.policy.decide(&Policy::name(text)?, &self.asking(), self.generation)?;
-        let home = home(self.app, self.hub, permit.channel());
+        let permit: Permit<History> = self.app.policy.decide(&Policy::name(text)?, &self.asking(), self.generation)?;
+        let home = home(self.app, self.hub.shards(), permit.channel());
         Ok((permit.channel().clone(), home))
     }
 
     fn permit_presence(&mut self, text: &str) -> Result<(ChannelName, u16), Refusal> {
-        let permit: Permit<Presence> =
-            self.app.policy.decide(&Policy::name(text)?, &self.asking(), self.generation)?;
-        let home = home(self.app, self.hub, permit.channel());
+        let permit: Permit<Presence> = self.app.policy.decide(&Policy::name(text)?, &self.asking(), self.generation)?;
+        let home = home(self.app, self.hub.shards(), permit.channel());
         Ok((permit.channel().clone(), home))
     }
 
@@ -190,7 +207,7 @@ impl Walk<'_> {
         Asking {
             identity: &session.identity,
             request: session.request.as_deref().map(|r| r as &dyn crate::policy::RequestView),
-            tables: &*self.app.tables,
+            tables: &self.rows,
             now: self.now,
         }
     }
@@ -259,27 +276,34 @@ pub struct Draft {
     pub exclude: Option<crate::model::ConnectionId>,
 }
 
-/// Where a publication goes: its channel, that channel's home, and its copies.
+/// Where a publication goes: its channel and its copies.
 #[derive(Clone, Debug)]
 pub struct Target {
+    app: AppId,
     permit: Permit<Publish>,
-    home: u16,
+    /// What decides the home.
+    key: ChannelName,
     also: SmallVec<[(ChannelName, u16); 1]>,
 }
 
 impl Target {
-    fn new(app: &App, hub: &Hub, permit: Permit<Publish>) -> Target {
-        let (home, also) = (home(app, hub, permit.channel()), also(app, permit.channel()));
-        Target { permit, home, also }
+    fn new(app: &App, permit: Permit<Publish>) -> Target {
+        let name = permit.channel().clone();
+        let found = app.policy.find(&name);
+        let key = found.as_ref().and_then(|f| f.home().ok()).unwrap_or_else(|| name.clone());
+        let copies = found.iter().flat_map(|f| f.also());
+        let also = copies.filter_map(|copy| Some((copy.clone(), app.policy.find(&copy)?.number()))).collect();
+        Target { app: app.id, permit, key, also }
     }
 
     /// For the API, a route or a plugin: no rule is asked, the scope decides.
-    pub fn by(scope: &Scope, app: &App, hub: &Hub, name: &ChannelName, generation: u64) -> Result<Target, Refusal> {
-        Ok(Target::new(app, hub, app.policy.allow_api(scope, name, generation)?))
+    pub fn by(scope: &Scope, app: &App, name: &ChannelName, generation: u64) -> Result<Target, Refusal> {
+        Ok(Target::new(app, app.policy.allow_api(scope, name, generation)?))
     }
 
-    pub fn home(&self) -> u16 {
-        self.home
+    /// The shard that numbers it.
+    pub fn home(&self, shards: u16) -> u16 {
+        hub::home_of(shards, self.app, self.key.as_str())
     }
 }
 
@@ -300,23 +324,14 @@ pub fn publish(
     let mut channels: SmallVec<[(ChannelName, u16); 1]> =
         smallvec::smallvec![(target.permit.channel().clone(), target.permit.class())];
     channels.extend(target.also);
-    hub.publish(target.home, Publication { app: app.id, channels, event, tally, answer });
+    let home = hub::home_of(hub.shards(), app.id, target.key.as_str());
+    hub.publish(home, Publication { app: app.id, channels, event, tally, answer });
 }
 
 /// The shard that numbers a channel's events.
-pub fn home(app: &App, hub: &Hub, name: &ChannelName) -> u16 {
+pub fn home(app: &App, shards: u16, name: &ChannelName) -> u16 {
     match app.policy.find(name).map(|found| found.home()) {
-        Some(Ok(home)) => hub.home_of(app.id, home.as_str()),
-        _ => hub.home_of(app.id, name.as_str()),
+        Some(Ok(home)) => hub::home_of(shards, app.id, home.as_str()),
+        _ => hub::home_of(shards, app.id, name.as_str()),
     }
-}
-
-fn also(app: &App, name: &ChannelName) -> SmallVec<[(ChannelName, u16); 1]> {
-    let Some(found) = app.policy.find(name) else { return SmallVec::new() };
-    found.also().filter_map(|copy| Some((copy.clone(), app.policy.find(&copy)?.number()))).collect()
-}
-
-/// Shown where a position is asked for.
-pub fn position_of(text: &str) -> Option<Position> {
-    text.parse().ok()
 }

@@ -31,7 +31,7 @@ pub mod hub;
 pub mod flow;
 
 pub mod api;
-// pub mod shard;
+pub mod shard;
 
 pub mod listen;
 

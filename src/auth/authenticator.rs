@@ -1,9 +1,10 @@
 //! One `[auth.NAME]`, ready for use.
 
 use super::Resolve;
-use super::claims::{Mapping, Requirement, Times, is_present};
+use super::claims::{Mapping, Requirement, is_present};
 use super::credentials::{Credentials, Source, token};
-use super::key::{Key, Keys, verify};
+use super::jwt::{Times, verify};
+use super::key::{Key, Keys};
 use super::outcome::{Action, Cause, Failure, Outcome, Peek, on_failed, on_missing};
 use super::settings::{HmacSettings, JwtSettings, Settings};
 use super::stamp::Stamp;

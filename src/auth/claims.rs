@@ -1,7 +1,7 @@
-//! From a verified token's claims to an `Identity`: times, required claims, the table's row, user and roles.
+//! From a verified token's claims to an `Identity`: required claims, the table's row, user and roles.
 
 use super::outcome::{Cause, Failure};
-use super::settings::{Expires, Require, UnknownRow};
+use super::settings::{Require, UnknownRow};
 use super::table::{Row, Table};
 use crate::model::{Identity, Millis};
 use serde_json::{Map, Value};
@@ -27,43 +27,6 @@ pub fn lookup<'v>(values: &'v Map<String, Value>, path: &str) -> Option<&'v Valu
 pub(super) fn is_present(values: &Map<String, Value>, path: &str) -> bool {
     !matches!(lookup(values, path), None | Some(Value::Null))
         && lookup(values, path) != Some(&Value::String(String::new()))
-}
-
-/// `exp` and `nbf` (RFC 7519 §4.1.4, §4.1.5) against the time handed in.
-pub(super) struct Times {
-    pub leeway_ms: u64,
-    pub expiry: Expires,
-}
-
-impl Times {
-    /// When the token ends.
-    pub fn check(&self, claims: &Map<String, Value>, now: Millis) -> Result<Option<Millis>, Failure> {
-        let exp = numeric_date(claims, "exp")?;
-        match exp {
-            Some(exp) if exp.saturating_add(self.leeway_ms) <= now => {
-                return Err(Failure::new(Cause::Expired, "expired"));
-            }
-            None if self.expiry == Expires::Required => {
-                return Err(Failure::new(Cause::Claims, "claim `exp` is missing"));
-            }
-            _ => {}
-        }
-        match numeric_date(claims, "nbf")? {
-            Some(nbf) if nbf > now.saturating_add(self.leeway_ms) => Err(Failure::new(Cause::NotYet, "not valid yet")),
-            _ => Ok(exp),
-        }
-    }
-}
-
-/// Seconds since 1970, perhaps with a fraction, as milliseconds.
-fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<Millis>, Failure> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(value) => match value.as_f64().filter(|s| s.is_finite() && *s >= 0.0) {
-            Some(seconds) => Ok(Some((seconds * 1000.0) as u64)),
-            None => Err(Failure::new(Cause::Claims, format!("claim `{name}` is not a time"))),
-        },
-    }
 }
 
 /// How claims become an identity.

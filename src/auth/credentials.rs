@@ -70,7 +70,7 @@ impl Source {
         let token = match self {
             Source::Query(name) => query(from.query, name)?,
             Source::Bearer => Cow::Borrowed(bearer(header(&AUTHORIZATION)?)?),
-            Source::Cookie(name) => Cow::Borrowed(cookie(from.headers?, name)?),
+            Source::Cookie(name) => decoded(cookie(from.headers?, name)?),
             Source::Header(name) => Cow::Borrowed(header(name)?.trim()),
             Source::Message => Cow::Borrowed(from.message?),
         };
@@ -140,12 +140,12 @@ mod tests {
     #[test]
     fn the_first_place_in_order_counts_and_empty_is_absent() {
         let order = sources(&["query:token", "bearer", "cookie:token", "header:x-token", "message"]);
-        let all = headers(&[("authorization", "bearer  b"), ("cookie", "a=1; token=\"c\""), ("x-token", "h")]);
+        let all = headers(&[("authorization", "bearer  b"), ("cookie", "a=1; token=\"c%3D\""), ("x-token", "h")]);
         let mut from = Credentials { query: "x=1&token=q", headers: Some(&all), message: Some("m") };
         assert_eq!(token(&order, &from).as_deref(), Some("q"));
         from.query = "token=&x=1";
         assert_eq!(token(&order, &from).as_deref(), Some("b"));
-        assert_eq!(token(&order[2..], &from).as_deref(), Some("c"));
+        assert_eq!(token(&order[2..], &from).as_deref(), Some("c="));
         assert_eq!(token(&order[3..], &from).as_deref(), Some("h"));
         assert_eq!(token(&order[4..], &from).as_deref(), Some("m"));
         assert_eq!(token(&order[..2], &Credentials::of_message("m")), None);

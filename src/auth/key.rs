@@ -3,7 +3,7 @@
 use super::Resolve;
 use super::fetch::{Fetcher, address};
 use super::jwks::{KeySet, RemoteKeys};
-use super::outcome::{Cause, Failure};
+use super::outcome::Failure;
 use super::settings::{Algorithm, JwksSettings, KeySettings};
 use crate::model::{Millis, Problem, SecretSource};
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, EncodingKey};
@@ -261,48 +261,4 @@ pub(super) fn fits(key: &DecodingKey, alg: jsonwebtoken::Algorithm) -> bool {
             alg.family() != AlgorithmFamily::Rsa || der.len() >= 256
         }
     }
-}
-
-/// The claims of a JWT that one of `keys` verifies. Only its signature is judged here, not its claims.
-pub(super) async fn verify(
-    keys: &[Arc<Key>],
-    token: &str,
-    now: Millis,
-) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
-    let malformed = || Failure::new(Cause::Malformed, "not a signed JWT");
-    let header = jsonwebtoken::decode_header(token).map_err(|_| malformed())?;
-    if header.crit.is_some() {
-        // RFC 7515 §4.1.11: what is critical and not understood makes the token invalid.
-        return Err(Failure::new(Cause::Malformed, "its header has critical extensions"));
-    }
-    let kid = header.kid.as_deref();
-    let mut order: Vec<&Arc<Key>> = keys.iter().filter(|k| k.allows(header.alg)).collect();
-    order.sort_by_key(|k| !kid.is_some_and(|kid| k.is_called(kid)));
-    if order.is_empty() {
-        return Err(Failure::new(Cause::Signature, "no key allows its algorithm"));
-    }
-    // Times and audience are compared in `claims`, with the time that was handed in.
-    let mut validation = jsonwebtoken::Validation::new(header.alg);
-    validation.required_spec_claims.clear();
-    (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
-    let mut failure = Failure::new(Cause::Signature, "no key verifies its signature");
-    for key in order {
-        let candidates = match key.candidates(header.alg, kid, now).await {
-            Ok(candidates) => candidates,
-            Err(unavailable) => {
-                failure = unavailable;
-                continue;
-            }
-        };
-        for key in &candidates {
-            match jsonwebtoken::decode(token, key, &validation) {
-                Ok(data) => return Ok(data.claims),
-                Err(e) => match e.kind() {
-                    jsonwebtoken::errors::ErrorKind::Json(_) => return Err(malformed()),
-                    _ => continue,
-                },
-            }
-        }
-    }
-    Err(failure)
 }

@@ -8,6 +8,7 @@ mod credentials;
 mod fetch;
 mod issue;
 mod jwks;
+mod jwt;
 mod key;
 mod outcome;
 mod redact;
@@ -15,6 +16,8 @@ mod remote;
 mod settings;
 mod stamp;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use authenticator::{Authenticator, Expiry};
 pub use claims::lookup;

@@ -11,7 +11,7 @@ const ENDS: &[&str] = &["key", "sig", "pwd"];
 /// The path and query with `[redacted]` for every value whose name says that it is secret: `/ws?token=[redacted]&x=1`.
 pub fn redact_query(path_and_query: &str) -> Cow<'_, str> {
     let Some((path, query)) = path_and_query.split_once('?') else { return Cow::Borrowed(path_and_query) };
-    if !query.split('&').any(|pair| is_secret(pair)) {
+    if !query.split('&').any(is_secret) {
         return Cow::Borrowed(path_and_query);
     }
     let pairs: Vec<Cow<str>> = query.split('&').map(redacted).collect();

@@ -202,7 +202,7 @@ impl Shared {
     }
 
     fn age(&self, entry: &Entry, now: Millis) -> u64 {
-        now.saturating_sub(entry.asked_at)
+        now.abs_diff(entry.asked_at)
     }
 
     fn life(&self, entry: &Entry) -> u64 {

@@ -47,16 +47,16 @@ pub struct JwksSettings {
     pub file: Option<String>,
     /// An http or https address of the set, fetched when it is first needed.
     pub url: Option<String>,
-    /// How old a fetched set may become before it is fetched again; an old set stays in use while the source fails.
+    /// How old a fetched set may become before it is fetched again; an old set stays in use while the source fails. Default `"10m"`.
     #[serde(default = "ten_minutes")]
     pub refresh: Ms,
-    /// How long one fetch may take.
+    /// How long one fetch may take. Default `"5s"`.
     #[serde(default = "five_seconds")]
     pub timeout: Ms,
-    /// The shortest time between two fetches, however many tokens name an unknown `kid`.
+    /// The shortest time between two fetches, however many tokens name an unknown `kid`. Default `"10s"`.
     #[serde(default = "ten_seconds")]
     pub min_interval: Ms,
-    /// The largest set that is read.
+    /// The largest set that is read. Default `"256KiB"`.
     #[serde(default = "set_bytes")]
     pub bytes: Size,
 }
@@ -95,10 +95,10 @@ pub struct JwtSettings {
     /// Accepts a token whose `aud` names somebody, though `require` does not say who this is (RFC 7519 §4.1.3 forbids that).
     #[serde(default)]
     pub any_audience: bool,
-    /// How far clocks may differ when `exp` and `nbf` are compared.
+    /// How far clocks may differ when `exp` and `nbf` are compared. Default `"30s"`.
     #[serde(default = "half_a_minute")]
     pub leeway: Ms,
-    /// Whether a token must have an `exp`.
+    /// Whether a token must have an `exp`. Default `required`.
     #[serde(default)]
     pub expiry: Expires,
     /// The table that the user is looked up in; its row's columns go before claims of the same name.
@@ -108,19 +108,19 @@ pub struct JwtSettings {
     /// Claims for those that neither the token nor the row has.
     #[serde(default)]
     pub defaults: Map<String, Value>,
-    /// Whether a user without a row fails.
+    /// What becomes of a user without a row. Default `fail`.
     #[serde(default)]
     pub unknown: UnknownRow,
     /// Whether a connection ends with its token.
     #[serde(default)]
     pub close_on_expiry: bool,
-    /// How long before that the client is asked for a new token.
+    /// How long before that the client is asked for a new token. Default `"1m"`.
     #[serde(default = "one_minute")]
     pub warn_before: Ms,
-    /// What happens without a token: `anonymous`, `reject` (HTTP 401) or a close after the upgrade.
+    /// What happens without a token: `anonymous`, `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
     #[serde(default)]
     pub missing: OnMissing,
-    /// What happens with a token that does not verify: `reject` (HTTP 401) or a close after the upgrade.
+    /// What happens with a token that does not verify: `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
     #[serde(default)]
     pub failed: OnFailed,
 }
@@ -134,10 +134,10 @@ pub struct HmacSettings {
     /// Where the token is, in this order: `query:NAME`, `bearer`, `cookie:NAME`, `header:NAME`, `message`. The first one present counts.
     #[serde(default = "from_anywhere")]
     pub from: Vec<String>,
-    /// How long a token counts after its timestamp.
+    /// How long a token counts after its timestamp. Default `"10m"`.
     #[serde(default = "ten_minutes")]
     pub ttl: Ms,
-    /// How far in the future a timestamp may lie.
+    /// How far in the future a timestamp may lie. Default `"30s"`.
     #[serde(default = "half_a_minute")]
     pub skew: Ms,
     /// The table that the user is looked up in; its row's columns become claims.
@@ -148,19 +148,19 @@ pub struct HmacSettings {
     /// Claims for those that the row does not have.
     #[serde(default)]
     pub defaults: Map<String, Value>,
-    /// Whether a user without a row fails.
+    /// What becomes of a user without a row. Default `fail`.
     #[serde(default)]
     pub unknown: UnknownRow,
     /// Whether a connection ends with its token.
     #[serde(default)]
     pub close_on_expiry: bool,
-    /// How long before that the client is asked for a new token.
+    /// How long before that the client is asked for a new token. Default `"1m"`.
     #[serde(default = "one_minute")]
     pub warn_before: Ms,
-    /// What happens without a token: `anonymous`, `reject` (HTTP 401) or a close after the upgrade.
+    /// What happens without a token: `anonymous`, `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
     #[serde(default)]
     pub missing: OnMissing,
-    /// What happens with a token that does not verify: `reject` (HTTP 401) or a close after the upgrade.
+    /// What happens with a token that does not verify: `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
     #[serde(default)]
     pub failed: OnFailed,
 }
@@ -266,22 +266,22 @@ pub struct TableSettings {
     pub headers: BTreeMap<String, HeaderSetting>,
     /// A secret sent as `Authorization: Bearer`.
     pub bearer: Option<SecretSource>,
-    /// How long one look-up may take.
+    /// How long one look-up may take. Default `"2s"`.
     #[serde(default = "two_seconds")]
     pub timeout: Ms,
-    /// How long a row is used without asking again.
+    /// How long a row is used without asking again. Default `"1m"`.
     #[serde(default = "one_minute")]
     pub ttl: Ms,
-    /// How long a missing row counts as missing.
+    /// How long a missing row counts as missing. Default `"10s"`.
     #[serde(default = "ten_seconds")]
     pub negative_ttl: Ms,
-    /// How long after that an old row is used while the source fails.
+    /// How long after that an old row is used while the source fails. Default `"10m"`.
     #[serde(default = "ten_minutes")]
     pub stale_for: Ms,
     /// How many rows are kept; those not asked for lately go first.
     #[serde(default = "entries")]
     pub entries: u32,
-    /// The largest row that is read.
+    /// The largest row that is read. Default `"64KiB"`.
     #[serde(default = "row_bytes")]
     pub bytes: Size,
 }

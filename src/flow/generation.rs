@@ -1,12 +1,12 @@
 //! Everything that a command needs of the files: compiled, immutable, numbered. A command keeps the one it started with.
 
 use super::limits::{AppLimits, Limits};
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Tables};
 use crate::dialect::{Dialect, Json};
 use crate::hub::ClassOptions;
-use crate::model::{AppId, Tables};
+use crate::model::AppId;
 use crate::observe::LogNames;
-use crate::policy::Policy;
+use crate::policy::{Policy, Template};
 use std::sync::Arc;
 
 /// The apps of one loading of the files.
@@ -42,8 +42,8 @@ pub struct App {
     /// `[settings]`: for templates and plugins.
     pub settings: serde_json::Map<String, serde_json::Value>,
     pub log: LogNames,
-    pub tables: Arc<dyn Tables + Send + Sync>,
-    /// Some rule reads the request: connections keep theirs.
+    pub tables: Arc<Tables>,
+    /// A rule or an automatic subscription reads the request: connections keep theirs.
     pub keeps_requests: bool,
 }
 
@@ -53,6 +53,15 @@ pub struct Endpoint {
     pub dialect: Arc<Dialect>,
     /// In order; empty: everybody is anonymous.
     pub auth: Vec<Arc<Authenticator>>,
+    /// Channels that each of its connections hears from the start.
+    pub subscribe: Vec<AutoSubscribe>,
+}
+
+/// A channel that connections of an endpoint are subscribed to: `reports:progress:{reportId}`, `user:{user.id}:reports`.
+pub struct AutoSubscribe {
+    pub template: Template,
+    /// Of the endpoint's path, as the template was compiled with.
+    pub vars: Vec<Box<str>>,
 }
 
 impl App {

@@ -18,10 +18,20 @@ pub struct Replies {
 /// What has to be asked of others before the client is answered.
 #[derive(Debug)]
 pub enum Errand {
-    Authenticate { token: Box<str> },
+    Authenticate {
+        token: Box<str>,
+    },
     /// Of the channel's home.
-    History { channel: ChannelName, home: u16, since: Option<Position>, limit: usize },
-    Presence { channel: ChannelName, home: u16 },
+    History {
+        channel: ChannelName,
+        home: u16,
+        since: Option<Position>,
+        limit: usize,
+    },
+    Presence {
+        channel: ChannelName,
+        home: u16,
+    },
 }
 
 /// The client's message, for when its answer comes later.

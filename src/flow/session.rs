@@ -1,10 +1,10 @@
 //! What the corridor remembers of one connection.
 
+use super::Target;
 use crate::hub::Batch;
 use crate::model::{AppId, ChannelName, ConnectionId, Identity, Millis, Rate, Refusal, Slot};
-use crate::policy::{Permit, Publish, RequestView};
+use crate::policy::RequestView;
 use serde_json::value::RawValue;
-use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -32,6 +32,10 @@ pub struct Session {
     pub(super) asks: Option<Box<Vec<Ask>>>,
     pub(super) next_ask: u32,
     pub slot: Slot,
+    /// Whether it ends with its token.
+    pub expiry: Option<crate::auth::Expiry>,
+    /// It was told that its token ends.
+    pub warned: bool,
     /// Deliveries that wait until a subscribe message is answered in whole.
     pub held: Option<Box<Vec<(u32, Arc<Batch>)>>>,
     pub(super) bucket: Bucket,
@@ -46,6 +50,8 @@ pub struct Session {
 pub struct Sub {
     pub channel: u32,
     pub seat: u32,
+    /// By the app's file or the API, rather than asked for by the client: its rule is not what allowed it.
+    pub auto: bool,
 }
 
 /// A subscribe message that is not yet answered in whole.
@@ -66,9 +72,7 @@ pub(super) struct Ask {
 pub(super) struct Remembered {
     pub version: u32,
     pub name: ChannelName,
-    pub permit: Permit<Publish>,
-    pub home: u16,
-    pub also: SmallVec<[(ChannelName, u16); 1]>,
+    pub target: Target,
 }
 
 impl Session {
@@ -90,6 +94,8 @@ impl Session {
             next_ask: 0,
             slot: 0,
             shard: 0,
+            expiry: None,
+            warned: false,
             held: None,
             bucket: Bucket::default(),
             granted: 0,

@@ -6,7 +6,7 @@ use crate::dialect::{Answer, Asked};
 use crate::hub::{Join, Joined};
 use crate::model::{ChannelName, Channels, Code, Member, Position, Refusal};
 use crate::observe::LimitName;
-use crate::policy::{Permit, Policy, Subscribe};
+use crate::policy::{Permit, Policy, Scope, Subscribe};
 
 impl Walk<'_> {
     pub(super) fn subscribe(&mut self, channels: &Channels<'_>, since: Option<Position>, asked: Asked<'_>) {
@@ -32,7 +32,10 @@ impl Walk<'_> {
         let mut joins = Vec::new();
         for text in channels {
             match self.may_subscribe(text, joins.len()) {
-                Ok(permit) if self.is_seated(permit.channel()) || joins.iter().any(|j: &Box<Join>| j.channel == *permit.channel()) => {
+                Ok(permit)
+                    if self.is_seated(permit.channel())
+                        || joins.iter().any(|j: &Box<Join>| j.channel == *permit.channel()) =>
+                {
                     self.allowed(number, text, None, None, asked)
                 }
                 Ok(permit) => joins.push(self.join(permit, text, since, number)),
@@ -69,6 +72,33 @@ impl Walk<'_> {
         Ok(permit)
     }
 
+    /// Leave for what the endpoint subscribes by itself; `None` where the name cannot be filled in, as that of an
+    /// anonymous user's own channel.
+    pub fn permit_auto(&self, auto: &super::AutoSubscribe) -> Option<Permit<Subscribe>> {
+        let request = self.session.request.as_deref();
+        let vars: Option<Vec<&str>> = auto.vars.iter().map(|v| request?.var(v)).collect();
+        let name = auto.template.name(&vars?, &self.session.identity).ok()?;
+        self.app.policy.allow_api(&Scope::everywhere(), &name, self.generation).ok()
+    }
+
+    /// Decides every subscription again, after the identity or the rules changed. Those refused now are taken back.
+    pub fn decide_again(&mut self) {
+        let mut at = 0;
+        while let Some(sub) = self.session.subs.get(at) {
+            let name = self.hub.channel(sub.channel).name.clone();
+            let decided: Result<Permit<Subscribe>, Refusal> =
+                self.app.policy.decide(&name, &self.asking(), self.generation);
+            match decided {
+                Ok(_) => at += 1,
+                Err(_) if sub.auto => at += 1,
+                Err(refusal) => {
+                    self.rise(at);
+                    self.say(&Answer::Revoked { channel: name.as_str(), refusal: Some(&refusal) }, None);
+                }
+            }
+        }
+    }
+
     /// Subscribed by the app itself: on connect, or by the API. Nothing is answered.
     pub fn seat(&mut self, permit: Permit<Subscribe>) {
         if !self.is_seated(permit.channel()) {
@@ -84,7 +114,7 @@ impl Walk<'_> {
         Box::new(Join {
             app: self.app.id,
             class: permit.class(),
-            home: home(self.app, self.hub, &channel),
+            home: home(self.app, self.hub.shards(), &channel),
             shard: session.shard,
             slot: session.slot,
             member: Member { connection: session.id, identity: session.identity.clone(), joined_at: self.now },
@@ -124,7 +154,7 @@ impl Walk<'_> {
             return false;
         }
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
-        self.session.subs.push(Sub { channel, seat });
+        self.session.subs.push(Sub { channel, seat, auto: unasked });
         if unasked {
             return true;
         }

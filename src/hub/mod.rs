@@ -77,6 +77,11 @@ pub struct Hub {
     out: Vec<Out>,
 }
 
+/// The home of a channel among so many shards: `key` is its name, or what its class's `home` expands to.
+pub fn home_of(shards: u16, app: AppId, key: &str) -> u16 {
+    if shards == 1 { 0 } else { (channel::hash(app, key) >> 32) as u16 % shards }
+}
+
 impl Hub {
     /// `epoch`: any number that another run of the process is unlikely to use again.
     pub fn new(me: u16, shards: u16, epoch: u32) -> Hub {
@@ -93,9 +98,8 @@ impl Hub {
         self.classes[at] = classes;
     }
 
-    /// The home of a channel: `key` is its name, or what its class's `home` expands to.
-    pub fn home_of(&self, app: AppId, key: &str) -> u16 {
-        if self.shards == 1 { 0 } else { (channel::hash(app, key) >> 32) as u16 % self.shards }
+    pub fn shards(&self) -> u16 {
+        self.shards
     }
 
     /// What has to be done, in order; empties the list.

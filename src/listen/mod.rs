@@ -1,5 +1,38 @@
-//! (to be written)
+//! Everything before the first WebSocket frame: accept, PROXY header, TLS, HTTP, routing, authentication, the 101.
+//!
+//! Leaves to others: what a connection says (`shard`), what HTTP calls do (`api`), who somebody is (`auth`), compressed
+//! messages (`wire`). Runs on the shards' threads but for [`accept`], which has the background runtime's.
+//! In: sockets. Out: a `NewConnection` through the shard's `Door`, or HTTP responses.
 
+mod accept;
+mod attempts;
+mod context;
+mod entrance;
+mod forwarded;
+mod http;
+mod link;
+mod origins;
+mod pattern;
+mod proxy;
+mod respond;
+mod router;
+mod serve;
 mod settings;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tls;
+mod upgrade;
+mod who;
 
-pub use settings::{EndpointSettings, HttpSettings, ListenerSettings, ProxyProtocol, TlsSettings, TokenSettings, WhenSettings};
+pub use accept::{accept, bind};
+pub use attempts::Attempts;
+pub use context::{Api, ApiRequest, Context, Front};
+pub use entrance::{Entrance, Listener};
+pub use forwarded::Trusted;
+pub use origins::Origins;
+pub use router::{AppEndpoints, Asked, Candidate, Router};
+pub use serve::serve;
+pub use settings::{
+    EndpointSettings, HttpSettings, ListenerSettings, ProxyProtocol, TlsSettings, TokenSettings, WhenSettings,
+};

@@ -69,6 +69,20 @@ impl Template {
         }
     }
 
+    /// A name that a connection is subscribed to by its endpoint: `vars` are those of the endpoint's path.
+    pub fn for_endpoint(text: &str, path: &str, vars: &[&str]) -> Result<Template, Problem> {
+        let wildcards: Vec<Option<&str>> = vars.iter().copied().map(Some).collect();
+        Template::compile(text, path, Names { wildcards: &wildcards, rest: false, user: true })
+    }
+
+    /// Fills it in; `vars` as at `for_endpoint`, in the same order.
+    pub fn name(&self, vars: &[&str], identity: &Identity) -> Result<ChannelName, Unnamed> {
+        match vars.iter().find(|v| v.contains(':')) {
+            Some(var) => Err(Unnamed::Segments((*var).into())),
+            None => self.expand(vars, identity),
+        }
+    }
+
     /// As written.
     pub fn text(&self) -> &str {
         &self.text

@@ -1,6 +1,6 @@
 //! One socket's life, between the upgrade and the last byte.
 
-use super::door::Reserved;
+use super::counts::Seat;
 use super::queue::Queue;
 use super::socket::Socket;
 use crate::flow::Session;
@@ -29,7 +29,7 @@ pub struct Conn {
     /// What a blocked connection will hear of `conflate` classes: the newest of each key.
     pub conflated: Option<Box<super::overflow::Conflated>>,
     /// Given back when the connection is gone.
-    pub reserved: Reserved,
+    pub seat: Seat,
 }
 
 /// How far a connection is.
@@ -37,7 +37,13 @@ pub struct Conn {
 pub enum Stage {
     Open,
     /// Our close frame is queued or sent: nothing more is read but the client's.
-    Closing { since: Millis, close: Close, answered: bool },
+    Closing {
+        since: Millis,
+        close: Close,
+        answered: bool,
+    },
+    /// Nothing is read or written any more; at the end of the tick it is forgotten.
+    Gone,
 }
 
 impl Conn {

@@ -40,8 +40,10 @@ impl Shard {
     fn next_due(&self, slot: Slot, app: &App) -> Option<(Millis, Due)> {
         let conn = self.conns.get(slot as usize)?;
         let (limits, session) = (&app.limits, &conn.session);
-        if let Stage::Closing { since, .. } = conn.stage {
-            return Some((since + limits.close_timeout.0, Due::CloseEnd));
+        match conn.stage {
+            Stage::Open => {}
+            Stage::Closing { since, .. } => return Some((since + limits.close_timeout.0, Due::CloseEnd)),
+            Stage::Gone => return None,
         }
         let mut next: Option<(Millis, Due)> = None;
         let mut consider = |at: Option<Millis>, due: Due| {
@@ -62,8 +64,8 @@ impl Shard {
         consider(limits.idle_timeout.0.map(|ms| session.last_activity + ms), Due::Idle);
         consider(limits.message_idle_timeout.0.map(|ms| session.last_message + ms), Due::MessageIdle);
         if let (Some(ends), Some(expiry)) = (session.identity.expires_at, session.expiry) {
-            if let (Some(before), false) = (expiry.warn_before, session.warned) {
-                consider(Some(ends.saturating_sub(before.0)), Due::Expiring);
+            if !session.warned && expiry.warn_before_ms > 0 {
+                consider(Some(ends.saturating_sub(expiry.warn_before_ms)), Due::Expiring);
             }
             consider(Some(ends), Due::Expired);
         }
@@ -110,10 +112,7 @@ impl Shard {
                 self.close(slot, Close::TOO_SLOW);
             }
             Due::CloseEnd => {
-                let reason = match &conn.stage {
-                    Stage::Closing { close, .. } => CloseReason::of(close),
-                    Stage::Open => CloseReason::Lost,
-                };
+                let reason = self.reason_of(slot);
                 self.remove(slot, reason);
             }
             Due::Expiring => {
@@ -182,7 +181,7 @@ impl Shard {
             other => {
                 let session = &self.conns[slot as usize].session;
                 if let Some(Outcome::Failed { reason, .. }) = &other {
-                    app.log.auth_failed(session.id, session.ip, reason);
+                    app.log.auth_failed(&app.name, Some(session.id), reason, session.ip);
                 }
                 let newcomer = session.newcomer;
                 self.counts.app(app.id).auth(AuthOutcome::Failed);
@@ -196,7 +195,8 @@ impl Shard {
         };
         self.counts.app(app.id).auth(AuthOutcome::Identified);
         let conn = &mut self.conns[slot as usize];
-        if conn.reserved.user(&app, &identity).is_err() {
+        let users_max = app.limits.connections_per_user;
+        if identity.user.as_ref().is_some_and(|user| !conn.seat.identify(user, users_max)) {
             self.counts.limit(LimitName::ConnectionsPerUser);
             return self.close(slot, Close::TOO_MANY_CONNECTIONS);
         }
@@ -255,7 +255,8 @@ impl Shard {
     /// Over the process's memory: the largest queues go first.
     fn relieve(&mut self, mut over: usize) {
         self.counts.limit(LimitName::Memory);
-        let mut queues: Vec<(usize, Slot)> = self.conns.iter().map(|(s, c)| (c.queue.bytes() + c.reader.buffered(), s as Slot)).collect();
+        let mut queues: Vec<(usize, Slot)> =
+            self.conns.iter().map(|(s, c)| (c.queue.bytes() + c.reader.buffered(), s as Slot)).collect();
         queues.sort_unstable_by(|a, b| b.cmp(a));
         for (bytes, slot) in queues.into_iter().take_while(|(bytes, _)| *bytes > 0) {
             if over == 0 {
@@ -264,9 +265,5 @@ impl Shard {
             over = over.saturating_sub(bytes);
             self.too_slow(slot);
         }
-    }
-
-    pub(super) fn conflates(&self, app: &App, class: u16) -> bool {
-        app.classes.get(class as usize).is_some_and(|c| c.overflow == Overflow::Conflate)
     }
 }

@@ -25,6 +25,9 @@ impl Shard {
             for at in 0..self.hub.channel(*channel).seats.len() {
                 let Seat { slot, .. } = self.hub.channel(*channel).seats[at];
                 let conn = &mut self.conns[slot as usize];
+                if !conn.is_open() {
+                    continue;
+                }
                 if several && std::mem::replace(&mut conn.heard, self.mark) == self.mark {
                     continue;
                 }

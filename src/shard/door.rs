@@ -1,6 +1,7 @@
 //! Where upgraded sockets come in.
 
 use super::counts::Seat;
+use crate::flow::KeptRequest;
 use crate::model::{AppId, Close, Identity};
 use crate::wire::DeflateParams;
 use bytes::Bytes;
@@ -37,22 +38,9 @@ pub struct NewConnection {
     pub ip: IpAddr,
     pub user_agent: Option<Box<str>>,
     /// Only where the app's rules or templates read it.
-    pub request: Option<Box<RequestParts>>,
+    pub request: Option<Box<KeptRequest>>,
     /// Its places in `Counts`: drop it when the connection has ended.
     pub seat: Seat,
-}
-
-/// What of the upgrade request outlives it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RequestParts {
-    /// Without the query.
-    pub path: Box<str>,
-    /// The path's variables, decoded.
-    pub vars: Vec<(Arc<str>, Box<str>)>,
-    /// Decoded; the first of equal names counts.
-    pub query: Vec<(Box<str>, Box<str>)>,
-    /// Names in lower case; credentials (`authorization`, `cookie`) left out.
-    pub headers: Vec<(Box<str>, Box<str>)>,
 }
 
 /// Why no newcomer is taken.

@@ -6,7 +6,7 @@ use super::queue::{Flushed, Queue};
 use super::shard::{Shard, random_u128};
 use super::socket::Socket;
 use crate::dialect::{Answer, Dialect, Json};
-use crate::flow::{App, Session, Walk};
+use crate::flow::{App, Rows, Session, Walk};
 use crate::model::{Close, ConnectionId, Identity, Slot};
 use crate::observe::CloseReason;
 use crate::wire::{self, Reader};
@@ -21,10 +21,11 @@ impl Shard {
         let id = endpoint.dialect.connection_ids().make(self.now, random_u128());
         let mut session = Session::new(id, app.id, new.endpoint, new.ip, self.now);
         session.shard = self.me;
-        session.newcomer = new.identity.is_none() && new.refused.is_none();
+        session.newcomer = new.identity.is_none() && new.close_at_once.is_none();
+        session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
         session.identity = new.identity.unwrap_or_else(Identity::anonymous);
         session.user_agent = new.user_agent;
-        session.request = new.request;
+        session.request = new.request.map(|r| Arc::<crate::flow::KeptRequest>::from(r) as _);
         let conn = Conn {
             socket,
             session,
@@ -39,7 +40,7 @@ impl Shard {
             pinged_at: 0,
             tick: 0,
             conflated: None,
-            reserved: new.reserved,
+            seat: new.seat,
         };
         let slot = self.conns.insert(conn) as Slot;
         self.conns[slot as usize].session.slot = slot;
@@ -50,8 +51,8 @@ impl Shard {
         self.by_id.insert(id, slot);
         self.shared.peers()[self.me as usize].load.fetch_add(1, Ordering::Relaxed);
         self.counts.app(app.id).opened += 1;
-        if let Some(close) = new.refused {
-            app.log.auth_failed(id, new.ip, &close.reason);
+        if let Some(close) = new.close_at_once {
+            app.log.auth_failed(&app.name, Some(id), &close.reason, new.ip);
             self.close(slot, close);
         } else {
             self.opened(slot, &app);
@@ -67,7 +68,7 @@ impl Shard {
     fn opened(&mut self, slot: Slot, app: &App) {
         let session = &self.conns[slot as usize].session;
         let user = session.identity.user.as_deref();
-        app.log.connected(session.id, user, session.ip, || self.shared.connections());
+        app.log.connected(&app.name, session.id, user, self.shared.connections.connections() as usize);
         if self.conns[slot as usize].session.newcomer {
             return;
         }
@@ -79,8 +80,8 @@ impl Shard {
         let Some(endpoint) = app.endpoint(self.conns[slot as usize].session.endpoint) else { return };
         let Dialect::Json(json) = &*endpoint.dialect else { return };
         self.answer(slot, &Answer::Hello);
-        for template in &endpoint.subscribe {
-            let permit = self.walk(slot, json, app, |walk| walk.permit_template(template));
+        for auto in &endpoint.subscribe {
+            let permit = self.walk(slot, json, app, |walk| walk.permit_auto(auto));
             if let Some(permit) = permit {
                 self.walk(slot, json, app, |walk| walk.seat(permit));
                 self.carry();
@@ -97,6 +98,7 @@ impl Shard {
             app,
             generation: self.generation.number,
             json,
+            rows: Rows { tables: &app.tables, now: self.now },
             session: &mut self.conns[slot as usize].session,
             hub: &mut self.hub,
             counts: &mut self.counts,
@@ -192,10 +194,11 @@ impl Shard {
         self.schedule(slot);
     }
 
-    fn reason_of(&self, slot: Slot) -> CloseReason {
+    pub(super) fn reason_of(&self, slot: Slot) -> CloseReason {
         match &self.conns[slot as usize].stage {
+            Stage::Closing { close, .. } if *close == Close::NORMAL => CloseReason::Client,
             Stage::Closing { close, .. } => CloseReason::of(close),
-            Stage::Open => CloseReason::Lost,
+            Stage::Open | Stage::Gone => CloseReason::Lost,
         }
     }
 
@@ -211,7 +214,7 @@ impl Shard {
     pub(super) fn flush_one(&mut self, slot: Slot) {
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
         conn.dirty = false;
-        if conn.blocked || conn.queue.is_empty() {
+        if conn.blocked || conn.queue.is_empty() || conn.stage == Stage::Gone {
             return;
         }
         let before = conn.queue.bytes();
@@ -230,14 +233,10 @@ impl Shard {
                     return;
                 }
                 conn.progress_at = self.now;
-                match &conn.stage {
-                    Stage::Open => {}
-                    // Both close frames are out: the server ends the TCP connection first (RFC 6455 §7.1.1).
-                    Stage::Closing { answered: true, close, .. } => {
-                        let reason = if *close == Close::NORMAL { CloseReason::Client } else { CloseReason::of(close) };
-                        self.remove(slot, reason);
-                    }
-                    Stage::Closing { .. } => {}
+                // Both close frames are out: the server ends the TCP connection first (RFC 6455 §7.1.1).
+                if matches!(conn.stage, Stage::Closing { answered: true, .. }) {
+                    let reason = self.reason_of(slot);
+                    self.remove(slot, reason);
                 }
             }
             Err(_) => self.remove(slot, CloseReason::Lost),
@@ -256,20 +255,31 @@ impl Shard {
         }
     }
 
-    /// The socket is gone.
+    /// The socket is done with. Its connection is forgotten at the end of the tick: a batch may be on its way through
+    /// the seats at this moment.
     pub(super) fn remove(&mut self, slot: Slot, reason: CloseReason) {
-        let Some(id) = self.conns.get(slot as usize).map(|c| c.session.id) else { return };
-        self.leave_all(slot, id);
-        let mut conn = self.conns.remove(slot as usize);
-        self.queued_bytes = self.queued_bytes.saturating_sub(conn.queue.bytes());
+        let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.stage != Stage::Gone) else { return };
         conn.socket.end();
-        self.by_id.remove(&id);
-        self.shared.peers()[self.me as usize].load.fetch_sub(1, Ordering::Relaxed);
+        let (id, user) = (conn.session.id, conn.session.identity.user.clone());
+        let code = match std::mem::replace(&mut conn.stage, Stage::Gone) {
+            Stage::Closing { close, .. } => Some(close.code),
+            Stage::Open | Stage::Gone => None,
+        };
         self.counts.app(conn.session.app).closed(reason);
         if let Some(app) = self.generation.app(conn.session.app) {
-            let (user, since) = (conn.session.identity.user.as_deref(), conn.session.connected_at);
-            app.log.disconnected(id, user, reason, self.now.saturating_sub(since));
+            app.log.disconnected(&app.name, id, user.as_deref(), reason, code);
         }
+        self.gone.push(slot);
+    }
+
+    /// Forgets a connection that is gone.
+    pub(super) fn forget(&mut self, slot: Slot) {
+        let Some(id) = self.conns.get(slot as usize).map(|c| c.session.id) else { return };
+        self.leave_all(slot, id);
+        let conn = self.conns.remove(slot as usize);
+        self.queued_bytes = self.queued_bytes.saturating_sub(conn.queue.bytes());
+        self.by_id.remove(&id);
+        self.shared.peers()[self.me as usize].load.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Closes at the drain's pace.
@@ -291,10 +301,6 @@ impl Shard {
             });
             self.close(slot, own.unwrap_or_else(|| close.clone()));
         }
-    }
-
-    pub(super) fn queue_of(&self, slot: Slot) -> usize {
-        self.conns[slot as usize].queue.bytes()
     }
 
     pub(super) fn is_same(&self, slot: Slot, id: ConnectionId) -> bool {

@@ -1,26 +1,16 @@
 //! How other threads reach a shard.
 
-use super::door::NewConnection;
+use super::door::{Accepted, NewConnection};
 use super::shard::Shard;
 use crate::flow::Generation;
 use crate::hub;
 use crate::model::Close;
-use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 
 /// Work that another thread wants done on a shard.
 pub type Job = Box<dyn FnOnce(&mut Shard) + Send>;
-
-/// A socket fresh from a listener.
-#[derive(Debug)]
-pub struct Accepted {
-    pub stream: TcpStream,
-    pub peer: SocketAddr,
-    /// The listener's number.
-    pub listener: u16,
-}
 
 pub(super) enum Input {
     Hub(hub::Message),
@@ -29,7 +19,10 @@ pub(super) enum Input {
     Generation(Arc<Generation>),
     Job(Job),
     /// Close all connections, this many a second; each with its dialect's close or this one.
-    Drain { pace: u32, close: Close },
+    Drain {
+        pace: u32,
+        close: Close,
+    },
     /// Close what is left and end the thread.
     Stop,
 }

@@ -1,7 +1,32 @@
 //! A thread, its sockets, its share of the channels.
 //!
 //! In: sockets that `listen` has upgraded, questions of `Port`. Out: bytes on sockets.
+//! All of a shard is one thread's: no locks inside. Its sockets are in a poll of its own, so that an idle connection is
+//! a `Conn` and nothing else; handshakes and HTTP are tasks of the same thread's runtime.
 
+mod conn;
+mod counts;
+mod deadline;
+mod deliver;
+mod door;
+mod encode;
+mod life;
+mod mailbox;
+mod overflow;
 mod port;
+mod queue;
+mod read;
+#[allow(clippy::module_inception)]
+mod shard;
+mod shared;
+mod socket;
+mod thread;
+mod wheel;
 
-pub use port::{AppStats, ChannelInfo, ConnectionInfo, Filter, Target};
+pub use counts::{Counts, Full, HttpSeat, Seat, party};
+pub use door::{Accepted, Closed, Door, NewConnection};
+pub use mailbox::Mailbox;
+pub use port::{AppStats, ChannelInfo, ConnectionInfo, Filter, Port, Receipt, Target};
+pub use shard::{Shard, clock};
+pub use shared::Shared;
+pub use thread::{Shards, start};

@@ -66,7 +66,7 @@ impl Shard {
     /// Over its bound: drops the oldest deliveries of the classes that allow it, or closes.
     pub(super) fn overflow(&mut self, slot: Slot, queue_bytes: usize) {
         let Some(app) = self.app_of(slot) else { return };
-        let Shard { conns, hub, counts, .. } = self;
+        let Shard { conns, hub, .. } = self;
         let conn = &mut conns[slot as usize];
         let mut lost: Vec<(u32, u32)> = Vec::new();
         let may = |channel: u32| {
@@ -82,7 +82,7 @@ impl Shard {
         });
         for (channel, missed) in lost {
             for _ in 0..missed {
-                counts.app(app.id).slow(SlowAction::Dropped);
+                self.counts.app(app.id).slow(SlowAction::Dropped);
             }
             let name = self.hub.channel(channel).name.clone();
             self.answer(slot, &Answer::Gap { channel: name.as_str(), missed: missed as u64 });

@@ -3,10 +3,19 @@
 //! A question goes to the shards that it concerns, each answers its share, and the sum comes back. Nothing waits for
 //! a shard's sockets; a shard whose mailbox is full refuses with `overloaded`.
 
-use crate::model::{ChannelName, ConnectionId, Identity, Millis};
+use super::shard::Shard;
+use super::shared::Shared;
+use crate::flow::{self, App, Draft, Generation};
+use crate::hub::{Page, Tally};
+use crate::model::{AppId, ChannelName, Close, Code, ConnectionId, Identity, Member, Millis, Position, Refusal, Slot};
+use crate::observe::Via;
+use crate::policy::Scope;
+use bytes::Bytes;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Which connections of an app.
 #[derive(Clone, Debug)]
@@ -56,5 +65,329 @@ pub struct AppStats {
     pub channels: usize,
     pub subscriptions: usize,
     /// Connections by the value of a claim, for each claim asked for.
-    pub by: Vec<(String, std::collections::BTreeMap<String, usize>)>,
+    pub by: Vec<(String, BTreeMap<String, usize>)>,
+}
+
+/// What became of a publication.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Receipt {
+    pub recipients: u32,
+    /// Where the class keeps history.
+    pub position: Option<Position>,
+}
+
+/// The way to the shards.
+#[derive(Clone)]
+pub struct Port {
+    shared: Arc<Shared>,
+}
+
+const OVERLOADED: Refusal = Refusal::new(Code::Overloaded);
+
+impl Port {
+    pub fn new(shared: Arc<Shared>) -> Port {
+        Port { shared }
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Publishes to a channel in the scope's name; resolves once every shard has it in its out-queues.
+    pub async fn publish(
+        &self,
+        generation: &Generation,
+        app: &Arc<App>,
+        scope: &Scope,
+        channel: &ChannelName,
+        draft: Draft,
+        via: Via,
+    ) -> Result<Receipt, Refusal> {
+        let target = flow::Target::by(scope, app, channel, generation.number)?;
+        let (tell, told) = oneshot::channel();
+        let tally = Arc::new(Tally::new(move |recipients, position| {
+            let _ = tell.send(Receipt { recipients, position });
+        }));
+        let app = app.clone();
+        let home = target.home(self.shared.shards() as u16);
+        let asked = self.shared.peers().get(home as usize).is_some_and(|home| {
+            home.ask(move |shard| {
+                shard.counts.app(app.id).published(via);
+                flow::publish(&mut shard.hub, &app, target, draft, None, Some(tally), None, shard.now);
+            })
+        });
+        if !asked {
+            return Err(OVERLOADED);
+        }
+        told.await.map_err(|_| OVERLOADED)
+    }
+
+    /// A message as it stands to all connections of the target; how many there were.
+    pub async fn send(&self, app: AppId, target: Target, text: Bytes) -> Result<u32, Refusal> {
+        self.each(app, target, move |shard, slot| shard.send_text(slot, &text)).await
+    }
+
+    pub async fn subscribe(
+        &self,
+        app: AppId,
+        target: Target,
+        scope: &Scope,
+        channel: &ChannelName,
+        generation: &Generation,
+    ) -> Result<u32, Refusal> {
+        let known = generation.app(app).ok_or(Refusal::new(Code::NotFound))?;
+        let permit = known.policy.allow_api(scope, channel, generation.number)?;
+        self.each(app, target, move |shard, slot| {
+            let permit = permit.clone();
+            shard.walk_own(slot, |walk| walk.seat(permit));
+            shard.carry();
+        })
+        .await
+    }
+
+    pub async fn unsubscribe(&self, app: AppId, target: Target, channel: &ChannelName) -> Result<u32, Refusal> {
+        let channel = channel.clone();
+        self.each(app, target, move |shard, slot| {
+            shard.walk_own(slot, |walk| walk.leave(&channel));
+        })
+        .await
+    }
+
+    pub async fn disconnect(&self, app: AppId, target: Target, close: Close) -> Result<u32, Refusal> {
+        self.each(app, target, move |shard, slot| shard.close(slot, close.clone())).await
+    }
+
+    /// Closes those that were silent for so long; how many there were.
+    pub async fn cleanup(&self, app: AppId, idle_ms: u64) -> Result<u32, Refusal> {
+        let answers = self.all(move |shard| {
+            let idle: Vec<Slot> = (shard.conns.iter())
+                .filter(|(_, c)| c.session.app == app && c.is_open())
+                .filter(|(_, c)| shard.now.saturating_sub(c.session.last_activity) >= idle_ms)
+                .map(|(slot, _)| slot as Slot)
+                .collect();
+            idle.iter().for_each(|slot| shard.close(*slot, Close::IDLE));
+            idle.len() as u32
+        });
+        Ok(answers.await?.into_iter().sum())
+    }
+
+    pub async fn presence(&self, app: &App, channel: &ChannelName) -> Result<Vec<Member>, Refusal> {
+        let (id, channel) = (app.id, channel.clone());
+        self.one(flow::home(app, self.shards(), &channel), move |shard| shard.hub.presence(id, &channel)).await
+    }
+
+    pub async fn history(
+        &self,
+        app: &App,
+        channel: &ChannelName,
+        since: Option<Position>,
+        limit: usize,
+    ) -> Result<Page, Refusal> {
+        let (id, channel) = (app.id, channel.clone());
+        let home = flow::home(app, self.shards(), &channel);
+        self.one(home, move |shard| shard.hub.history(id, &channel, since, limit)).await
+    }
+
+    /// Channels that pass, `limit` at most, by name.
+    pub async fn channels(
+        &self,
+        app: AppId,
+        limit: usize,
+        pass: impl Fn(&ChannelName) -> bool + Send + Sync + 'static,
+    ) -> Result<Vec<ChannelInfo>, Refusal> {
+        let pass = Arc::new(pass);
+        let answers = self.all(move |shard| {
+            let own = shard.hub.channels().filter(|(c, _)| c.app == app && pass(&c.name));
+            let mut own: Vec<ChannelInfo> =
+                own.map(|(c, subscribers)| ChannelInfo { name: c.name.clone(), subscribers }).collect();
+            own.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            own.truncate(limit);
+            own
+        });
+        let mut all: Vec<ChannelInfo> = answers.await?.into_iter().flatten().collect();
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    /// Connections of the target, `limit` at most, oldest first, and how many there are.
+    pub async fn connections(
+        &self,
+        app: AppId,
+        target: Target,
+        limit: usize,
+    ) -> Result<(Vec<ConnectionInfo>, usize), Refusal> {
+        let answers = self.all(move |shard| {
+            let slots = shard.targets(app, &target);
+            let infos: Vec<ConnectionInfo> = slots.iter().take(limit).filter_map(|s| shard.info(*s)).collect();
+            (infos, slots.len())
+        });
+        let (mut infos, mut total) = (Vec::new(), 0);
+        for (some, count) in answers.await? {
+            infos.extend(some);
+            total += count;
+        }
+        infos.sort_by_key(|info| info.connected_at);
+        infos.truncate(limit);
+        Ok((infos, total))
+    }
+
+    pub async fn stats(&self, app: AppId, claims: &[String]) -> Result<AppStats, Refusal> {
+        let claims: Arc<[String]> = claims.into();
+        let asked = claims.clone();
+        let answers = self.all(move |shard| shard.stats(app, &asked));
+        let mut sum =
+            AppStats { by: claims.iter().map(|c| (c.clone(), BTreeMap::new())).collect(), ..Default::default() };
+        for part in answers.await? {
+            sum.connections += part.connections;
+            sum.channels += part.channels;
+            sum.subscriptions += part.subscriptions;
+            for ((_, sum), (_, part)) in sum.by.iter_mut().zip(part.by) {
+                part.into_iter().for_each(|(value, count)| *sum.entry(value).or_insert(0) += count);
+            }
+        }
+        Ok(sum)
+    }
+
+    fn shards(&self) -> u16 {
+        self.shared.shards() as u16
+    }
+
+    /// Something done to each connection of a target.
+    async fn each(
+        &self,
+        app: AppId,
+        target: Target,
+        act: impl Fn(&mut Shard, Slot) + Send + Sync + 'static,
+    ) -> Result<u32, Refusal> {
+        let act = Arc::new(act);
+        let answers = self.all(move |shard| {
+            let slots = shard.targets(app, &target);
+            slots.iter().for_each(|slot| act(shard, *slot));
+            slots.len() as u32
+        });
+        Ok(answers.await?.into_iter().sum())
+    }
+
+    async fn all<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Shard) -> T + Clone + Send + 'static,
+    ) -> Result<Vec<T>, Refusal> {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        for peer in self.shared.peers() {
+            let (tell, question) = (tell.clone(), question.clone());
+            let asked = peer.ask(move |shard| {
+                let _ = tell.send(question(shard));
+            });
+            if !asked {
+                return Err(OVERLOADED);
+            }
+        }
+        drop(tell);
+        let mut answers = Vec::new();
+        while let Some(answer) = told.recv().await {
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+
+    async fn one<T: Send + 'static>(
+        &self,
+        shard: u16,
+        question: impl FnOnce(&mut Shard) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (tell, told) = oneshot::channel();
+        let asked = self.shared.peers().get(shard as usize).is_some_and(|peer| {
+            peer.ask(move |shard| {
+                let _ = tell.send(question(shard));
+            })
+        });
+        if !asked {
+            return Err(OVERLOADED);
+        }
+        told.await.map_err(|_| OVERLOADED)
+    }
+}
+
+impl Shard {
+    /// This shard's open connections that a target names.
+    fn targets(&self, app: AppId, target: &Target) -> Vec<Slot> {
+        let open = |slot: &Slot| {
+            let conn = self.conns.get(*slot as usize);
+            conn.is_some_and(|c| c.session.app == app && c.is_open() && !c.session.newcomer)
+        };
+        match target {
+            Target::Connection(id) => self.by_id.get(id).copied().filter(open).into_iter().collect(),
+            Target::User(user) => self.passing(app, |c| c.session.identity.user.as_ref() == Some(user)),
+            Target::Filter(filter) => {
+                let channels: Vec<u32> =
+                    (filter.channels.iter()).filter_map(|name| self.hub.find(app, name.as_str())).collect();
+                if !filter.channels.is_empty() && channels.is_empty() {
+                    return Vec::new();
+                }
+                self.passing(app, |c| {
+                    let session = &c.session;
+                    filter.exclude != Some(session.id)
+                        && filter.passes(&session.identity)
+                        && (channels.is_empty() || session.subs.iter().any(|s| channels.contains(&s.channel)))
+                })
+            }
+        }
+    }
+
+    fn passing(&self, app: AppId, pass: impl Fn(&super::conn::Conn) -> bool) -> Vec<Slot> {
+        let of_app = self.conns.iter().filter(|(_, c)| c.session.app == app && c.is_open() && !c.session.newcomer);
+        of_app.filter(|(_, c)| pass(c)).map(|(slot, _)| slot as Slot).collect()
+    }
+
+    fn info(&self, slot: Slot) -> Option<ConnectionInfo> {
+        let conn = self.conns.get(slot as usize)?;
+        let session = &conn.session;
+        let app = self.generation.app(session.app)?;
+        Some(ConnectionInfo {
+            id: session.id,
+            identity: session.identity.clone(),
+            channels: session.subs.iter().map(|s| self.hub.channel(s.channel).name.clone()).collect(),
+            ip: session.ip,
+            user_agent: session.user_agent.clone(),
+            endpoint: app.endpoint(session.endpoint)?.path.clone(),
+            connected_at: session.connected_at,
+            last_activity: session.last_activity,
+            queued_bytes: conn.queue.bytes(),
+        })
+    }
+
+    fn stats(&self, app: AppId, claims: &[String]) -> AppStats {
+        let mut stats =
+            AppStats { by: claims.iter().map(|c| (c.clone(), BTreeMap::new())).collect(), ..Default::default() };
+        for (_, conn) in self.conns.iter().filter(|(_, c)| c.session.app == app && c.is_open()) {
+            stats.connections += 1;
+            stats.subscriptions += conn.session.subs.len();
+            for (claim, counts) in &mut stats.by {
+                let value = match conn.session.identity.claim(claim) {
+                    Some(Value::String(text)) => text.clone(),
+                    Some(other) => other.to_string(),
+                    None => continue,
+                };
+                *counts.entry(value).or_insert(0) += 1;
+            }
+        }
+        stats.channels = self.hub.channels().filter(|(c, _)| c.app == app).count();
+        stats
+    }
+}
+
+impl Filter {
+    fn passes(&self, identity: &Identity) -> bool {
+        let user = || identity.user.as_ref().is_some_and(|u| self.users.contains(u));
+        let claim = |(path, wanted): &(String, Vec<Value>)| {
+            wanted.is_empty()
+                || match identity.claim(path) {
+                    Some(Value::Array(values)) => values.iter().any(|v| wanted.contains(v)),
+                    Some(value) => wanted.contains(value),
+                    None => false,
+                }
+        };
+        (self.users.is_empty() || user()) && self.claims.iter().all(claim)
+    }
 }

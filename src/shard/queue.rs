@@ -38,7 +38,9 @@ pub struct Queue {
 pub enum Flushed {
     All,
     /// The socket takes no more for now; whether it took anything.
-    Blocked { progress: bool },
+    Blocked {
+        progress: bool,
+    },
 }
 
 impl Queue {
@@ -147,12 +149,7 @@ impl Queue {
     }
 }
 
-fn write_many(
-    socket: &mut Socket,
-    first: &[u8],
-    rest: &VecDeque<Entry>,
-    scratch: &mut Vec<u8>,
-) -> io::Result<usize> {
+fn write_many(socket: &mut Socket, first: &[u8], rest: &VecDeque<Entry>, scratch: &mut Vec<u8>) -> io::Result<usize> {
     if first.len() <= SMALL_BYTES && rest.iter().take(SLICES).all(|e| e.bytes.len() <= SMALL_BYTES) {
         scratch.clear();
         scratch.extend_from_slice(first);

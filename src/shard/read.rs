@@ -18,17 +18,14 @@ impl Shard {
     pub(super) fn read(&mut self, slot: Slot) {
         let mut buffer = std::mem::take(&mut self.buffer);
         for n in 0.. {
-            let Some(conn) = self.conns.get_mut(slot as usize) else { break };
+            let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.stage != Stage::Gone) else { break };
             if n == READS {
                 self.unread.push(slot);
                 break;
             }
             match conn.socket.read(&mut buffer) {
                 Ok(0) => {
-                    let reason = match &conn.stage {
-                        Stage::Open => CloseReason::Lost,
-                        Stage::Closing { close, .. } => CloseReason::of(close),
-                    };
+                    let reason = self.reason_of(slot);
                     self.remove(slot, reason);
                     break;
                 }
@@ -59,10 +56,8 @@ impl Shard {
         conn.session.last_activity = now;
         conn.pinged_at = 0;
         let Some(endpoint) = app.endpoint(conn.session.endpoint) else { return };
-        let limits = Limits {
-            message_bytes: app.limits.message_bytes.0 as usize,
-            fragments: app.limits.message_fragments,
-        };
+        let limits =
+            Limits { message_bytes: app.limits.message_bytes.0 as usize, fragments: app.limits.message_fragments };
         let id = conn.session.id;
         let mut reader = std::mem::replace(&mut conn.reader, wire::Reader::new(None));
         let mut inflater = std::mem::take(&mut self.inflater);
@@ -90,11 +85,11 @@ impl Shard {
     fn broken(&mut self, slot: Slot, app: &crate::flow::App, error: WireError) {
         let close = error.close();
         match error {
-            WireError::MessageTooBig => self.counts.limit(LimitName::MessageBytes),
+            WireError::TooBig => self.counts.limit(LimitName::MessageBytes),
             WireError::TooManyFragments => self.counts.limit(LimitName::MessageFragments),
             _ => {}
         }
-        app.log.failed(self.conns[slot as usize].session.id, &close.reason);
+        app.log.failed(&app.name, self.conns[slot as usize].session.id, &close.reason);
         self.close(slot, close);
     }
 
@@ -227,13 +222,7 @@ impl Shard {
         self.shared.peers()[home as usize].ask(job);
     }
 
-    fn answer_later(
-        &mut self,
-        slot: Slot,
-        id: crate::model::ConnectionId,
-        question: &Question,
-        answer: &Answer<'_>,
-    ) {
+    fn answer_later(&mut self, slot: Slot, id: crate::model::ConnectionId, question: &Question, answer: &Answer<'_>) {
         if self.is_same(slot, id) {
             let asked = Asked { id: question.id.as_deref(), kind: &question.kind };
             self.walk_own(slot, |walk| walk.say(answer, Some(asked)));

@@ -1,10 +1,11 @@
 //! The shard's state and its turn: hear other threads, read sockets, look at the clock, end the tick, write.
 
-use super::conn::{Conn, Stage};
-use super::door::Shared;
+use super::conn::Conn;
+use super::door::Accepted;
 use super::encode::Encoder;
-use super::mailbox::{Accepted, Input, Mailbox};
+use super::mailbox::{Input, Mailbox};
 use super::queue::{Entry, NO_CHANNEL};
+use super::shared::Shared;
 use super::wheel::{TICK_MS, Wheel};
 use crate::flow::{App, Generation};
 use crate::hub::{Hub, Message, Out};
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use mio::{Events, Interest, Token, unix::SourceFd};
 use slab::Slab;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -46,6 +48,8 @@ pub struct Shard {
     pub(super) dirty: Vec<Slot>,
     /// Closed in this tick: they give up their seats at its end.
     pub(super) leaving: Vec<(Slot, ConnectionId)>,
+    /// Their sockets are done with: forgotten at the end of the tick.
+    pub(super) gone: Vec<Slot>,
     /// Read less than was there: again in the next turn.
     pub(super) unread: Vec<Slot>,
     pub(super) mark: u32,
@@ -105,6 +109,7 @@ impl Shard {
             wheel: Wheel::new(now),
             dirty: Vec::new(),
             leaving: Vec::new(),
+            gone: Vec::new(),
             unread: Vec::new(),
             mark: 0,
             now,
@@ -130,10 +135,12 @@ impl Shard {
 
     /// Runs until told to stop. `accept` starts the handshake of a fresh socket as a task of this thread.
     pub(super) async fn run(mut self, mut accept: impl FnMut(Accepted)) -> std::io::Result<()> {
-        use std::os::fd::AsRawFd;
+        use std::os::fd::AsFd;
         use tokio::io::{Interest, unix::AsyncFd};
         // The sockets are in a poll of the shard's own: no task, no waker and no readiness record a connection.
-        let ready = AsyncFd::with_interest(self.poll.as_raw_fd(), Interest::READABLE)?;
+        let poll = self.poll.registry().as_fd().try_clone_to_owned()?;
+        // SAFETY: the descriptor is owned by the `AsyncFd` and never given away: it stays open and the same.
+        let ready = unsafe { AsyncFd::register_with_interest(poll, Interest::READABLE) }.map_err(io::Error::from)?;
         while !self.stopping {
             let wait = self.wait_ms();
             tokio::select! { biased;
@@ -144,7 +151,6 @@ impl Shard {
                 self.flush().await;
                 tokio::task::yield_now().await;
             }
-            self.flush().await;
         }
         Ok(())
     }
@@ -163,6 +169,7 @@ impl Shard {
         busy |= self.read_ready()?;
         self.look();
         self.end_tick();
+        busy |= !self.dirty.is_empty() || !self.gone.is_empty();
         if self.now >= self.swept_at + SWEEP_MS {
             self.swept_at = self.now;
             self.sweep();
@@ -190,9 +197,7 @@ impl Shard {
                     job(self);
                     self.carry();
                 }
-                Input::Drain { pace, close } => {
-                    self.draining = Some(Drain { pace, close, since: self.now, closed: 0 })
-                }
+                Input::Drain { pace, close } => self.draining = Some(Drain { pace, close, since: self.now, closed: 0 }),
                 Input::Stop => self.stopping = true,
             }
         }
@@ -262,11 +267,14 @@ impl Shard {
         loop {
             self.hub.seal();
             self.carry();
-            if self.leaving.is_empty() {
+            if self.leaving.is_empty() && self.gone.is_empty() {
                 break;
             }
             for (slot, id) in std::mem::take(&mut self.leaving) {
                 self.leave_all(slot, id);
+            }
+            for slot in std::mem::take(&mut self.gone) {
+                self.forget(slot);
             }
             self.carry();
         }
@@ -329,18 +337,6 @@ impl Shard {
             self.deadline(slot, tick);
         }
         self.due = due;
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.conns.is_empty()
-    }
-
-    pub(super) fn close_now(&mut self, slot: Slot) {
-        if let Some(conn) = self.conns.get_mut(slot as usize)
-            && conn.stage == Stage::Open
-        {
-            conn.stage = Stage::Closing { since: self.now, close: Close::NORMAL, answered: true };
-        }
     }
 }
 

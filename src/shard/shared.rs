@@ -19,6 +19,8 @@ pub struct Shared {
     /// Bytes of queues, histories and unfinished messages, by shard.
     memory: Vec<AtomicUsize>,
     memory_full: AtomicBool,
+    /// No newcomers any more.
+    pub draining: AtomicBool,
     pub background: tokio::runtime::Handle,
 }
 
@@ -35,6 +37,7 @@ impl Shared {
             buckets: Mutex::default(),
             memory: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             memory_full: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             background,
         })
     }

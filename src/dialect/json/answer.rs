@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Who is on a channel with presence.
-pub use crate::model::Sender as Member;
+pub use crate::model::Member;
 
 /// Calls its argument with names of channels, one by one.
 pub type EachChannel<'a> = &'a dyn Fn(&mut dyn FnMut(&str));

@@ -51,7 +51,7 @@ impl Json {
         self.has(place::Kind::UnsubscribeResult)
     }
 
-    /// Whether a publish is answered.
+    /// Whether publishers are told where their event was put.
     pub fn answers_publish(&self) -> bool {
         self.has(place::Kind::Published)
     }

@@ -1,0 +1,105 @@
+//! Binds listeners and accepts their connections.
+
+use super::settings::ListenerSettings;
+use crate::shard::Accepted;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::time::Duration;
+
+/// How long the loop rests where the process has no descriptor left: connections wait in the kernel's backlog.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds the first address that `settings.address` resolves to; port 0 takes a free one (`local_addr` tells it).
+pub fn bind(settings: &ListenerSettings) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "no such address");
+    for address in settings.address.to_socket_addrs()? {
+        match bind_to(address, settings.backlog) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_to(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart does not wait for connections of the process before.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// Accepts for ever, on a background runtime; ends when the task is dropped. `number` is the listener's; `deliver`
+/// hands the connection to a shard; `failed` is told of each time that no descriptor was left.
+pub async fn accept(
+    listener: TcpListener,
+    number: u16,
+    mut deliver: impl FnMut(Accepted),
+    mut failed: impl FnMut(&io::Error),
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        match listener.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+            Ok((stream, peer)) => {
+                // Replies are whole writes; waiting for more to say would only delay them.
+                let _ = stream.set_nodelay(true);
+                deliver(Accepted { stream, peer, listener: number });
+            }
+            Err(error) if is_exhausted(&error) => {
+                tracing::warn!(listener = number, %error, "no connection can be accepted");
+                failed(&error);
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+            // The client went away between its SYN and now (`accept(2)`, "Error handling").
+            Err(error) => tracing::debug!(listener = number, %error, "accept"),
+        }
+    }
+}
+
+/// No descriptor or memory left: of the process, of the system, for sockets.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::settings::ProxyProtocol;
+
+    fn settings(address: &str) -> ListenerSettings {
+        let (address, proxy_protocol) = (address.to_owned(), ProxyProtocol::Off);
+        ListenerSettings { address, admin: false, tls: None, proxy_protocol, backlog: 16 }
+    }
+
+    #[test]
+    fn connections_arrive_with_their_peer_and_listener() {
+        let listener = bind(&settings("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_ne!(address.port(), 0);
+        let runtime = tokio::runtime::LocalRuntime::new().unwrap();
+        runtime.block_on(async {
+            let (sender, mut arrived) = tokio::sync::mpsc::unbounded_channel();
+            tokio::task::spawn_local(accept(listener, 7, move |a| sender.send(a).unwrap(), |_| {}));
+            let client = std::net::TcpStream::connect(address).unwrap();
+            let accepted = arrived.recv().await.unwrap();
+            assert_eq!((accepted.peer, accepted.listener), (client.local_addr().unwrap(), 7));
+            assert!(accepted.stream.nodelay().unwrap());
+        });
+    }
+
+    #[test]
+    fn an_address_in_use_is_an_error() {
+        let first = bind(&settings("127.0.0.1:0")).unwrap();
+        let address = first.local_addr().unwrap().to_string();
+        assert_eq!(bind(&settings(&address)).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn only_exhaustion_makes_the_loop_rest() {
+        assert!(is_exhausted(&io::Error::from_raw_os_error(libc::EMFILE)));
+        assert!(!is_exhausted(&io::Error::from_raw_os_error(libc::ECONNABORTED)));
+    }
+}

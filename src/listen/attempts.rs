@@ -1,0 +1,110 @@
+//! Connection attempts by address: a token bucket each, in a table that cannot grow without end.
+
+use crate::model::{Millis, Rate};
+use crate::shard::party;
+use hashbrown::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+/// Addresses that are remembered; beyond, those with the fullest buckets are forgotten first.
+const ADDRESSES_MAX: usize = 65_536;
+/// Entries that are looked at to find one to forget.
+const SAMPLE: usize = 16;
+
+/// The buckets of all addresses; shared by all shards, kept over reloads.
+pub struct Attempts {
+    buckets: Mutex<HashMap<IpAddr, Bucket>>,
+    max: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Bucket {
+    tokens: f64,
+    at: Millis,
+}
+
+impl Bucket {
+    fn at(self, now: Millis, rate: &Rate) -> Bucket {
+        let refill = now.saturating_sub(self.at) as f64 * f64::from(rate.burst) / rate.per.0.max(1) as f64;
+        Bucket { tokens: (self.tokens + refill).min(f64::from(rate.burst)), at: self.at.max(now) }
+    }
+}
+
+impl Default for Attempts {
+    fn default() -> Attempts {
+        Attempts::with_room(ADDRESSES_MAX)
+    }
+}
+
+impl Attempts {
+    fn with_room(max: usize) -> Attempts {
+        Attempts { buckets: Mutex::default(), max }
+    }
+
+    /// Counts an attempt. The error is the time until the next may succeed, in ms.
+    pub fn attempt(&self, ip: IpAddr, rate: &Rate, now: Millis) -> Result<(), u64> {
+        let ip = party(ip);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = Bucket { tokens: f64::from(rate.burst), at: now };
+        let mut bucket = buckets.get(&ip).map_or(full, |b| b.at(now, rate));
+        if bucket.tokens < 1.0 {
+            let wait = (1.0 - bucket.tokens) * rate.per.0 as f64 / f64::from(rate.burst.max(1));
+            return Err(wait.ceil() as u64);
+        }
+        bucket.tokens -= 1.0;
+        if buckets.len() >= self.max && !buckets.contains_key(&ip) {
+            make_room(&mut buckets, rate, now, self.max);
+        }
+        buckets.insert(ip, bucket);
+        Ok(())
+    }
+}
+
+/// Forgets full buckets; where there is none, the fullest of a sample.
+fn make_room(buckets: &mut HashMap<IpAddr, Bucket>, rate: &Rate, now: Millis, max: usize) {
+    let tokens = |bucket: &Bucket| bucket.at(now, rate).tokens;
+    let sample = buckets.iter().take(SAMPLE).max_by(|a, b| tokens(a.1).total_cmp(&tokens(b.1)));
+    let fullest = sample.map(|(ip, bucket)| (*ip, tokens(bucket)));
+    match fullest {
+        // The walk over all is paid once for many newcomers: only where the sample promises that it frees some.
+        Some((_, tokens_left)) if tokens_left >= f64::from(rate.burst) => {
+            buckets.retain(|_, bucket| tokens(bucket) < f64::from(rate.burst));
+        }
+        _ => {}
+    }
+    if buckets.len() >= max
+        && let Some((ip, _)) = fullest
+    {
+        buckets.remove(&ip);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Ms;
+
+    const RATE: Rate = Rate { burst: 2, per: Ms(60_000) };
+
+    #[test]
+    fn attempts_come_back_with_time() {
+        let attempts = Attempts::default();
+        let ip = "192.0.2.1".parse().unwrap();
+        assert_eq!(attempts.attempt(ip, &RATE, 0), Ok(()));
+        assert_eq!(attempts.attempt(ip, &RATE, 0), Ok(()));
+        assert_eq!(attempts.attempt(ip, &RATE, 0), Err(30_000));
+        assert_eq!(attempts.attempt("::ffff:192.0.2.1".parse().unwrap(), &RATE, 10_000), Err(20_000));
+        assert_eq!(attempts.attempt("192.0.2.2".parse().unwrap(), &RATE, 10_000), Ok(()));
+        assert_eq!(attempts.attempt(ip, &RATE, 30_000), Ok(()));
+    }
+
+    #[test]
+    fn the_table_stays_bounded() {
+        let attempts = Attempts::with_room(8);
+        for i in 0..100u32 {
+            let ip = IpAddr::from(i.to_be_bytes());
+            assert_eq!(attempts.attempt(ip, &RATE, u64::from(i)), Ok(()));
+        }
+        assert!(attempts.buckets.lock().unwrap().len() <= 8);
+    }
+}

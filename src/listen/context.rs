@@ -1,0 +1,56 @@
+//! What this room is handed.
+
+use super::attempts::Attempts;
+use super::entrance::Entrance;
+use crate::flow::Generation;
+use crate::model::Millis;
+use crate::observe::Metrics;
+use crate::shard::Counts;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{HeaderMap, Method, Response};
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The generation in force, as this room sees it. A request keeps the one it started with.
+pub struct Front {
+    pub generation: Arc<Generation>,
+    pub entrance: Entrance,
+}
+
+/// What `serve` needs; one for all shards.
+pub struct Context {
+    pub front: Arc<ArcSwap<Front>>,
+    pub api: Arc<dyn Api + Send + Sync>,
+    pub counts: Arc<Counts>,
+    pub attempts: Arc<Attempts>,
+    pub metrics: Arc<Metrics>,
+    /// `true`: HTTP connections end after the request at hand.
+    pub draining: watch::Receiver<bool>,
+    pub clock: fn() -> Millis,
+}
+
+/// An HTTP request that is no upgrade.
+#[derive(Debug)]
+pub struct ApiRequest {
+    /// `GET` for a `HEAD`, whose body is left out afterwards.
+    pub method: Method,
+    /// As sent, still encoded.
+    pub path: Box<str>,
+    /// Without the `?`.
+    pub query: Box<str>,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub ip: IpAddr,
+    pub listener: u16,
+    pub admin: bool,
+}
+
+/// The HTTP API. Called on a shard's thread; its future stays there.
+pub trait Api {
+    fn handle(&self, request: ApiRequest, front: Arc<Front>) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>>>>;
+}

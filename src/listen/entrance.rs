@@ -1,0 +1,144 @@
+//! The settings of this room, compiled.
+
+use super::forwarded::Trusted;
+use super::origins::Origins;
+use super::router::{AppEndpoints, Router};
+use super::settings::{HttpSettings, ListenerSettings, ProxyProtocol};
+use super::tls;
+use crate::model::{AppId, Problem};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tokio_rustls::TlsAcceptor;
+
+/// hyper reads no less at once.
+const HEADER_BYTES_MIN: u64 = 8 << 10;
+
+/// What this room needs of one loading of the files.
+pub struct Entrance {
+    pub router: Router,
+    /// By number: the place of the name in alphabetical order. A reload keeps the names.
+    pub listeners: Vec<Listener>,
+    pub http: HttpSettings,
+    pub(super) trusted: Trusted,
+    pub(super) origins: Origins,
+    /// By listener: the origins that its apps name, whose pages may call the HTTP API.
+    pub(super) cors: Vec<Vec<Origins>>,
+}
+
+/// One `[listener.NAME]`.
+pub struct Listener {
+    pub name: String,
+    pub admin: bool,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) proxy_protocol: ProxyProtocol,
+}
+
+impl Entrance {
+    /// All that is wrong at once. A problem's path is relative to the file of the app beside it, else to `gateway.toml`;
+    /// `base` is the folder of that.
+    pub fn compile(
+        listeners: &BTreeMap<String, ListenerSettings>,
+        http: &HttpSettings,
+        apps: &[AppEndpoints],
+        base: &Path,
+    ) -> Result<Entrance, Vec<(Option<AppId>, Problem)>> {
+        let mut problems = Vec::new();
+        let (trusted, origins) = compile_http(http, &mut problems);
+        let compiled = listeners.iter().map(|(name, s)| listener(name, s, &trusted, base, &mut problems)).collect();
+        let mut problems: Vec<_> = problems.into_iter().map(|problem| (None, problem)).collect();
+        let names: Vec<&str> = listeners.keys().map(String::as_str).collect();
+        let router = Router::compile(apps, &names)
+            .map_err(|of_apps| problems.extend(of_apps.into_iter().map(|(app, problem)| (Some(app), problem))));
+        match router {
+            Ok(router) if problems.is_empty() => {
+                let cors = names.iter().map(|name| cors(name, apps)).collect();
+                Ok(Entrance { router, listeners: compiled, http: http.clone(), trusted, origins, cors })
+            }
+            _ => Err(problems),
+        }
+    }
+
+    pub fn listener(&self, number: u16) -> Option<&Listener> {
+        self.listeners.get(usize::from(number))
+    }
+}
+
+fn compile_http(http: &HttpSettings, problems: &mut Vec<Problem>) -> (Trusted, Origins) {
+    let trusted = Trusted::parse(&http.trusted_proxies).unwrap_or_else(|i| {
+        let what = format!("`{}` is neither an address nor a network", http.trusted_proxies[i]);
+        let problem = Problem::new(format!("http.trusted_proxies[{i}]"), what);
+        problems.push(problem.expected("`192.0.2.1` or `10.0.0.0/8`"));
+        Trusted::default()
+    });
+    let origins = Origins::compile(&http.origins, "http.origins").unwrap_or_else(|problem| {
+        problems.push(problem);
+        Origins::default()
+    });
+    if http.header_bytes.0 < HEADER_BYTES_MIN {
+        let problem = Problem::new("http.header_bytes", format!("{} bytes are too few", http.header_bytes.0));
+        problems.push(problem.expected("8KiB at least"));
+    }
+    (trusted, origins)
+}
+
+fn listener(name: &str, s: &ListenerSettings, trusted: &Trusted, base: &Path, problems: &mut Vec<Problem>) -> Listener {
+    let mut at = |problem: Problem| {
+        let path = format!("listener.{name}.{}", problem.path);
+        problems.push(Problem { path, ..problem });
+    };
+    let tls =
+        s.tls.as_ref().and_then(|tls| tls::acceptor(tls, base).map_err(|all| all.into_iter().for_each(&mut at)).ok());
+    if s.proxy_protocol != ProxyProtocol::Off && trusted.is_empty() {
+        let problem = Problem::new("proxy_protocol", "a PROXY header, and nobody whose word is believed");
+        at(problem.expected("the load balancer's address in `http.trusted_proxies`"));
+    }
+    Listener { name: name.to_owned(), admin: s.admin, tls, proxy_protocol: s.proxy_protocol }
+}
+
+fn cors(listener: &str, apps: &[AppEndpoints]) -> Vec<Origins> {
+    let here = |app: &&AppEndpoints| {
+        app.listener == Some(listener) || app.endpoints.iter().any(|e| e.listener.as_deref() == Some(listener))
+    };
+    apps.iter().filter(here).filter_map(|app| Origins::parse(app.origins?).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Size;
+
+    #[test]
+    fn all_that_is_wrong_is_told_with_its_place() {
+        let listener = |text: &str| serde_json::from_str::<ListenerSettings>(text).unwrap();
+        let listeners = BTreeMap::from([
+            ("main".to_owned(), listener(r#"{"address":"127.0.0.1:0","proxy_protocol":"require"}"#)),
+            ("tls".to_owned(), listener(r#"{"address":"127.0.0.1:0","tls":{"cert":"no.pem","key":"no.pem"}}"#)),
+        ]);
+        let http = HttpSettings {
+            trusted_proxies: vec!["proxy".into()],
+            origins: vec!["example".into()],
+            header_bytes: Size(100),
+            ..HttpSettings::default()
+        };
+        let endpoints: Vec<_> = [r#"{"path":"/ws","dialect":"d","origins":["x"]}"#]
+            .iter()
+            .map(|text| serde_json::from_str(text).unwrap())
+            .collect();
+        let app =
+            AppEndpoints { app: AppId(3), name: "a", listener: Some("main"), origins: None, endpoints: &endpoints };
+        let problems = Entrance::compile(&listeners, &http, &[app], Path::new("/nowhere")).err().unwrap();
+        let paths: Vec<_> = problems.iter().map(|(app, p)| (app.map(|a| a.0), p.path.as_str())).collect();
+        assert_eq!(
+            paths,
+            [
+                (None, "http.trusted_proxies[0]"),
+                (None, "http.origins[0]"),
+                (None, "http.header_bytes"),
+                (None, "listener.main.proxy_protocol"),
+                (None, "listener.tls.tls.cert"),
+                (None, "listener.tls.tls.key"),
+                (Some(3), "endpoint[0].origins[0]"),
+            ]
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! HTTP that is no upgrade: the body, bounded; calls from other origins; then the API.
+
+use super::context::ApiRequest;
+use super::respond::{problem, with};
+use super::serve::Exchange;
+use crate::observe::LimitName;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HeaderMap, ORIGIN, VARY,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use std::net::IpAddr;
+
+/// How long a browser may remember a preflight, in seconds.
+const PREFLIGHT_AGE: &str = "600";
+
+/// Answers the request.
+pub async fn answer(request: Request<Incoming>, x: &Exchange, ip: IpAddr) -> Response<Full<Bytes>> {
+    let origin = allowed_origin(request.headers(), x);
+    let head = request.headers();
+    if request.method() == Method::OPTIONS && origin.is_some() && head.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+        return share(preflight(head), origin.as_deref());
+    }
+    if request.method() == Method::CONNECT {
+        return problem(StatusCode::METHOD_NOT_ALLOWED, "this is no proxy");
+    }
+    let (head, body) = request.into_parts();
+    let body = match read(body, x).await {
+        Ok(body) => body,
+        Err(refused) => return share(refused, origin.as_deref()),
+    };
+    let request = ApiRequest {
+        method: if head.method == Method::HEAD { Method::GET } else { head.method },
+        path: head.uri.path().into(),
+        query: head.uri.query().unwrap_or("").into(),
+        headers: head.headers,
+        body,
+        ip,
+        listener: x.listener,
+        admin: x.front.entrance.listener(x.listener).is_some_and(|l| l.admin),
+    };
+    share(x.context.api.handle(request, x.front.clone()).await, origin.as_deref())
+}
+
+async fn read(body: Incoming, x: &Exchange) -> Result<Bytes, Response<Full<Bytes>>> {
+    let (http, metrics) = (&x.front.entrance.http, &x.context.metrics);
+    let too_large = || {
+        metrics.limit(LimitName::BodyBytes, 1);
+        let detail = format!("a body has {} bytes at most", http.body_bytes.0);
+        with(problem(StatusCode::PAYLOAD_TOO_LARGE, &detail), CONNECTION, "close")
+    };
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if body.size_hint().lower() > http.body_bytes.0 {
+        return Err(too_large());
+    }
+    let limited = Limited::new(body, http.body_bytes.0 as usize);
+    match tokio::time::timeout(http.body_timeout.duration(), limited.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(with(problem(StatusCode::BAD_REQUEST, "the body ended early"), CONNECTION, "close")),
+        Err(_) => {
+            metrics.limit(LimitName::BodyTimeout, 1);
+            let late = problem(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+            Err(with(late, CONNECTION, "close"))
+        }
+    }
+}
+
+/// What `Access-Control-Allow-Origin` is to say: where an app of the listener names origins, to those pages.
+fn allowed_origin(headers: &HeaderMap, x: &Exchange) -> Option<String> {
+    let origin = headers.get(ORIGIN)?.to_str().ok()?;
+    let lists = x.front.entrance.cors.get(usize::from(x.listener))?;
+    let allowing = lists.iter().find(|list| list.allows(origin))?;
+    Some(if allowing.any() { "*".to_owned() } else { origin.to_owned() })
+}
+
+fn preflight(headers: &HeaderMap) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let asked = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).and_then(|v| v.to_str().ok());
+    let response = with(response, ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE");
+    let response = with(response, ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE);
+    match asked {
+        Some(asked) => with(response, ACCESS_CONTROL_ALLOW_HEADERS, asked),
+        None => response,
+    }
+}
+
+fn share(response: Response<Full<Bytes>>, origin: Option<&str>) -> Response<Full<Bytes>> {
+    match origin {
+        None => response,
+        Some("*") => with(response, ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        Some(origin) => with(with(response, ACCESS_CONTROL_ALLOW_ORIGIN, origin), VARY, "origin"),
+    }
+}

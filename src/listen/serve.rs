@@ -1,0 +1,243 @@
+//! One connection, from the accept to its upgrade or its end.
+
+use super::context::{Context, Front};
+use super::entrance::Listener;
+use super::forwarded::is_forwarded;
+use super::link::{Link, Pace, Phase, Replay, Transport};
+use super::respond::{problem, with};
+use super::settings::ProxyProtocol;
+use super::upgrade::Draft;
+use super::{http, proxy, upgrade};
+use crate::observe::LimitName;
+use crate::shard::{Accepted, Door};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HOST};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+/// After a last response: how long, and how much of what the client still sends is read, so that its kernel does not
+/// throw the response away with a reset.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 256 << 10;
+
+const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// What a request's answer is made of.
+pub struct Exchange {
+    pub context: Arc<Context>,
+    pub door: Rc<dyn Door>,
+    pub front: Arc<Front>,
+    pub listener: u16,
+    /// Who is at the other end of the socket, or of the proxy that wrote a PROXY header.
+    peer: IpAddr,
+    ends: Instant,
+    pub draft: RefCell<Option<Draft>>,
+}
+
+impl Exchange {
+    /// When a handshake must be over.
+    pub fn handshake_ends(&self) -> Instant {
+        self.ends
+    }
+}
+
+/// Serves a connection on the shard's thread: a local task. Ends when the socket is the shard's, or closed.
+pub async fn serve(accepted: Accepted, door: Rc<dyn Door>, context: Arc<Context>) {
+    let front = context.front.load_full();
+    let (peer, number) = (accepted.peer, accepted.listener);
+    let Some(listener) = front.entrance.listener(number) else { return };
+    let Some(_seat) = context.counts.http(front.entrance.http.connections) else {
+        context.metrics.limit(LimitName::Connections, 1);
+        tracing::debug!(%peer, listener = &*listener.name, "too many HTTP connections");
+        return;
+    };
+    let ends = Instant::now() + front.generation.limits.handshake_timeout.duration();
+    let (transport, ip) = match timeout_at(ends, open(accepted, listener, &front)).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => {
+            return tracing::debug!(%peer, listener = &*listener.name, %error, "connection refused");
+        }
+        Err(_) => {
+            context.metrics.limit(LimitName::HandshakeTimeout, 1);
+            return tracing::debug!(%peer, listener = &*listener.name, "handshake took too long");
+        }
+    };
+    drop(front);
+    converse(Arrived { transport, ip, listener: number, ends }, door, context).await;
+}
+
+/// PROXY header and TLS. Out: the transport, and the address of whom it leads to.
+async fn open(accepted: Accepted, listener: &Listener, front: &Front) -> io::Result<(Transport, IpAddr)> {
+    accepted.stream.set_nonblocking(true)?;
+    let mut stream = tokio::net::TcpStream::from_std(accepted.stream)?;
+    let trusted = front.entrance.trusted.contains(accepted.peer.ip());
+    let (ip, first) = match listener.proxy_protocol {
+        ProxyProtocol::Require if !trusted => {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "only trusted proxies connect here"));
+        }
+        mode @ (ProxyProtocol::Accept | ProxyProtocol::Require) if trusted => {
+            proxy::read(&mut stream, mode, accepted.peer).await?
+        }
+        ProxyProtocol::Off | ProxyProtocol::Accept | ProxyProtocol::Require => {
+            (accepted.peer.ip().to_canonical(), Bytes::new())
+        }
+    };
+    let replay = Replay { stream, first };
+    let transport = match &listener.tls {
+        None => Transport::Plain(replay),
+        Some(tls) => Transport::Tls(Box::new(tls.accept(replay).await?)),
+    };
+    Ok((transport, ip))
+}
+
+/// A connection that HTTP can begin on.
+struct Arrived {
+    transport: Transport,
+    ip: IpAddr,
+    listener: u16,
+    ends: Instant,
+}
+
+/// How HTTP on a connection came to its end.
+enum Ended {
+    Itself(hyper::Result<()>),
+    TimedOut(Phase),
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>>>>;
+
+/// HTTP, request after request.
+async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
+    let Arrived { transport, ip: peer, listener, ends } = arrived;
+    let settings = context.front.load().entrance.http.clone();
+    let header_timeout = settings.header_timeout.duration();
+    let first = ends.min(Instant::now() + header_timeout);
+    let pace = Pace::new(first, header_timeout, settings.keep_alive.duration());
+    let link = Link::new(transport, pace.clone());
+    let draft: Rc<Cell<Option<Draft>>> = Rc::default();
+    let service = {
+        let (context, door, pace, draft) = (context.clone(), door.clone(), pace.clone(), draft.clone());
+        let seen = Cell::new(false);
+        service_fn(move |request: Request<Incoming>| -> Answering {
+            pace.request_began();
+            let front = context.front.load_full();
+            // The first request's handshake began with the TCP accept.
+            let whole = Instant::now() + front.generation.limits.handshake_timeout.duration();
+            let ends = if seen.replace(true) { whole } else { ends };
+            let (context, door) = (context.clone(), door.clone());
+            let x = Exchange { context, door, front, listener, peer, ends, draft: RefCell::default() };
+            let (pace, draft) = (pace.clone(), draft.clone());
+            Box::pin(async move {
+                let response = answer(request, &x).await;
+                draft.set(x.draft.into_inner());
+                pace.request_ended();
+                Ok(response)
+            })
+        })
+    };
+    let header_bytes = settings.header_bytes.0.max(8 << 10) as usize;
+    let mut http = http1::Builder::new()
+        .auto_date_header(false)
+        .header_read_timeout(None)
+        .max_buf_size(header_bytes)
+        .max_header_size(header_bytes)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(link), service);
+    let mut draining = context.draining.clone();
+    let mut drain = Some(Box::pin(async move { draining.wait_for(|draining| *draining).await.is_ok() }));
+    let mut alarm = pin!(sleep_until(first));
+    // hyper's header timeout would also end idle connections, and says nothing to the client.
+    let ended = poll_fn(|cx| {
+        if let Some(Poll::Ready(draining)) = drain.as_mut().map(|d| d.as_mut().poll(cx)) {
+            drain = None;
+            if draining {
+                Pin::new(&mut http).graceful_shutdown();
+            }
+        }
+        if let Poll::Ready(result) = http.poll_without_shutdown(cx) {
+            return Poll::Ready(Ended::Itself(result));
+        }
+        let Some(deadline) = pace.deadline() else { return Poll::Pending };
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        alarm.as_mut().poll(cx).map(|()| Ended::TimedOut(pace.phase()))
+    })
+    .await;
+    let parts = http.into_parts();
+    let link = parts.io.into_inner();
+    match (ended, draft.take()) {
+        (Ended::Itself(Ok(())), Some(draft)) => match link.take() {
+            Ok(taken) => door.adopt(draft.connection(taken, parts.read_buf)),
+            Err(error) => tracing::debug!(%peer, %error, "upgraded socket lost"),
+        },
+        (ended, _) => end(ended, link, peer, &context).await,
+    }
+}
+
+/// The last words of a connection that was not upgraded.
+async fn end(ended: Ended, mut link: Link, peer: IpAddr, context: &Context) {
+    match ended {
+        Ended::TimedOut(Phase::Headers) => {
+            context.metrics.limit(LimitName::HeaderTimeout, 1);
+            tracing::debug!(%peer, "slow headers");
+            let _ = timeout(LINGER, link.write_all(TIMED_OUT)).await;
+        }
+        Ended::TimedOut(Phase::Idle | Phase::Busy) | Ended::Itself(Ok(())) => {}
+        Ended::Itself(Err(error)) => {
+            if error.is_parse_too_large() {
+                context.metrics.limit(LimitName::HeaderBytes, 1);
+            }
+            tracing::debug!(%peer, %error, "HTTP ended");
+        }
+    }
+    let rest = async {
+        link.shutdown().await?;
+        tokio::io::copy(&mut link.take_bytes(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    let _ = timeout(LINGER, rest).await;
+}
+
+impl Link {
+    fn take_bytes(&mut self, bytes: u64) -> tokio::io::Take<&mut Link> {
+        AsyncReadExt::take(self, bytes)
+    }
+}
+
+/// Answers one request.
+async fn answer(request: Request<Incoming>, x: &Exchange) -> Response<Full<Bytes>> {
+    let headers = request.headers();
+    // RFC 9112 §3.2
+    let hosts = headers.get_all(HOST).iter().count();
+    if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
+        let refused = problem(StatusCode::BAD_REQUEST, "exactly one `Host` is needed");
+        return with(refused, CONNECTION, "close");
+    }
+    if x.front.generation.development && is_forwarded(headers) {
+        let detail = "Weir runs in development mode, with published secrets, and refuses what a proxy passes on. \
+                      Set `mode = \"production\"` in gateway.toml to serve others.";
+        return problem(StatusCode::FORBIDDEN, detail);
+    }
+    let ip = x.front.entrance.trusted.client(x.peer, headers);
+    if upgrade::is_upgrade(headers) {
+        upgrade::answer(request, x, ip).await
+    } else {
+        http::answer(request, x, ip).await
+    }
+}

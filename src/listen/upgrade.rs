@@ -1,0 +1,313 @@
+//! The WebSocket handshake (RFC 6455 §4.2), and all that is decided before the 101.
+
+use super::respond::{problem, with};
+use super::router::{Asked, Candidate};
+use super::serve::Exchange;
+use super::text::{list, query_pairs};
+use super::who::{Decision, Verdict, decide};
+use crate::auth::{Credentials, redact_query};
+use crate::flow::{App, KeptRequest};
+use crate::model::{AppId, Close, Identity};
+use crate::observe::LimitName;
+use crate::shard::{Closed, Full as Met, NewConnection, Seat};
+use crate::wire::{DeflateParams, negotiate};
+use base64::Engine;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::header::{
+    ALLOW, AUTHORIZATION, COOKIE, HeaderMap, ORIGIN, PROXY_AUTHORIZATION, RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT, WWW_AUTHENTICATE,
+};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use smallvec::SmallVec;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::time::timeout_at;
+
+/// Bytes of a `User-Agent` that are kept for listings.
+const USER_AGENT_BYTES: usize = 256;
+
+/// A connection whose 101 is on its way.
+pub struct Draft {
+    app: AppId,
+    endpoint: u16,
+    identity: Option<Arc<Identity>>,
+    close_at_once: Option<Close>,
+    deflate: Option<DeflateParams>,
+    ip: IpAddr,
+    user_agent: Option<Box<str>>,
+    request: Option<Box<KeptRequest>>,
+    seat: Seat,
+}
+
+impl Draft {
+    pub fn connection(self, taken: super::link::Taken, read: Bytes) -> NewConnection {
+        let leftover = if taken.rest.is_empty() { read } else { [read, taken.rest].concat().into() };
+        NewConnection {
+            stream: taken.stream,
+            tls: taken.tls,
+            leftover,
+            app: self.app,
+            endpoint: self.endpoint,
+            identity: self.identity,
+            close_at_once: self.close_at_once,
+            deflate: self.deflate,
+            ip: self.ip,
+            user_agent: self.user_agent,
+            request: self.request,
+            seat: self.seat,
+        }
+    }
+}
+
+/// Why there is no 101: what the client reads, and what the log does.
+struct Refused {
+    response: Response<Full<Bytes>>,
+    why: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, detail: &str) -> Refused {
+        Refused { response: problem(status, detail), why: detail.to_owned() }
+    }
+
+    fn with(self, name: hyper::header::HeaderName, value: &str) -> Refused {
+        Refused { response: with(self.response, name, value), ..self }
+    }
+
+    fn limit(x: &Exchange, limit: LimitName, status: StatusCode, detail: &str, retry_s: u64) -> Refused {
+        x.context.metrics.limit(limit, 1);
+        Refused::new(status, detail).with(RETRY_AFTER, &retry_s.to_string())
+    }
+}
+
+/// Whether the request asks for a WebSocket.
+pub fn is_upgrade(headers: &HeaderMap) -> bool {
+    list(headers, UPGRADE.as_str()).any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
+}
+
+/// Answers the handshake. After a 101 the connection lies in `x.draft`.
+pub async fn answer(mut request: Request<Incoming>, x: &Exchange, ip: IpAddr) -> Response<Full<Bytes>> {
+    match accept(&mut request, x, ip).await {
+        Ok((response, draft)) => {
+            x.draft.replace(Some(draft));
+            response
+        }
+        Err(Refused { response, why }) => {
+            let uri = request.uri().path_and_query().map_or("", |p| p.as_str());
+            let (status, path) = (response.status().as_u16(), redact_query(uri));
+            tracing::debug!(%ip, path = &*path, status, reason = &*why, "upgrade refused");
+            response
+        }
+    }
+}
+
+async fn accept(
+    request: &mut Request<Incoming>,
+    x: &Exchange,
+    ip: IpAddr,
+) -> Result<(Response<Full<Bytes>>, Draft), Refused> {
+    check_handshake(request)?;
+    check_bounds(x, ip)?;
+    let candidates = route(request, x)?;
+    let limits = &x.front.generation.limits;
+    let mut seat =
+        x.context.counts.reserve(ip, limits.connections, limits.connections_per_ip).map_err(|met| match met {
+            Met::Process => {
+                let detail = "no more connections are taken at the moment";
+                Refused::limit(x, LimitName::Connections, StatusCode::SERVICE_UNAVAILABLE, detail, 5)
+            }
+            Met::Ip => {
+                let detail = "too many connections from this address";
+                Refused::limit(x, LimitName::ConnectionsPerIp, StatusCode::TOO_MANY_REQUESTS, detail, 30)
+            }
+        })?;
+    let Decision { candidate, verdict, reason } = authenticate(request, &candidates, x).await?;
+    let Candidate { app, endpoint, protocols, vars, .. } = &candidates[candidate];
+    let Some(app) = x.front.generation.app(*app) else {
+        return Err(Refused::new(StatusCode::NOT_FOUND, "nothing listens here"));
+    };
+    let (identity, close) = match verdict {
+        Verdict::Open(identity) => (identity, None),
+        Verdict::Close(close) => (None, Some(close)),
+        Verdict::Reject => {
+            let refused = Refused::new(StatusCode::UNAUTHORIZED, "authentication required");
+            return Err(Refused { why: reason.into_owned(), ..refused.with(WWW_AUTHENTICATE, "Bearer") });
+        }
+    };
+    let close_at_once = close.or_else(|| enter(app, identity.as_deref(), &mut seat, x));
+    if let Some(close) = &close_at_once {
+        tracing::debug!(%ip, app = &*app.name, code = close.code, %reason, "upgraded to be closed");
+    }
+    let (response, deflate) = respond(request, protocols, app)?;
+    let headers = request.headers();
+    let draft = Draft {
+        app: app.id,
+        endpoint: *endpoint,
+        identity,
+        close_at_once,
+        deflate,
+        ip,
+        user_agent: headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).map(|v| shortened(v).into()),
+        request: app.keeps_requests.then(|| Box::new(keep(request, vars, ip))),
+        seat,
+    };
+    Ok((response, draft))
+}
+
+/// RFC 6455 §4.2.1.
+fn check_handshake(request: &Request<Incoming>) -> Result<(), Refused> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket opens with GET").with(ALLOW, "GET"));
+    }
+    if request.version() != Version::HTTP_11 || !request.body().is_end_stream() {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "a WebSocket opens with HTTP/1.1 and without a body"));
+    }
+    if !fastwebsockets::upgrade::is_upgrade_request(request) {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "`Connection: Upgrade` is missing"));
+    }
+    let mut versions = headers.get_all(SEC_WEBSOCKET_VERSION).iter();
+    if versions.next().is_none_or(|v| v.as_bytes() != b"13") || versions.next().is_some() {
+        let refused = Refused::new(StatusCode::UPGRADE_REQUIRED, "version 13 of the protocol is spoken here");
+        return Err(refused.with(SEC_WEBSOCKET_VERSION, "13").with(UPGRADE, "websocket"));
+    }
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    let key = keys.next().and_then(|key| base64::engine::general_purpose::STANDARD.decode(key).ok());
+    if key.is_none_or(|key| key.len() != 16) || keys.next().is_some() {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "`Sec-WebSocket-Key` is not 16 bytes in base64"));
+    }
+    Ok(())
+}
+
+fn check_bounds(x: &Exchange, ip: IpAddr) -> Result<(), Refused> {
+    let limits = &x.front.generation.limits;
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    match x.door.closed() {
+        Some(Closed::Draining) => {
+            return Err(Refused::new(unavailable, "shutting down").with(RETRY_AFTER, "1"));
+        }
+        Some(Closed::Memory) => {
+            return Err(Refused::limit(x, LimitName::Memory, unavailable, "out of memory, try again", 5));
+        }
+        None => {}
+    }
+    if ip.is_loopback() && !limits.attempts_loopback {
+        return Ok(());
+    }
+    x.context.attempts.attempt(ip, &limits.attempts_per_ip, (x.context.clock)()).map_err(|wait_ms| {
+        let detail = "too many connection attempts from this address";
+        let retry_s = wait_ms.div_ceil(1000).max(1);
+        Refused::limit(x, LimitName::AttemptsPerIp, StatusCode::TOO_MANY_REQUESTS, detail, retry_s)
+    })
+}
+
+/// The endpoints whose `Origin` list lets this request in.
+fn route<'x>(request: &Request<Incoming>, x: &'x Exchange) -> Result<SmallVec<[Candidate<'x>; 2]>, Refused> {
+    let entrance = &x.front.entrance;
+    let host = host(request);
+    let mut candidates = entrance.router.find(&Asked {
+        listener: x.listener,
+        host: host.as_deref(),
+        path: request.uri().path(),
+        query: request.uri().query().unwrap_or(""),
+        headers: request.headers(),
+    });
+    if candidates.is_empty() {
+        return Err(Refused::new(StatusCode::NOT_FOUND, "no WebSocket is served at this address"));
+    }
+    // Only browsers send it, and they always do (§10.2).
+    if let Some(origin) = request.headers().get(ORIGIN) {
+        let origin = origin.to_str().unwrap_or("");
+        let general = entrance.origins.allows(origin);
+        candidates.retain(|c| general && c.origins.is_none_or(|own| own.allows(origin)));
+        if candidates.is_empty() {
+            return Err(Refused::new(StatusCode::FORBIDDEN, "pages of this origin may not connect"));
+        }
+    }
+    Ok(candidates)
+}
+
+/// Lower case, without the port; the request line's before the header's (RFC 9112 §3.2.2).
+fn host(request: &Request<Incoming>) -> Option<String> {
+    let text = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers().get(hyper::header::HOST)?.to_str().ok()?,
+    };
+    let authority: hyper::http::uri::Authority = text.parse().ok()?;
+    Some(authority.host().to_ascii_lowercase())
+}
+
+async fn authenticate(
+    request: &Request<Incoming>,
+    candidates: &[Candidate<'_>],
+    x: &Exchange,
+) -> Result<Decision, Refused> {
+    let credentials = Credentials::of_request(request.uri().query(), request.headers());
+    let deciding = decide(candidates, &x.front.generation, &credentials, (x.context.clock)());
+    match timeout_at(x.handshake_ends(), deciding).await {
+        Ok(Some(decision)) => Ok(decision),
+        Ok(None) => Err(Refused::new(StatusCode::NOT_FOUND, "nothing listens here")),
+        Err(_) => {
+            let detail = "authentication took too long";
+            Err(Refused::limit(x, LimitName::HandshakeTimeout, StatusCode::SERVICE_UNAVAILABLE, detail, 5))
+        }
+    }
+}
+
+/// Takes the app's and the user's place; a close where there is none.
+fn enter(app: &App, identity: Option<&Identity>, seat: &mut Seat, x: &Exchange) -> Option<Close> {
+    if !seat.enter(app.id, app.limits.app_connections) {
+        x.context.metrics.limit(LimitName::AppConnections, 1);
+        return Some(Close::OVERLOADED);
+    }
+    let user = identity.and_then(|identity| identity.user.as_ref())?;
+    if !seat.identify(user, app.limits.connections_per_user) {
+        x.context.metrics.limit(LimitName::ConnectionsPerUser, 1);
+        return Some(Close::TOO_MANY_CONNECTIONS);
+    }
+    None
+}
+
+/// The 101: accept key, sub-protocol, permessage-deflate.
+fn respond(
+    request: &mut Request<Incoming>,
+    protocols: &[String],
+    app: &App,
+) -> Result<(Response<Full<Bytes>>, Option<DeflateParams>), Refused> {
+    let bad = |_| Refused::new(StatusCode::BAD_REQUEST, "bad handshake");
+    // hyper's own upgrade is not used: `serve` takes the socket from under it, and `_later` never resolves.
+    let (response, _later) = fastwebsockets::upgrade::upgrade(&mut *request).map_err(bad)?;
+    let mut response = response.map(|_| Full::default());
+    let headers = request.headers();
+    let protocol = list(headers, SEC_WEBSOCKET_PROTOCOL.as_str()).find(|asked| protocols.iter().any(|p| p == asked));
+    if let Some(protocol) = protocol {
+        response = with(response, SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    let offers = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|v| v.to_str().ok());
+    let deflate = app.limits.deflate_threshold.0.and_then(|_| negotiate(offers));
+    Ok(match deflate {
+        Some((params, reply)) => (with(response, SEC_WEBSOCKET_EXTENSIONS, &reply), Some(params)),
+        None => (response, None),
+    })
+}
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(USER_AGENT_BYTES)]
+}
+
+/// What rules may read; credentials have been used, and are not kept.
+fn keep(request: &Request<Incoming>, vars: &[(Arc<str>, Box<str>)], ip: IpAddr) -> KeptRequest {
+    let kept = |name: &hyper::header::HeaderName| ![AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name);
+    let headers = request.headers().iter().filter(|(name, _)| kept(name));
+    KeptRequest {
+        path: request.uri().path().into(),
+        query: query_pairs(request.uri().query().unwrap_or(""))
+            .map(|(name, value)| (name.as_ref().into(), value.as_ref().into()))
+            .collect(),
+        headers: headers.filter_map(|(name, v)| Some((name.as_str().into(), v.to_str().ok()?.into()))).collect(),
+        vars: vars.iter().map(|(name, value)| (name.as_ref().into(), value.clone())).collect(),
+        ip,
+    }
+}

@@ -1,0 +1,128 @@
+//! Which of the candidate endpoints takes an upgrade, and who its client is.
+//!
+//! A token that is presented and does not verify is never taken for "no token": where an endpoint that asks for one
+//! would have answered it, that endpoint answers, unless another verifies it.
+
+use super::router::Candidate;
+use crate::auth::{Action, Authenticator, Credentials, Outcome, Peek};
+use crate::flow::Generation;
+use crate::model::{Close, Identity, Millis};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What follows from the credentials.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// `None`: the first message is to tell who it is.
+    Open(Option<Arc<Identity>>),
+    /// Upgrade, then close.
+    Close(Close),
+    /// 401.
+    Reject,
+}
+
+/// A candidate's place in the list, what follows, and why, for the log.
+#[derive(Debug, PartialEq)]
+pub struct Decision {
+    pub candidate: usize,
+    pub verdict: Verdict,
+    pub reason: Cow<'static, str>,
+}
+
+/// Tries the candidates in order; `None` where there is none.
+pub async fn decide(
+    candidates: &[Candidate<'_>],
+    generation: &Generation,
+    credentials: &Credentials<'_>,
+    now: Millis,
+) -> Option<Decision> {
+    let (mut failed, mut passed): (Option<Decision>, Option<Decision>) = (None, None);
+    for (candidate, c) in candidates.iter().enumerate() {
+        let Some(endpoint) = generation.app(c.app).and_then(|app| app.endpoint(c.endpoint)) else { continue };
+        let auth = &endpoint.auth;
+        let missing = || Decision { candidate, verdict: missing(auth), reason: "no token".into() };
+        let failure = |by: &Authenticator, reason| Decision { candidate, verdict: verdict(by.on_failed()), reason };
+        if !c.has.is_empty() {
+            match peek(auth, c.has, credentials, now).await {
+                (Peek::Has, _) => {}
+                (Peek::Failed, Some(by)) => {
+                    failed.get_or_insert_with(|| failure(by, "the token does not verify".into()));
+                    continue;
+                }
+                (Peek::HasNot, Some(by)) => {
+                    passed.get_or_insert_with(|| failure(by, "the token lacks a claim of this endpoint".into()));
+                    continue;
+                }
+                _ => {
+                    passed.get_or_insert_with(missing);
+                    continue;
+                }
+            }
+        }
+        return Some(match authenticate(auth, credentials, now).await {
+            Found::Identity(identity) => {
+                Decision { candidate, verdict: Verdict::Open(Some(identity)), reason: Cow::Borrowed("") }
+            }
+            Found::Missing => failed.unwrap_or_else(missing),
+            Found::Failed(by, reason) if !c.has.is_empty() => failure(by, reason),
+            Found::Failed(by, reason) => failed.unwrap_or_else(|| failure(by, reason)),
+        });
+    }
+    failed.or(passed)
+}
+
+/// The first authenticator that finds a token says whether it verifies with all the claims.
+async fn peek<'a>(
+    auth: &'a [Arc<Authenticator>],
+    has: &[String],
+    credentials: &Credentials<'_>,
+    now: Millis,
+) -> (Peek, Option<&'a Authenticator>) {
+    for by in auth {
+        let mut all = Peek::Has;
+        for claim in has {
+            all = by.peek(credentials, claim, now).await;
+            if all != Peek::Has {
+                break;
+            }
+        }
+        if all != Peek::Missing {
+            return (all, Some(by));
+        }
+    }
+    (Peek::Missing, None)
+}
+
+enum Found<'a> {
+    Identity(Arc<Identity>),
+    Missing,
+    Failed(&'a Authenticator, Cow<'static, str>),
+}
+
+async fn authenticate<'a>(auth: &'a [Arc<Authenticator>], credentials: &Credentials<'_>, now: Millis) -> Found<'a> {
+    for by in auth {
+        match by.authenticate(credentials, now).await {
+            Outcome::Identity(identity) => return Found::Identity(identity),
+            Outcome::Failed { reason, .. } => return Found::Failed(by, reason),
+            Outcome::Missing => {}
+        }
+    }
+    Found::Missing
+}
+
+/// No token: the first message may bring one where an authenticator takes it there, else the first one decides.
+fn missing(auth: &[Arc<Authenticator>]) -> Verdict {
+    match auth.first() {
+        None => Verdict::Open(Some(Identity::anonymous())),
+        Some(_) if auth.iter().any(|a| a.takes_messages()) => Verdict::Open(None),
+        Some(first) => verdict(first.on_missing()),
+    }
+}
+
+fn verdict(action: &Action) -> Verdict {
+    match action {
+        Action::Anonymous => Verdict::Open(Some(Identity::anonymous())),
+        Action::Reject => Verdict::Reject,
+        Action::Close(close) => Verdict::Close(close.clone()),
+    }
+}

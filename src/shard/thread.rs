@@ -1,0 +1,81 @@
+//! Shards as threads: one runtime each, started together.
+
+use super::door::{Accepted, Closed, Door, NewConnection};
+use super::mailbox::{Input, Mailbox};
+use super::shard::Shard;
+use super::shared::Shared;
+use crate::flow::Generation;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+/// The running shards.
+pub struct Shards {
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct MailboxDoor {
+    mailbox: Arc<Mailbox>,
+    shared: Arc<Shared>,
+}
+
+impl Door for MailboxDoor {
+    fn closed(&self) -> Option<Closed> {
+        if self.shared.draining.load(Ordering::Relaxed) {
+            return Some(Closed::Draining);
+        }
+        self.shared.memory_full().then_some(Closed::Memory)
+    }
+
+    fn adopt(&self, connection: NewConnection) {
+        self.mailbox.put(Input::Adopt(Box::new(connection)));
+    }
+}
+
+/// Starts them. `handshake` runs on each shard's thread for every socket that it is given, until the socket is adopted
+/// or closed.
+pub fn start<F>(
+    generation: Arc<Generation>,
+    shared: Arc<Shared>,
+    handshake: impl Fn(Accepted, Rc<dyn Door>) -> F + Clone + Send + 'static,
+) -> io::Result<Shards>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let (mailboxes, receivers): (Vec<_>, Vec<_>) = (0..shared.shards()).map(|n| Mailbox::new(n as u16)).unzip();
+    shared.set_peers(mailboxes.clone());
+    let mut threads = Vec::new();
+    for (mailbox, inputs) in mailboxes.into_iter().zip(receivers) {
+        let (generation, shared, handshake) = (generation.clone(), shared.clone(), handshake.clone());
+        let runtime = move || -> io::Result<()> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
+            runtime.block_on(async move {
+                let door: Rc<dyn Door> = Rc::new(MailboxDoor { mailbox: mailbox.clone(), shared: shared.clone() });
+                let shard = Shard::new(mailbox, inputs, generation, shared)?;
+                shard
+                    .run(move |accepted| {
+                        tokio::task::spawn_local(handshake(accepted, door.clone()));
+                    })
+                    .await
+            })
+        };
+        let name = format!("shard-{}", threads.len());
+        threads.push(std::thread::Builder::new().name(name).spawn(move || {
+            if let Err(error) = runtime() {
+                tracing::error!(%error, "a shard ended");
+            }
+        })?);
+    }
+    Ok(Shards { threads })
+}
+
+impl Shards {
+    /// Waits until all have ended.
+    pub fn join(self) {
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
