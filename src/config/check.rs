@@ -31,7 +31,9 @@ pub fn listeners(file: &GatewayFile, doc: &Doc, faults: &mut Vec<Fault>) {
     if file.listener.is_empty() {
         faults.push(doc.locate(&Problem::new("listener", "there is no [listener.NAME]: nobody could connect")));
     }
-    for (name, listener) in &file.listener {
+    // In the order of the file: of two with one address, the second is told.
+    let written = doc.root.get("listener").and_then(|n| n.table()).unwrap_or_default();
+    for (name, listener) in written.iter().filter_map(|e| file.listener.get_key_value(&e.name)) {
         let path = format!("listener.{name}.address");
         let problem = match listener.address.parse::<SocketAddr>() {
             Err(_) => Problem::new(path, format!("`{}` is no address", listener.address))

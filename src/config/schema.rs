@@ -226,6 +226,14 @@ impl Schema {
     }
 }
 
+impl Schema {
+    /// The named keys below a path.
+    pub fn keys_below(&self, path: &[&str]) -> Vec<&str> {
+        let objects = self.below(path).into_iter().flat_map(|s| self.branches(s)).flat_map(|b| self.objects(b));
+        objects.flat_map(|o| o.keys).map(|(k, _)| k).collect()
+    }
+}
+
 impl<'s> Object<'s> {
     /// The schema of a key, named or not.
     pub fn get(&self, name: &str) -> Option<&'s Value> {

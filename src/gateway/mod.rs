@@ -9,7 +9,7 @@ mod process;
 
 use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Means, summary};
-use crate::listen::{Api, Attempts, Context, accept, bind, serve};
+use crate::listen::{Attempts, Context, accept, bind, serve};
 use crate::model::Close;
 use crate::observe::{Logs, Metrics};
 use crate::shard::{Accepted, Door, Shared, clock, start};
@@ -86,25 +86,17 @@ async fn serve_all(
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let shards = compiled.shards.map_or(cores, |n| n.max(1) as usize);
     let shared = Shared::new(shards, metrics.clone(), background);
-    let attempts = Arc::new(Attempts::default());
     let (drain, draining) = watch::channel(false);
-    let handshake = {
-        let (front, shared, metrics) = (front.clone(), shared.clone(), metrics.clone());
-        move |accepted: Accepted, door: Rc<dyn Door>| {
-            let api: Rc<dyn Api> = Rc::new(http::Http);
-            let context = Rc::new(Context {
-                front: front.clone(),
-                door,
-                api,
-                counts: shared.connections.clone(),
-                attempts: attempts.clone(),
-                metrics: metrics.clone(),
-                draining: draining.clone(),
-                clock,
-            });
-            serve(accepted, context)
-        }
-    };
+    let context = Arc::new(Context {
+        front: front.clone(),
+        api: Arc::new(http::Http),
+        counts: shared.connections.clone(),
+        attempts: Arc::new(Attempts::default()),
+        metrics: metrics.clone(),
+        draining,
+        clock,
+    });
+    let handshake = move |accepted: Accepted, door: Rc<dyn Door>| serve(accepted, door, context.clone());
     let threads = start(generation, shared.clone(), handshake)?;
     announce(&compiled, &listeners, shards, gateway);
 
