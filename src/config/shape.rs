@@ -269,7 +269,8 @@ fn home_of(name: &str, schema: &Schema, but: Option<&str>) -> Vec<String> {
     let sections = top.iter().flat_map(|o| o.keys.iter()).filter(|(section, _)| Some(*section) != but);
     sections
         .filter_map(|(section, s)| {
-            let mut each = tables(s).into_iter().filter_map(|o| if let Others::Each(s) = o.others { Some(s) } else { None });
+            let mut each =
+                tables(s).into_iter().filter_map(|o| if let Others::Each(s) = o.others { Some(s) } else { None });
             let mut items = schema.branches(s).into_iter().filter_map(|b| b.get("items"));
             match () {
                 _ if has(s) => Some(format!("[{section}]")),
