@@ -4,14 +4,14 @@ use super::check;
 use super::doc::Doc;
 use super::fault::{Fault, sorted};
 use super::file::{AppFile, GatewayFile, Mode, Shards};
-use super::files::DATA_BYTES_MAX;
+use super::files::{DATA_BYTES_MAX, Files};
 use super::load::{Loaded, Sheet};
 use super::secret::{Environment, Secrets};
-use crate::flow::limits::{AppLimits, Limits};
-use crate::model::Problem;
+use crate::flow::{self, Limits};
+use crate::model::{AppId, Problem};
 use crate::dialect::{Dialect, Json};
-use crate::policy::Policy;
-use crate::{api, auth, hub, listen, observe};
+use crate::policy::{Policy, Reads, RightKind};
+use crate::{api, auth, listen, observe};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,19 +19,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Everything that the files say, ready to use.
-#[derive(Debug)]
 pub struct Compiled {
     pub mode: Mode,
     /// `None`: one a core.
     pub shards: Option<u16>,
+    /// Where to bind, by name.
     pub listeners: BTreeMap<String, listen::ListenerSettings>,
-    pub http: listen::HttpSettings,
+    pub entrance: listen::Entrance,
     pub limits: Limits,
     pub keys: auth::Keys,
     pub api_keys: BTreeMap<String, api::ApiKeySettings>,
     pub log: observe::LogSettings,
     /// Sorted by name.
     pub apps: Vec<App>,
+    /// Of every app that ever was in force, by name: a reload keeps numbers.
+    pub ids: BTreeMap<String, AppId>,
     /// SHA-256 over all files read, in hex.
     pub digest: Arc<str>,
     /// Legal, and worth a look.
@@ -45,28 +47,17 @@ pub struct Compiled {
 }
 
 /// One app, ready to use.
-#[derive(Debug)]
 pub struct App {
-    pub name: Arc<str>,
+    pub flow: Arc<flow::App>,
     /// As faults name it.
     pub file: Arc<str>,
-    pub limits: AppLimits,
+    /// Where its HTTP API and routes are served.
+    pub listener: Option<String>,
     pub origins: Option<Vec<String>>,
-    /// With `{listener.port}` and the like filled in.
-    pub settings: Map<String, Value>,
-    pub tables: auth::Tables,
     pub auths: BTreeMap<String, Arc<auth::Authenticator>>,
-    /// The app's own and those built in.
-    pub dialects: BTreeMap<String, Arc<Dialect>>,
-    pub policy: Arc<Policy>,
-    /// By the policy's class numbers.
-    pub classes: Vec<hub::ClassOptions>,
-    /// Each with its listener named.
-    pub endpoints: Vec<listen::EndpointSettings>,
     /// Each with its listener named.
     pub routes: Vec<api::RouteSettings>,
     pub errors: BTreeMap<String, api::ErrorReply>,
-    pub log: observe::LogNames,
 }
 
 /// What compiling needs beside the files.
@@ -99,10 +90,17 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             tell(&gateway.doc, "api_key", problems.chain(told.err()).collect(), &mut faults);
         }
     }
+    let mut ids = means.previous.map(|p| p.ids.clone()).unwrap_or_default();
     let mut made = Vec::new();
     for sheet in &apps {
+        // Numbers are handed out once and never twice: a message on its way must not reach another app.
+        let Ok(next) = u16::try_from(ids.len()).map(AppId) else {
+            faults.push(Fault::of_file(&sheet.doc.file, "no number is left for another app").hint("a restart numbers them anew"));
+            break;
+        };
+        let id = *ids.entry(sheet.name.clone()).or_insert(next);
         let Some(file) = &sheet.made else { continue };
-        let mut one = Compiling { sheet, file, gateway: &gateway, keys: keys.as_ref(), means, faults: Vec::new() };
+        let mut one = Compiling { id, sheet, file, gateway: &gateway, keys: keys.as_ref(), means, faults: Vec::new() };
         let read = |name: &str| {
             let path = files.path("channels").join(name);
             files.read(&path, DATA_BYTES_MAX).map_err(|why| format!("{} {why}", path.display()))
@@ -111,19 +109,19 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
         faults.extend(one.faults);
         made.extend(app);
     }
-    if let Some(file) = gateway.made.filter(|_| faults.is_empty())
-        && let Some(keys) = keys
-    {
+    let entrance = gateway.made.as_ref().and_then(|file| entrance(file, &gateway.doc, &apps, &ids, &files, &mut faults));
+    if let (Some(file), Some(keys), Some(entrance), true) = (gateway.made, keys, entrance, faults.is_empty()) {
         return Ok(Compiled {
             mode,
             shards: if let Shards::Fixed(n) = file.shards { Some(n) } else { None },
             listeners: file.listener,
-            http: file.http,
+            entrance,
             limits: file.limits.a,
             keys,
             api_keys: file.api_key,
             log: file.log,
             apps: made,
+            ids,
             digest: files.digest(),
             warnings: sorted(warnings),
             made_up: secrets.made_up(),
@@ -132,6 +130,43 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
         });
     }
     Err(sorted(faults))
+}
+
+/// Listeners and all apps' endpoints together: two that nothing tells apart are found only here.
+fn entrance(
+    file: &GatewayFile,
+    doc: &Doc,
+    sheets: &[Sheet<AppFile>],
+    ids: &BTreeMap<String, AppId>,
+    files: &Files,
+    faults: &mut Vec<Fault>,
+) -> Option<listen::Entrance> {
+    let known = sheets.iter().filter_map(|s| Some((s, s.made.as_ref()?, *ids.get(&s.name)?)));
+    let apps: Vec<listen::AppEndpoints> = known
+        .map(|(sheet, app, id)| listen::AppEndpoints {
+            app: id,
+            name: &sheet.name,
+            listener: app.listener.as_deref(),
+            origins: app.origins.as_deref(),
+            endpoints: &app.endpoint,
+        })
+        .collect();
+    for tls in file.listener.values().filter_map(|l| l.tls.as_ref()) {
+        // For the digest and the watch; what is wrong with them, `listen` says.
+        for name in [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()].into_iter().flatten() {
+            drop(files.read(&files.path(name), DATA_BYTES_MAX));
+        }
+    }
+    let compiled = listen::Entrance::compile(&file.listener, &file.http, &apps, &files.path(""));
+    let problems = match compiled {
+        Ok(entrance) => return Some(entrance),
+        Err(problems) => problems,
+    };
+    for (app, problem) in problems {
+        let sheet = app.and_then(|id| sheets.iter().find(|s| ids.get(&s.name) == Some(&id)));
+        faults.push(sheet.map_or(doc, |s| &s.doc).locate(&problem));
+    }
+    None
 }
 
 /// What rooms found wrong below `section` of a file.
@@ -147,6 +182,7 @@ fn tell(doc: &Doc, section: &str, problems: Vec<Problem>, faults: &mut Vec<Fault
 }
 
 struct Compiling<'a> {
+    id: AppId,
     sheet: &'a Sheet<AppFile>,
     file: &'a AppFile,
     gateway: &'a Sheet<GatewayFile>,
@@ -177,8 +213,8 @@ impl Compiling<'_> {
         if file.limits != Default::default() {
             tell(&self.sheet.doc, "limits", check::doubtful(&limits), warnings);
         }
-        let before = self.means.previous.and_then(|p| p.apps.iter().find(|a| *a.name == *self.sheet.name));
-        let tables = auth::Tables::compile(&file.table, read, resolve, self.means.fetcher, before.map(|a| &a.tables));
+        let before = self.means.previous.and_then(|p| p.apps.iter().find(|a| *a.flow.name == *self.sheet.name));
+        let tables = auth::Tables::compile(&file.table, read, resolve, self.means.fetcher, before.map(|a| &*a.flow.tables));
         let tables = tables.map_err(|p| self.tell("table", p)).ok();
         let auths = self.auths(tables.as_ref(), resolve);
         let dialects = self.dialects();
@@ -186,22 +222,38 @@ impl Compiling<'_> {
         let policy = Policy::compile(file.channel.iter().map(|c| &c.a), &names, &|path| self.origin(path));
         let policy = policy.map_err(|p| self.tell("", p)).ok();
         self.tell("", check::homes(file, policy.as_ref()));
-        let settings = self.settings();
-        Some(App {
+        let (policy, tables) = (policy?, tables?);
+        let reads = policy.classes().iter().flat_map(|c| RightKind::ALL.map(|right| c.reads(right)));
+        let keeps_requests = reads.fold(Reads::NOTHING, |all, r| all | r).contains(Reads::REQUEST);
+        let endpoints = file.endpoint.iter().map(|e| {
+            Some(flow::Endpoint {
+                path: e.path.as_str().into(),
+                dialect: dialects.get(&e.dialect)?.clone(),
+                auth: e.auth.iter().map(|name| auths.get(name).cloned()).collect::<Option<_>>()?,
+                subscribe: Vec::new(),
+            })
+        });
+        let app = flow::App {
+            id: self.id,
             name: self.sheet.name.as_str().into(),
-            file: self.sheet.doc.file.clone(),
-            limits,
-            origins: file.origins.clone(),
-            settings,
-            tables: tables?,
-            auths,
-            dialects,
-            policy: Arc::new(policy?),
+            endpoints: endpoints.collect::<Option<_>>()?,
+            policy: Arc::new(policy),
             classes: file.channel.iter().map(|c| c.b).collect(),
-            endpoints: file.endpoint.iter().cloned().map(|e| listen::EndpointSettings { listener: e.listener.or(file.listener.clone()), ..e }).collect(),
-            routes: file.route.iter().cloned().map(|r| api::RouteSettings { listener: r.listener.or(file.listener.clone()), ..r }).collect(),
-            errors: file.errors.clone(),
+            limits,
+            settings: self.settings(),
             log: file.log.clone(),
+            tables: Arc::new(tables),
+            keeps_requests,
+        };
+        let routes = file.route.iter().cloned();
+        Some(App {
+            flow: Arc::new(app),
+            file: self.sheet.doc.file.clone(),
+            listener: file.listener.clone(),
+            origins: file.origins.clone(),
+            auths,
+            routes: routes.map(|r| api::RouteSettings { listener: r.listener.or(file.listener.clone()), ..r }).collect(),
+            errors: file.errors.clone(),
         })
     }
 
