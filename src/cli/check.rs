@@ -106,9 +106,15 @@ mod tests {
     #[test]
     fn faults_end_with_their_number() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("gateway.toml"), "mod = 1\n[listener.main]\naddress = \"127.0.0.1:0\"\n").unwrap();
+        std::fs::write(folder.path().join("gateway.toml"), "mod = 1\n[listener.main]\naddress = \"127.0.0.1:0\"\n")
+            .unwrap();
         let (out, err) = told(folder.path());
-        assert!(out.is_empty() && err.contains("gateway.toml:1:1: unknown key `mod`\n") && err.ends_with("1 fault in 1 file\n"), "{err}");
+        assert!(
+            out.is_empty()
+                && err.contains("gateway.toml:1:1: unknown key `mod`\n")
+                && err.ends_with("1 fault in 1 file\n"),
+            "{err}"
+        );
         let mut json = Vec::new();
         tell_json(&read(&folder.path().join("gateway.toml"), &Environment::new()), &mut json).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();

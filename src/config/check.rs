@@ -10,7 +10,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// `expected`, `hint` for a name that is none of those there are.
-pub fn unknown_name<'n>(path: impl Into<String>, noun: &str, name: &str, known: impl Iterator<Item = &'n str> + Clone) -> Problem {
+pub fn unknown_name<'n>(
+    path: impl Into<String>,
+    noun: &str,
+    name: &str,
+    known: impl Iterator<Item = &'n str> + Clone,
+) -> Problem {
     let problem = Problem::new(path, format!("unknown {noun} `{name}`"));
     match one_of(known.clone()) {
         none if none.is_empty() => problem.hint(Some(format!("there is no {noun} at all"))),
@@ -35,10 +40,14 @@ pub fn listeners(file: &GatewayFile, doc: &Doc, faults: &mut Vec<Fault>) {
             Ok(address) if file.mode == Mode::Development && !address.ip().is_loopback() => {
                 Problem::new(path, format!("`{address}` is open to others, and mode is `development`"))
                     .expected("an address on loopback, such as 127.0.0.1")
-                    .hint(Some("development mode has published secrets; `mode = \"production\"` may listen anywhere".into()))
+                    .hint(Some(
+                        "development mode has published secrets; `mode = \"production\"` may listen anywhere".into(),
+                    ))
             }
             Ok(address) => match taken.insert(address, name) {
-                Some(other) if address.port() != 0 => Problem::new(path, format!("`{address}` is taken by [listener.{other}]")),
+                Some(other) if address.port() != 0 => {
+                    Problem::new(path, format!("`{address}` is taken by [listener.{other}]"))
+                }
                 _ => continue,
             },
         };
@@ -68,7 +77,12 @@ pub fn names(app: &AppFile, listeners: &[&str], built_in: &[&str]) -> Vec<Proble
             problems.push(unknown_name(format!("endpoint[{i}].dialect"), "dialect", &endpoint.dialect, known));
         }
         for (j, name) in endpoint.auth.iter().enumerate().filter(|(_, n)| !app.auth.contains_key(*n)) {
-            problems.push(unknown_name(format!("endpoint[{i}].auth[{j}]"), "auth", name, app.auth.keys().map(String::as_str)));
+            problems.push(unknown_name(
+                format!("endpoint[{i}].auth[{j}]"),
+                "auth",
+                name,
+                app.auth.keys().map(String::as_str),
+            ));
         }
     }
     for (i, route) in app.route.iter().enumerate() {
@@ -80,7 +94,9 @@ pub fn names(app: &AppFile, listeners: &[&str], built_in: &[&str]) -> Vec<Proble
 /// What stands in a file and is used by nothing in it.
 pub fn unused(app: &AppFile) -> Vec<Problem> {
     let unused = app.dialect.keys().filter(|name| !app.endpoint.iter().any(|e| e.dialect == **name));
-    unused.map(|name| Problem::new(format!("dialect.{name}"), format!("no [[endpoint]] speaks the dialect `{name}`"))).collect()
+    unused
+        .map(|name| Problem::new(format!("dialect.{name}"), format!("no [[endpoint]] speaks the dialect `{name}`")))
+        .collect()
 }
 
 /// `also` copies keep their order only within one home.
@@ -136,7 +152,8 @@ pub fn limits(file: &GatewayFile) -> Vec<Problem> {
     };
     problems.extend(app_limits(&all));
     if app.message_bytes.0 > process.memory.0 {
-        problems.push(Problem::new("message_bytes", "one message may be larger than `memory`, which bounds all of them"));
+        problems
+            .push(Problem::new("message_bytes", "one message may be larger than `memory`, which bounds all of them"));
     }
     problems
 }
@@ -149,10 +166,17 @@ pub fn app_limits(own: &AppLimitsOverride) -> Vec<Problem> {
     each("pong_timeout", own.pong_timeout);
     each("auth_timeout", own.auth_timeout);
     each("close_timeout", own.close_timeout);
-    let off = [("ping_interval", own.ping_interval), ("idle_timeout", own.idle_timeout), ("message_idle_timeout", own.message_idle_timeout)];
+    let off = [
+        ("ping_interval", own.ping_interval),
+        ("idle_timeout", own.idle_timeout),
+        ("message_idle_timeout", own.message_idle_timeout),
+    ];
     for (name, value) in off {
         if value == Some(MsOrOff(Some(0))) {
-            problems.push(Problem::new(name, format!("`{name}` is no time at all")).hint(Some("`\"off\"` switches it off".into())));
+            problems.push(
+                Problem::new(name, format!("`{name}` is no time at all"))
+                    .hint(Some("`\"off\"` switches it off".into())),
+            );
         }
     }
     own.messages.into_iter().for_each(|v| rate("messages", v, &mut problems));
@@ -181,7 +205,10 @@ pub fn doubtful(limits: &AppLimits) -> Vec<Problem> {
 
 fn wait(name: &str, value: Ms, problems: &mut Vec<Problem>) {
     if value.0 == 0 {
-        problems.push(Problem::new(name, format!("`{name}` is no time at all: everything would end at once")).expected("\"1ms\" or more"));
+        problems.push(
+            Problem::new(name, format!("`{name}` is no time at all: everything would end at once"))
+                .expected("\"1ms\" or more"),
+        );
     }
 }
 
@@ -193,9 +220,15 @@ fn bytes(name: &str, value: Size, problems: &mut Vec<Problem>) {
 
 fn rate(name: &str, value: Rate, problems: &mut Vec<Problem>) {
     if value.burst == 0 {
-        problems.push(Problem::new(format!("{name}.burst"), format!("`{name}` would never let anything pass")).expected("1 or more"));
+        problems.push(
+            Problem::new(format!("{name}.burst"), format!("`{name}` would never let anything pass"))
+                .expected("1 or more"),
+        );
     }
     if value.per.0 == 0 {
-        problems.push(Problem::new(format!("{name}.per"), format!("`{name}` fills in no time: it would limit nothing")).expected("\"1ms\" or more"));
+        problems.push(
+            Problem::new(format!("{name}.per"), format!("`{name}` fills in no time: it would limit nothing"))
+                .expected("\"1ms\" or more"),
+        );
     }
 }

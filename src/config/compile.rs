@@ -7,9 +7,9 @@ use super::file::{AppFile, GatewayFile, Mode, Shards};
 use super::files::{DATA_BYTES_MAX, Files};
 use super::load::{Loaded, Sheet};
 use super::secret::{Environment, Secrets};
+use crate::dialect::{Dialect, Json};
 use crate::flow::{self, Limits};
 use crate::model::{AppId, Problem};
-use crate::dialect::{Dialect, Json};
 use crate::policy::{Policy, Reads, RightKind};
 use crate::{api, auth, listen, observe};
 use serde_json::{Map, Value};
@@ -86,7 +86,8 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             let told = resolve(&key.secret).map_err(|why| Problem::new(format!("{name}.secret"), why));
             let unknown = key.apps.iter().enumerate().filter(|(_, a)| *a != "*" && !apps.iter().any(|s| s.name == **a));
             let known = apps.iter().map(|a| a.name.as_str());
-            let problems = unknown.map(|(i, a)| check::unknown_name(format!("{name}.apps[{i}]"), "app", a, known.clone()));
+            let problems =
+                unknown.map(|(i, a)| check::unknown_name(format!("{name}.apps[{i}]"), "app", a, known.clone()));
             tell(&gateway.doc, "api_key", problems.chain(told.err()).collect(), &mut faults);
         }
     }
@@ -95,7 +96,10 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
     for sheet in &apps {
         // Numbers are handed out once and never twice: a message on its way must not reach another app.
         let Ok(next) = u16::try_from(ids.len()).map(AppId) else {
-            faults.push(Fault::of_file(&sheet.doc.file, "no number is left for another app").hint("a restart numbers them anew"));
+            faults.push(
+                Fault::of_file(&sheet.doc.file, "no number is left for another app")
+                    .hint("a restart numbers them anew"),
+            );
             break;
         };
         let id = *ids.entry(sheet.name.clone()).or_insert(next);
@@ -109,7 +113,8 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
         faults.extend(one.faults);
         made.extend(app);
     }
-    let entrance = gateway.made.as_ref().and_then(|file| entrance(file, &gateway.doc, &apps, &ids, &files, &mut faults));
+    let entrance =
+        gateway.made.as_ref().and_then(|file| entrance(file, &gateway.doc, &apps, &ids, &files, &mut faults));
     if let (Some(file), Some(keys), Some(entrance), true) = (gateway.made, keys, entrance, faults.is_empty()) {
         return Ok(Compiled {
             mode,
@@ -214,7 +219,8 @@ impl Compiling<'_> {
             tell(&self.sheet.doc, "limits", check::doubtful(&limits), warnings);
         }
         let before = self.means.previous.and_then(|p| p.apps.iter().find(|a| *a.flow.name == *self.sheet.name));
-        let tables = auth::Tables::compile(&file.table, read, resolve, self.means.fetcher, before.map(|a| &*a.flow.tables));
+        let tables =
+            auth::Tables::compile(&file.table, read, resolve, self.means.fetcher, before.map(|a| &*a.flow.tables));
         let tables = tables.map_err(|p| self.tell("table", p)).ok();
         let auths = self.auths(tables.as_ref(), resolve);
         let dialects = self.dialects();
@@ -252,13 +258,19 @@ impl Compiling<'_> {
             listener: file.listener.clone(),
             origins: file.origins.clone(),
             auths,
-            routes: routes.map(|r| api::RouteSettings { listener: r.listener.or(file.listener.clone()), ..r }).collect(),
+            routes: routes
+                .map(|r| api::RouteSettings { listener: r.listener.or(file.listener.clone()), ..r })
+                .collect(),
             errors: file.errors.clone(),
         })
     }
 
     /// Judged only where keys and tables are sound: else every name of theirs would look unknown.
-    fn auths(&mut self, tables: Option<&auth::Tables>, resolve: auth::Resolve) -> BTreeMap<String, Arc<auth::Authenticator>> {
+    fn auths(
+        &mut self,
+        tables: Option<&auth::Tables>,
+        resolve: auth::Resolve,
+    ) -> BTreeMap<String, Arc<auth::Authenticator>> {
         let (Some(keys), Some(tables)) = (self.keys, tables) else { return BTreeMap::new() };
         let mut made = BTreeMap::new();
         for (name, settings) in &self.file.auth {
@@ -271,11 +283,18 @@ impl Compiling<'_> {
     }
 
     fn dialects(&mut self) -> BTreeMap<String, Arc<Dialect>> {
-        let built_in = Dialect::BUILT_IN.iter().filter_map(|name| Some(((*name).to_owned(), Dialect::built_in(name)?.into())));
+        let built_in =
+            Dialect::BUILT_IN.iter().filter_map(|name| Some(((*name).to_owned(), Dialect::built_in(name)?.into())));
         let mut made: BTreeMap<String, Arc<Dialect>> = built_in.collect();
         for (name, settings) in &self.file.dialect {
             if Dialect::BUILT_IN.contains(&name.as_str()) {
-                self.tell(&format!("dialect.{name}"), vec![Problem::new("", format!("`{name}` is a dialect that Weir brings along")).expected("another name")]);
+                self.tell(
+                    &format!("dialect.{name}"),
+                    vec![
+                        Problem::new("", format!("`{name}` is a dialect that Weir brings along"))
+                            .expected("another name"),
+                    ],
+                );
             }
             match Json::compile(settings) {
                 Ok(json) => drop(made.insert(name.clone(), Arc::new(Dialect::Json(Box::new(json))))),

@@ -62,14 +62,17 @@ pub fn load(gateway: &Path, env: &Environment) -> Loaded {
             warnings.push(Fault::of_file(&folder, "this folder has no NAME.toml: the gateway has no app"));
         }
         Ok(found) if found.len() > APPS_MAX => {
-            faults.push(Fault::of_file(&folder, format!("{} apps", found.len())).expected(format!("{APPS_MAX} at most")));
+            faults
+                .push(Fault::of_file(&folder, format!("{} apps", found.len())).expected(format!("{APPS_MAX} at most")));
         }
         Ok(found) => {
             for path in found {
                 let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
                 if !well_formed(&name) {
                     let fault = Fault::of_file(&path.display().to_string(), format!("`{name}` is no name for an app"));
-                    faults.push(fault.expected("a file name of `a` to `z`, `0` to `9`, `_` and `-`, such as clinic.toml"));
+                    faults.push(
+                        fault.expected("a file name of `a` to `z`, `0` to `9`, `_` and `-`, such as clinic.toml"),
+                    );
                 }
                 apps.push((name, read(&path, &mut faults)));
             }
@@ -79,12 +82,20 @@ pub fn load(gateway: &Path, env: &Environment) -> Loaded {
     // A file that does not parse is told once, for its syntax; half of it would look wrong in a hundred ways.
     let unread = |doc: &Doc| broken.contains(&doc.file);
     let (gateway_unread, apps_unread) = (unread(&gateway), apps.iter().map(|(_, d)| unread(d)).collect::<Vec<_>>());
-    let mut both = env::Files { gateway: &mut gateway, gateway_schema: &gateway_schema, apps: &mut apps, app_schema: &app_schema };
+    let mut both =
+        env::Files { gateway: &mut gateway, gateway_schema: &gateway_schema, apps: &mut apps, app_schema: &app_schema };
     let applied = if gateway_unread { env::Applied::default() } else { env::apply(&mut both, env) };
     faults.extend(applied.faults);
     warnings.extend(applied.warnings);
 
-    let gateway = sheet("gateway".into(), gateway, gateway_unread, &gateway_schema, ("channels/*.toml", &app_schema), &mut faults);
+    let gateway = sheet(
+        "gateway".into(),
+        gateway,
+        gateway_unread,
+        &gateway_schema,
+        ("channels/*.toml", &app_schema),
+        &mut faults,
+    );
     let app = |((name, doc), unread): ((String, Doc), bool)| {
         sheet(name, doc, unread, &app_schema, ("gateway.toml", &gateway_schema), &mut faults)
     };

@@ -143,7 +143,8 @@ impl Schema {
             return made;
         }
         let all = schema.get("allOf").and_then(Value::as_array).into_iter().flatten().map(std::slice::from_ref);
-        let referred = schema.get("$ref").and_then(Value::as_str).and_then(|r| self.root.pointer(r.trim_start_matches('#')));
+        let referred =
+            schema.get("$ref").and_then(Value::as_str).and_then(|r| self.root.pointer(r.trim_start_matches('#')));
         let one = ["oneOf", "anyOf"].iter().filter_map(|k| schema.get(k)?.as_array()).map(Vec::as_slice);
         for choice in referred.into_iter().map(std::slice::from_ref).chain(all).chain(one) {
             let parts: Vec<Object> = choice.iter().flat_map(|s| self.alternatives(s, depth - 1)).collect();

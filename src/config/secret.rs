@@ -37,12 +37,15 @@ impl<'a> Secrets<'a> {
                     self.made_up.borrow_mut().insert(name.clone());
                     Ok(Secret::new(published(name).as_bytes()))
                 }
-                None if !well_formed(name) => Err("this is no variable's name: `env` names the variable that holds the secret".into()),
+                None if !well_formed(name) => {
+                    Err("this is no variable's name: `env` names the variable that holds the secret".into())
+                }
                 None => Err(format!("the secret `{name}` is not set in the environment")),
             },
             SecretSource::File(name) => {
                 let path = folder.join(name);
-                let mut bytes = self.files.read(&path, SECRET_BYTES_MAX).map_err(|e| format!("{} {e}", path.display()))?;
+                let mut bytes =
+                    self.files.read(&path, SECRET_BYTES_MAX).map_err(|e| format!("{} {e}", path.display()))?;
                 if bytes.ends_with(b"\n") {
                     bytes.pop();
                     bytes.pop_if(|b| *b == b'\r');
@@ -68,7 +71,9 @@ pub fn published(name: &str) -> String {
 
 /// What can be a variable's name; anything else may be the secret itself, which no message repeats.
 fn well_formed(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.as_bytes()[0].is_ascii_digit()
+    !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !name.as_bytes()[0].is_ascii_digit()
 }
 
 #[cfg(test)]
@@ -81,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_missing_secret_is_made_up_in_development_only() {
-        let (files, vars) = (Files::new("/nowhere"), Environment::from([("A".into(), "a".into()), ("E".into(), String::new())]));
+        let (files, vars) =
+            (Files::new("/nowhere"), Environment::from([("A".into(), "a".into()), ("E".into(), String::new())]));
         let secrets = Secrets::new(&vars, &files, true);
         let resolve = secrets.within("");
         assert_eq!(resolve(&env("A")).unwrap().expose(), b"a");

@@ -67,8 +67,12 @@ impl Check<'_> {
                 Written::Text(_) if is_secret(schema) => {
                     Some("a secret never stands in a file: name the variable or the file that holds it".to_owned())
                 }
-                Written::Boolean(value) if text && branches.len() == 1 => Some(format!("a text stands in quotes: \"{value}\"")),
-                Written::Integer(value) if text && branches.len() == 1 => Some(format!("a text stands in quotes: \"{value}\"")),
+                Written::Boolean(value) if text && branches.len() == 1 => {
+                    Some(format!("a text stands in quotes: \"{value}\""))
+                }
+                Written::Integer(value) if text && branches.len() == 1 => {
+                    Some(format!("a text stands in quotes: \"{value}\""))
+                }
                 _ => None,
             };
             let what = match (&node.at, node.text()) {
@@ -276,7 +280,8 @@ fn home_of(name: &str, schema: &Schema, but: Option<&str>) -> Vec<String> {
     let sections = top.iter().flat_map(|o| o.keys.iter()).filter(|(section, _)| Some(*section) != but);
     sections
         .filter_map(|(section, s)| {
-            let mut each = tables(s).into_iter().filter_map(|o| if let Others::Each(s) = o.others { Some(s) } else { None });
+            let mut each =
+                tables(s).into_iter().filter_map(|o| if let Others::Each(s) = o.others { Some(s) } else { None });
             let mut items = schema.branches(s).into_iter().filter_map(|b| b.get("items"));
             match () {
                 _ if has(s) => Some(format!("[{section}]")),

@@ -84,7 +84,8 @@ fn a_reload_keeps_the_numbers_of_apps() {
     std::fs::write(app("b"), "").unwrap();
     let background = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (fetcher, env) = (Fetcher::new(background.handle().clone()), Environment::new());
-    let load = |previous: Option<&Compiled>| read(&gateway, &Means { env: &env, fetcher: &fetcher, previous }).ok().unwrap();
+    let load =
+        |previous: Option<&Compiled>| read(&gateway, &Means { env: &env, fetcher: &fetcher, previous }).ok().unwrap();
     let ids = |made: &Compiled| made.apps.iter().map(|a| (a.flow.name.to_string(), a.flow.id.0)).collect::<Vec<_>>();
     let first = load(None);
     std::fs::write(app("a"), "").unwrap();
@@ -124,8 +125,38 @@ impl Xorshift {
 #[test]
 fn no_mutation_of_the_shipped_files_panics() {
     const PIECES: &[&str] = &[
-        "\"", "'", "'''", "[", "]", "[[", "{", "}", "=", ".", ",", "\n", "#", "\\u0000", "é", "\u{feff}", "-", "9999999999999999999", "true",
-        "\"off\"", "{*x}", "{", "::", "0", "1.5", "nan", "channel", "limits", "name = 1\n", "[a.b.c]\n", "a.b.c.d = 1\n", "1979-05-27",
+        "\"",
+        "'",
+        "'''",
+        "[",
+        "]",
+        "[[",
+        "{",
+        "}",
+        "=",
+        ".",
+        ",",
+        "\n",
+        "#",
+        "\\u0000",
+        "é",
+        "\u{feff}",
+        "-",
+        "9999999999999999999",
+        "true",
+        "\"off\"",
+        "{*x}",
+        "{",
+        "::",
+        "0",
+        "1.5",
+        "nan",
+        "channel",
+        "limits",
+        "name = 1\n",
+        "[a.b.c]\n",
+        "a.b.c.d = 1\n",
+        "1979-05-27",
     ];
     let files = ["gateway.toml", "channels/reports.toml", "channels/clinic.toml"];
     let shipped = files.map(|f| std::fs::read_to_string(f).unwrap());

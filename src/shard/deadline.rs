@@ -5,7 +5,6 @@ use super::shard::Shard;
 use crate::auth::{Action, Outcome};
 use crate::dialect::Answer;
 use crate::flow::{App, Question};
-use crate::hub::Overflow;
 use crate::model::{Close, Code, Millis, Refusal, Slot};
 use crate::observe::{AuthOutcome, CloseReason, LimitName, SlowAction};
 use crate::wire::{self, OpCode};

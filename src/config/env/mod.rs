@@ -12,9 +12,9 @@ use super::fault::Fault;
 use super::schema::{Schema, types};
 use super::secret::Environment;
 use crate::model::did_you_mean;
-use value::{like, typed};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use value::{like, typed};
 
 /// The files as read, about to be changed by the environment.
 pub struct Files<'f> {
@@ -79,7 +79,12 @@ fn top_level(files: &mut Files, variable: &str, text: &str, key: &str, out: &mut
         out.used.insert(variable.to_owned());
         return;
     }
-    let known: Vec<String> = schema.keys_below(&[]).into_iter().filter(|k| scalar(k)).map(|k| format!("WEIR_{}", k.to_uppercase())).collect();
+    let known: Vec<String> = schema
+        .keys_below(&[])
+        .into_iter()
+        .filter(|k| scalar(k))
+        .map(|k| format!("WEIR_{}", k.to_uppercase()))
+        .collect();
     if let Some(hint) = did_you_mean(variable, known.iter().map(String::as_str)) {
         out.warnings.push(fault(variable, "this variable sets nothing").hint(hint));
     }
@@ -122,7 +127,10 @@ fn unknown(schema: &Schema, variable: &str, path: &[&str]) -> Fault {
         Some(format!("did you mean `WEIR_{}`?", path.join("__")))
     });
     let within = if good == 0 { String::new() } else { format!(" in [{}]", path[..good].join(".")) };
-    Fault { hint, ..fault(variable, format!("unknown {} `{}`{within}", if good == 0 { "section" } else { "key" }, path[good])) }
+    Fault {
+        hint,
+        ..fault(variable, format!("unknown {} `{}`{within}", if good == 0 { "section" } else { "key" }, path[good]))
+    }
 }
 
 /// `WEIR_APP__TELEHEALTH__RING_MS`: a setting that the app's file has, of the type that it has there.
@@ -139,20 +147,26 @@ fn app_setting(files: &mut Files, variable: &str, text: &str, name: &str, key: &
         let known = names(at);
         let Some(found) = spelled(part, known.iter().copied()) else {
             let hint = did_you_mean(part, known.iter().copied());
-            return out.faults.push(Fault { hint, ..fault(variable, format!("{} has no setting `{}`", doc.file, key.join("."))) });
+            return out
+                .faults
+                .push(Fault { hint, ..fault(variable, format!("{} has no setting `{}`", doc.file, key.join("."))) });
         };
         path.push(found.to_owned());
         at = at.and_then(|n| n.get(found));
     }
     let Some(old) = at.filter(|_| !key.is_empty()) else {
-        return out.faults.push(fault(variable, "no setting is named").expected(format!("WEIR_APP__{}__KEY", name.to_uppercase())));
+        return out
+            .faults
+            .push(fault(variable, "no setting is named").expected(format!("WEIR_APP__{}__KEY", name.to_uppercase())));
     };
     match like(text, old, variable) {
         Ok(value) => {
             doc.root.set(&path.iter().map(String::as_str).collect::<Vec<_>>(), value);
             out.used.insert(variable.to_owned());
         }
-        Err(expected) => out.faults.push(fault(variable, format!("`{}` cannot be `{text}`", key.join("."))).expected(expected)),
+        Err(expected) => {
+            out.faults.push(fault(variable, format!("`{}` cannot be `{text}`", key.join("."))).expected(expected))
+        }
     }
 }
 

@@ -15,7 +15,8 @@ fn with(env: &[(&str, &str)]) -> (GatewayFile, AppFile, Vec<String>) {
     let mut gateway = Doc::parse("gateway.toml", GATEWAY, &mut faults);
     let mut apps = [("clinic".to_owned(), Doc::parse("channels/clinic.toml", APP, &mut faults))];
     let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let mut files = Files { gateway: &mut gateway, gateway_schema: &gateway_schema, apps: &mut apps, app_schema: &app_schema };
+    let mut files =
+        Files { gateway: &mut gateway, gateway_schema: &gateway_schema, apps: &mut apps, app_schema: &app_schema };
     let applied = apply(&mut files, &env);
     faults.extend(applied.faults);
     faults.extend(applied.warnings);
@@ -75,8 +76,13 @@ fn an_app_is_changed_by_the_names_of_its_documents() {
 #[test]
 fn a_wrong_variable_is_told_by_its_name() {
     let told = |name: &str, text: &str| with(&[(name, text)]).2.join("\n");
-    assert_eq!(told("PORT", "80 80"), "environment: PORT: `80 80` is no port\n  expected a whole number from 0 to 65535");
-    assert!(told("IDLE", "soon").starts_with("environment: IDLE: `idle_timeout` cannot be `soon`\n  expected a duration"));
+    assert_eq!(
+        told("PORT", "80 80"),
+        "environment: PORT: `80 80` is no port\n  expected a whole number from 0 to 65535"
+    );
+    assert!(
+        told("IDLE", "soon").starts_with("environment: IDLE: `idle_timeout` cannot be `soon`\n  expected a duration")
+    );
     assert!(told("WEIR_MOED", "production").contains("did you mean `WEIR_MODE`?"));
     assert!(told("WEIR_LIMITS", "5").is_empty());
     assert!(told("WEIR_LIMITS__", "5").contains("unknown key ``"));
