@@ -26,28 +26,25 @@ fn every_conversation_goes_as_written() {
     let wanted = std::env::var("WEIR_TRANSCRIPT").unwrap_or_default();
     let files: Vec<PathBuf> = files(&root).into_iter().filter(|f| f.to_string_lossy().contains(&wanted)).collect();
     assert!(!files.is_empty(), "no transcript in {} holds `{wanted}` in its path", root.display());
-    let (next, played, failures) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (next, played, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let told = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE.min(files.len()) {
             scope.spawn(|| {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let shown = Path::new("tests/transcripts").join(file.strip_prefix(&root).unwrap());
-                    let (count, wrong) = play(file, &shown.to_string_lossy());
-                    played.fetch_add(count, Ordering::Relaxed);
-                    failures.lock().unwrap().extend(wrong);
+                    let outcome = play(file, &shown.to_string_lossy());
+                    played.fetch_add(outcome.played, Ordering::Relaxed);
+                    failed.fetch_add(outcome.failed, Ordering::Relaxed);
+                    told.lock().unwrap().extend(outcome.told);
                 }
             });
         }
     });
-    let (played, mut failures) = (played.into_inner(), failures.into_inner().unwrap());
-    failures.sort();
-    println!("transcripts: {} files, {played} conversations, {} failed", files.len(), failures.len());
-    assert!(
-        failures.is_empty(),
-        "{} of {played} conversations went wrong:\n\n{}\n",
-        failures.len(),
-        failures.join("\n\n")
-    );
+    let (played, failed, mut told) = (played.into_inner(), failed.into_inner(), told.into_inner().unwrap());
+    told.sort();
+    println!("transcripts: {} files, {played} conversations, {failed} failed", files.len());
+    assert!(told.is_empty(), "{failed} of {played} conversations went wrong:\n\n{}\n", told.join("\n\n"));
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -63,28 +60,36 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Plays a file. Returns how many conversations it has and what went wrong.
-fn play(file: &Path, shown: &str) -> (usize, Vec<String>) {
+/// What became of a file's conversations.
+struct Outcome {
+    played: usize,
+    failed: usize,
+    told: Vec<String>,
+}
+
+fn play(file: &Path, shown: &str) -> Outcome {
     let transcript = match fs::read_to_string(file).map_err(|e| e.to_string()).and_then(|s| Transcript::read(&s)) {
         Ok(transcript) => transcript,
-        Err(e) => return (1, vec![format!("{shown}:{e}")]),
+        Err(e) => return Outcome { played: 1, failed: 1, told: vec![format!("{shown}:{e}")] },
     };
+    let played = transcript.conversations.len();
     let mut gateway = match Gateway::start(&transcript.config, &transcript.environment) {
         Ok(gateway) => gateway,
-        Err(e) => return (transcript.conversations.len(), vec![format!("{shown}: {e}")]),
+        Err(e) => return Outcome { played, failed: played, told: vec![format!("{shown}: {e}")] },
     };
-    let mut wrong = Vec::new();
+    let mut told = Vec::new();
     for conversation in &transcript.conversations {
         if let Err(e) = converse(&transcript, conversation, &mut gateway) {
-            wrong.push(format!("{shown}:{e}\n  in: {}", conversation.title));
+            told.push(format!("{shown}:{e}\n  in: {}", conversation.title));
         }
     }
+    let failed = told.len();
     let stopped = transcript.conversations.iter().flat_map(|c| &c.steps).any(|s| matches!(s.does, Does::Stop));
     if !stopped && let Err(e) = newcomer(&transcript, &gateway) {
-        wrong.push(format!("{shown}: a newcomer is not answered: {e}"));
+        told.push(format!("{shown}: a newcomer is not answered: {e}"));
     }
-    wrong.extend(gateway.panics().map(|output| format!("{shown}: the gateway panicked:\n{output}")));
-    (transcript.conversations.len(), wrong)
+    told.extend(gateway.panics().map(|output| format!("{shown}: the gateway panicked:\n{output}")));
+    Outcome { played, failed, told }
 }
 
 /// Whoever comes now is still served: on every listener over HTTP, and greeted over a WebSocket.

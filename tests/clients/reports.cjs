@@ -68,11 +68,12 @@ test('main connection: subscribe to notifications and ping', async () => {
 
 test('health endpoint says its message and closes with 1000', async () => {
   const ws = open('/ws/health');
+  const closed = new Promise((resolve) => ws.on('close', (...why) => resolve(why)));
   const message = await ws.next();
   assert.strictEqual(message.type, 'health');
   assert.strictEqual(message.status, 'ok');
   assert.match(message.timestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
-  const [code] = await new Promise((resolve) => ws.on('close', (...why) => resolve(why)));
+  const [code] = await closed;
   assert.strictEqual(code, 1000);
 });
 

@@ -22,8 +22,15 @@ pub struct Gateway {
 /// Every line that the gateway has written so far.
 #[derive(Default)]
 struct Output {
-    lines: Mutex<Vec<String>>,
+    written: Mutex<Written>,
     more: Condvar,
+}
+
+#[derive(Default)]
+struct Written {
+    lines: Vec<String>,
+    /// Of stdout and stderr, those at their end.
+    ended: usize,
 }
 
 impl Output {
@@ -31,22 +38,24 @@ impl Output {
         let output = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                output.lines.lock().unwrap().push(line);
+                output.written.lock().unwrap().lines.push(line);
                 output.more.notify_all();
             }
+            output.written.lock().unwrap().ended += 1;
+            output.more.notify_all();
         });
     }
 
-    /// Waits until `wanted` finds something in the lines.
+    /// Waits until `wanted` finds something in the lines; `None` where it never will.
     fn wait<T>(&self, mut wanted: impl FnMut(&[String]) -> Option<T>) -> Option<T> {
         let end = Instant::now() + PATIENCE;
-        let mut lines = self.lines.lock().unwrap();
+        let mut written = self.written.lock().unwrap();
         loop {
-            if let Some(found) = wanted(&lines) {
+            if let Some(found) = wanted(&written.lines) {
                 return Some(found);
             }
-            let left = end.checked_duration_since(Instant::now())?;
-            lines = self.more.wait_timeout(lines, left).unwrap().0;
+            let left = end.checked_duration_since(Instant::now()).filter(|_| written.ended < 2)?;
+            written = self.more.wait_timeout(written, left).unwrap().0;
         }
     }
 }
@@ -82,18 +91,12 @@ impl Gateway {
 
     /// The lines `weir: listening NAME ADDRESS:PORT`, as many as there are listeners.
     fn read_addresses(&mut self, listeners: usize) -> Result<BTreeMap<String, String>, String> {
-        let child = &mut self.child;
-        let mut ended = None;
         let found = self.output.wait(|lines| {
             let said = lines.iter().filter_map(|l| l.strip_prefix("weir: listening ")?.split_once(' '));
             let said: BTreeMap<_, _> = said.map(|(name, at)| (name.to_string(), at.trim().to_string())).collect();
-            ended = child.try_wait().ok().flatten();
-            (said.len() >= listeners || ended.is_some()).then_some(said)
+            (said.len() >= listeners).then_some(said)
         });
-        match found {
-            Some(addresses) if addresses.len() >= listeners => Ok(addresses),
-            _ => Err(format!("the gateway did not start ({ended:?}):\n{}", self.output())),
-        }
+        found.ok_or_else(|| format!("the gateway did not start:\n{}", self.output()))
     }
 
     pub fn address(&self, listener: &str) -> Result<&str, String> {
@@ -110,7 +113,7 @@ impl Gateway {
     }
 
     pub fn output(&self) -> String {
-        self.output.lines.lock().unwrap().join("\n")
+        self.output.written.lock().unwrap().lines.join("\n")
     }
 
     /// Waits for a line of the log that holds every one of `words`.

@@ -199,7 +199,8 @@ impl Exchange {
             self.headers.push(pair);
             return Ok(true);
         }
-        let body = text.strip_prefix("> ").or(text.starts_with(['{', '[']).then_some(text));
+        let marked = text.strip_prefix("> ").or((text == ">").then_some(""));
+        let body = marked.or(text.starts_with(['{', '[']).then_some(text));
         if let (Some(body), None) = (body, &self.body) {
             self.body = Some(body.to_string());
             return Ok(true);
@@ -344,4 +345,37 @@ fn words(text: &str) -> Vec<String> {
             },
         )
         .collect()
+}
+
+#[test]
+fn a_transcript_is_read_as_conversations() {
+    let transcript = Transcript::read(
+        "# config: echo\n# env: A=b=c\n\n# one\n# and the same\nann connects /ws\nCookie: a=1\nann> {\"a\":\n  1}\n\n# two\nPOST /x\nX-Y: z\n{\"b\":2}\n< 200 {}\n< Allow: GET\nann< close 1000 bye\n",
+    )
+    .unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((transcript.config.as_str(), transcript.listener.as_str()), ("echo", "main"));
+    assert_eq!(transcript.environment, [("A".to_string(), "b=c".to_string())]);
+    let [one, two] = &transcript.conversations[..] else { panic!("two conversations") };
+    assert_eq!((one.title.as_str(), one.steps.len(), two.steps.len()), ("one and the same", 2, 2));
+    assert!(matches!(&one.steps[0].does, Does::Connect { headers, .. } if headers.len() == 1));
+    assert!(matches!(&one.steps[1].does, Does::Send { text, .. } if text == "{\"a\":1}"));
+    assert!(
+        matches!(&two.steps[0].does, Does::Http(e) if e.status == 200 && e.headers.len() == 1 && e.reply_headers.len() == 1)
+    );
+    assert_eq!(two.steps[1].line, 17);
+}
+
+#[test]
+fn a_mistake_in_a_transcript_is_told_with_its_line() {
+    for (source, told) in [
+        ("", "no conversation"),
+        ("ann connects /", "1: a step before the first title: ann connects /"),
+        ("# t", "no steps: t"),
+        ("# t\nann dances", "2: no step is called `dances`: ann dances"),
+        ("# t\nGET /\nann> x", "3: expected a header, a body or `< STATUS`: ann> x"),
+        ("# t\nGET /", "2: no `< STATUS` follows: GET /"),
+        ("# t\nann< close soon", "2: not a code: soon: ann< close soon"),
+    ] {
+        assert_eq!(Transcript::read(source).err().as_deref(), Some(told));
+    }
 }
