@@ -1,5 +1,6 @@
 //! From files to what the rooms use: every room compiles its own tables, and what spans rooms is checked here.
 
+use super::app::{App, Compiling};
 use super::check;
 use super::doc::Doc;
 use super::fault::{Fault, sorted};
@@ -7,14 +8,10 @@ use super::file::{AppFile, GatewayFile, Mode, Shards};
 use super::files::{DATA_BYTES_MAX, Files};
 use super::load::{Loaded, Sheet};
 use super::secret::{Environment, Secrets};
-use crate::dialect::{Dialect, Json};
-use crate::flow::{self, Limits};
+use crate::flow::Limits;
 use crate::model::{AppId, Problem};
-use crate::policy::{Policy, Reads, RightKind};
 use crate::{api, auth, listen, observe};
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,7 +22,7 @@ pub struct Compiled {
     pub shards: Option<u16>,
     /// Where to bind, by name.
     pub listeners: BTreeMap<String, listen::ListenerSettings>,
-    pub entrance: listen::Entrance,
+    pub entrance: Arc<listen::Entrance>,
     pub limits: Limits,
     pub keys: auth::Keys,
     pub api_keys: BTreeMap<String, api::ApiKeySettings>,
@@ -44,20 +41,6 @@ pub struct Compiled {
     pub overrides: Vec<String>,
     /// Every file read.
     pub files: Vec<PathBuf>,
-}
-
-/// One app, ready to use.
-pub struct App {
-    pub flow: Arc<flow::App>,
-    /// As faults name it.
-    pub file: Arc<str>,
-    /// Where its HTTP API and routes are served.
-    pub listener: Option<String>,
-    pub origins: Option<Vec<String>>,
-    pub auths: BTreeMap<String, Arc<auth::Authenticator>>,
-    /// Each with its listener named.
-    pub routes: Vec<api::RouteSettings>,
-    pub errors: BTreeMap<String, api::ErrorReply>,
 }
 
 /// What compiling needs beside the files.
@@ -145,7 +128,7 @@ fn entrance(
     ids: &BTreeMap<String, AppId>,
     files: &Files,
     faults: &mut Vec<Fault>,
-) -> Option<listen::Entrance> {
+) -> Option<Arc<listen::Entrance>> {
     let known = sheets.iter().filter_map(|s| Some((s, s.made.as_ref()?, *ids.get(&s.name)?)));
     let apps: Vec<listen::AppEndpoints> = known
         .map(|(sheet, app, id)| listen::AppEndpoints {
@@ -164,7 +147,7 @@ fn entrance(
     }
     let compiled = listen::Entrance::compile(&file.listener, &file.http, &apps, &files.path(""));
     let problems = match compiled {
-        Ok(entrance) => return Some(entrance),
+        Ok(entrance) => return Some(Arc::new(entrance)),
         Err(problems) => problems,
     };
     for (app, problem) in problems {
@@ -175,7 +158,7 @@ fn entrance(
 }
 
 /// What rooms found wrong below `section` of a file.
-fn tell(doc: &Doc, section: &str, problems: Vec<Problem>, faults: &mut Vec<Fault>) {
+pub(super) fn tell(doc: &Doc, section: &str, problems: Vec<Problem>, faults: &mut Vec<Fault>) {
     faults.extend(problems.into_iter().map(|mut p| {
         p.path = match p.path.as_str() {
             "" => section.to_owned(),
@@ -184,146 +167,4 @@ fn tell(doc: &Doc, section: &str, problems: Vec<Problem>, faults: &mut Vec<Fault
         };
         doc.locate(&p)
     }));
-}
-
-struct Compiling<'a> {
-    id: AppId,
-    sheet: &'a Sheet<AppFile>,
-    file: &'a AppFile,
-    gateway: &'a Sheet<GatewayFile>,
-    keys: Option<&'a auth::Keys>,
-    means: &'a Means<'a>,
-    faults: Vec<Fault>,
-}
-
-type Read<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
-
-impl Compiling<'_> {
-    fn tell(&mut self, section: &str, problems: Vec<Problem>) {
-        tell(&self.sheet.doc, section, problems, &mut self.faults);
-    }
-
-    fn app(&mut self, read: Read, resolve: auth::Resolve, warnings: &mut Vec<Fault>) -> Option<App> {
-        let file = self.file;
-        // Names count even where the gateway's own file has faults elsewhere.
-        let listeners = self.gateway.doc.root.get("listener").and_then(|n| n.table()).unwrap_or_default();
-        let listeners: Vec<&str> = listeners.iter().map(|e| e.name.as_str()).collect();
-        if !listeners.is_empty() {
-            self.tell("", check::names(file, &listeners, &Dialect::BUILT_IN));
-        }
-        self.tell("limits", check::app_limits(&file.limits));
-        tell(&self.sheet.doc, "", check::unused(file), warnings);
-        let gateway = self.gateway.made.as_ref();
-        let limits = gateway.map(|g| g.limits.b.clone()).unwrap_or_default().with(&file.limits);
-        if file.limits != Default::default() {
-            tell(&self.sheet.doc, "limits", check::doubtful(&limits), warnings);
-        }
-        let before = self.means.previous.and_then(|p| p.apps.iter().find(|a| *a.flow.name == *self.sheet.name));
-        let tables =
-            auth::Tables::compile(&file.table, read, resolve, self.means.fetcher, before.map(|a| &*a.flow.tables));
-        let tables = tables.map_err(|p| self.tell("table", p)).ok();
-        let auths = self.auths(tables.as_ref(), resolve);
-        let dialects = self.dialects();
-        let names: Vec<&str> = file.table.keys().map(String::as_str).collect();
-        let policy = Policy::compile(file.channel.iter().map(|c| &c.a), &names, &|path| self.origin(path));
-        let policy = policy.map_err(|p| self.tell("", p)).ok();
-        self.tell("", check::homes(file, policy.as_ref()));
-        let (policy, tables) = (policy?, tables?);
-        let reads = policy.classes().iter().flat_map(|c| RightKind::ALL.map(|right| c.reads(right)));
-        let keeps_requests = reads.fold(Reads::NOTHING, |all, r| all | r).contains(Reads::REQUEST);
-        let endpoints = file.endpoint.iter().map(|e| {
-            Some(flow::Endpoint {
-                path: e.path.as_str().into(),
-                dialect: dialects.get(&e.dialect)?.clone(),
-                auth: e.auth.iter().map(|name| auths.get(name).cloned()).collect::<Option<_>>()?,
-                subscribe: Vec::new(),
-            })
-        });
-        let app = flow::App {
-            id: self.id,
-            name: self.sheet.name.as_str().into(),
-            endpoints: endpoints.collect::<Option<_>>()?,
-            policy: Arc::new(policy),
-            classes: file.channel.iter().map(|c| c.b).collect(),
-            limits,
-            settings: self.settings(),
-            log: file.log.clone(),
-            tables: Arc::new(tables),
-            keeps_requests,
-        };
-        let routes = file.route.iter().cloned();
-        Some(App {
-            flow: Arc::new(app),
-            file: self.sheet.doc.file.clone(),
-            listener: file.listener.clone(),
-            origins: file.origins.clone(),
-            auths,
-            routes: routes
-                .map(|r| api::RouteSettings { listener: r.listener.or(file.listener.clone()), ..r })
-                .collect(),
-            errors: file.errors.clone(),
-        })
-    }
-
-    /// Judged only where keys and tables are sound: else every name of theirs would look unknown.
-    fn auths(
-        &mut self,
-        tables: Option<&auth::Tables>,
-        resolve: auth::Resolve,
-    ) -> BTreeMap<String, Arc<auth::Authenticator>> {
-        let (Some(keys), Some(tables)) = (self.keys, tables) else { return BTreeMap::new() };
-        let mut made = BTreeMap::new();
-        for (name, settings) in &self.file.auth {
-            match auth::Authenticator::compile(name, settings, keys, tables, resolve) {
-                Ok(auth) => drop(made.insert(name.clone(), Arc::new(auth))),
-                Err(problems) => self.tell(&format!("auth.{name}"), problems),
-            }
-        }
-        made
-    }
-
-    fn dialects(&mut self) -> BTreeMap<String, Arc<Dialect>> {
-        let built_in =
-            Dialect::BUILT_IN.iter().filter_map(|name| Some(((*name).to_owned(), Dialect::built_in(name)?.into())));
-        let mut made: BTreeMap<String, Arc<Dialect>> = built_in.collect();
-        for (name, settings) in &self.file.dialect {
-            if Dialect::BUILT_IN.contains(&name.as_str()) {
-                self.tell(
-                    &format!("dialect.{name}"),
-                    vec![
-                        Problem::new("", format!("`{name}` is a dialect that Weir brings along"))
-                            .expected("another name"),
-                    ],
-                );
-            }
-            match Json::compile(settings) {
-                Ok(json) => drop(made.insert(name.clone(), Arc::new(Dialect::Json(Box::new(json))))),
-                Err(problems) => self.tell(&format!("dialect.{name}"), problems),
-            }
-        }
-        made
-    }
-
-    /// `channels/clinic.toml:41:13`, for what refuses later.
-    fn origin(&self, path: &str) -> String {
-        let at = self.sheet.doc.locate(&Problem::new(path, ""));
-        format!("{}:{}:{}", at.file, at.line, at.column)
-    }
-
-    /// The app's settings, with `{listener.port}`, `{listener.host}` and `{listener.address}` of its listener filled in.
-    fn settings(&self) -> Map<String, Value> {
-        let mut settings = self.file.settings.clone();
-        let listener = self.file.listener.as_ref().and_then(|name| self.gateway.made.as_ref()?.listener.get(name));
-        if let Some(address) = listener.and_then(|l| l.address.parse::<SocketAddr>().ok()) {
-            for value in settings.values_mut() {
-                if let Value::String(text) = value {
-                    *text = text
-                        .replace("{listener.port}", &address.port().to_string())
-                        .replace("{listener.host}", &address.ip().to_string())
-                        .replace("{listener.address}", &address.to_string());
-                }
-            }
-        }
-        settings
-    }
 }

@@ -1,12 +1,21 @@
 use super::*;
 use crate::auth::Fetcher;
+use std::sync::LazyLock;
+use tokio::runtime::{Builder, Runtime};
 
-/// Reads a configuration with an environment.
+/// Reads a configuration with an environment; nothing is fetched.
 fn read_with(gateway: &Path, env: &[(&str, &str)]) -> Result<Compiled, Vec<Fault>> {
+    read_after(None, gateway, env)
+}
+
+fn read_after(previous: Option<&Compiled>, gateway: &Path, env: &[(&str, &str)]) -> Result<Compiled, Vec<Fault>> {
+    static IDLE: LazyLock<(Runtime, Fetcher)> = LazyLock::new(|| {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let fetcher = Fetcher::new(runtime.handle().clone());
+        (runtime, fetcher)
+    });
     let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let background = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let fetcher = Fetcher::new(background.handle().clone());
-    read(gateway, &Means { env: &env, fetcher: &fetcher, previous: None })
+    read(gateway, &Means { env: &env, fetcher: &IDLE.1, previous })
 }
 
 #[test]
@@ -82,10 +91,7 @@ fn a_reload_keeps_the_numbers_of_apps() {
     std::fs::create_dir(folder.path().join("channels")).unwrap();
     std::fs::write(&gateway, "[listener.main]\naddress = \"127.0.0.1:0\"\n").unwrap();
     std::fs::write(app("b"), "").unwrap();
-    let background = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let (fetcher, env) = (Fetcher::new(background.handle().clone()), Environment::new());
-    let load =
-        |previous: Option<&Compiled>| read(&gateway, &Means { env: &env, fetcher: &fetcher, previous }).ok().unwrap();
+    let load = |previous: Option<&Compiled>| read_after(previous, &gateway, &[]).ok().unwrap();
     let ids = |made: &Compiled| made.apps.iter().map(|a| (a.flow.name.to_string(), a.flow.id.0)).collect::<Vec<_>>();
     let first = load(None);
     std::fs::write(app("a"), "").unwrap();
