@@ -170,7 +170,7 @@ fn no_mutation_of_the_shipped_files_panics() {
     std::fs::create_dir_all(folder.path().join("channels/data")).unwrap();
     let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
     let (mut good, mut bad) = (0, 0);
-    for _ in 0..400 {
+    for _ in 0..200 {
         for (name, text) in files.iter().zip(&shipped) {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
@@ -202,5 +202,5 @@ fn no_mutation_of_the_shipped_files_panics() {
         }
     }
     println!("{good} mutations passed, {bad} were told");
-    assert!(bad > 100);
+    assert!(good > 0 && bad > 50);
 }
