@@ -28,7 +28,8 @@ pub struct Compiled {
     pub http: listen::HttpSettings,
     pub limits: Limits,
     pub keys: auth::Keys,
-    pub api_keys: BTreeMap<String, api::ApiKeySettings>,
+    /// API keys and all apps' routes.
+    pub site: Arc<api::Site>,
     pub log: observe::LogSettings,
     /// Sorted by name.
     pub apps: Vec<App>,
@@ -63,9 +64,8 @@ pub struct App {
     pub classes: Vec<hub::ClassOptions>,
     /// Each with its listener named.
     pub endpoints: Vec<listen::EndpointSettings>,
-    /// Each with its listener named.
-    pub routes: Vec<api::RouteSettings>,
-    pub errors: BTreeMap<String, api::ErrorReply>,
+    /// How many `[[route]]`s it has; what became of them is in `Compiled::site`.
+    pub routes: usize,
     pub log: observe::LogNames,
 }
 
@@ -84,23 +84,18 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
     let mode = gateway.made.as_ref().map_or(Mode::Development, |g| g.mode);
     let secrets = Secrets::new(means.env, &files, mode == Mode::Development);
     let resolve = secrets.within("");
-    let mut keys = None;
+    let (mut keys, mut api_keys) = (None, None);
     if let Some(file) = &gateway.made {
         check::listeners(file, &gateway.doc, &mut faults);
         tell(&gateway.doc, "limits", check::limits(file), &mut faults);
         tell(&gateway.doc, "limits", check::doubtful(&file.limits.b), &mut warnings);
         let compiled = auth::Keys::compile(&file.key, &resolve, means.fetcher, means.previous.map(|p| &p.keys));
         keys = compiled.map_err(|p| tell(&gateway.doc, "key", p, &mut faults)).ok();
-        for (name, key) in &file.api_key {
-            let told = resolve(&key.secret).map_err(|why| Problem::new(format!("{name}.secret"), why));
-            let unknown = key.apps.iter().enumerate().filter(|(_, a)| *a != "*" && !apps.iter().any(|s| s.name == **a));
-            let known = apps.iter().map(|a| a.name.as_str());
-            let problems =
-                unknown.map(|(i, a)| check::unknown_name(format!("{name}.apps[{i}]"), "app", a, known.clone()));
-            tell(&gateway.doc, "api_key", problems.chain(told.err()).collect(), &mut faults);
-        }
+        let names: Vec<&str> = apps.iter().map(|a| a.name.as_str()).collect();
+        let compiled = api::Keys::compile(&file.api_key, &names, &resolve);
+        api_keys = compiled.map_err(|p| tell(&gateway.doc, "api_key", p, &mut faults)).ok();
     }
-    let mut made = Vec::new();
+    let (mut made, mut https) = (Vec::new(), Vec::new());
     for sheet in &apps {
         let Some(file) = &sheet.made else { continue };
         let mut one = Compiling { sheet, file, gateway: &gateway, keys: keys.as_ref(), means, faults: Vec::new() };
@@ -109,11 +104,26 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             files.read(&path, DATA_BYTES_MAX).map_err(|why| format!("{} {why}", path.display()))
         };
         let app = one.app(&read, &secrets.within("channels"), &mut warnings);
+        let http = app.as_ref().and_then(|app| one.http(app, mode == Mode::Development, &secrets.within("channels")));
         faults.extend(one.faults);
         made.extend(app);
+        https.extend(http);
+    }
+    let mut site = None;
+    if let (Some(file), Some(api_keys), true) = (&gateway.made, api_keys, https.len() == apps.len()) {
+        let listeners: Vec<(&str, bool)> = file.listener.iter().map(|(name, l)| (name.as_str(), l.admin)).collect();
+        match api::Site::compile(&listeners, api_keys, https) {
+            Ok(made) => site = Some(Arc::new(made)),
+            Err(problems) => {
+                for (app, problem) in problems {
+                    let sheet = apps.iter().find(|s| s.name == app);
+                    sheet.iter().for_each(|s| tell(&s.doc, "", vec![problem.clone()], &mut faults));
+                }
+            }
+        }
     }
     if let Some(file) = gateway.made.filter(|_| faults.is_empty())
-        && let Some(keys) = keys
+        && let (Some(keys), Some(site)) = (keys, site)
     {
         return Ok(Compiled {
             mode,
@@ -122,7 +132,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             http: file.http,
             limits: file.limits.a,
             keys,
-            api_keys: file.api_key,
+            site,
             log: file.log,
             apps: made,
             digest: files.digest(),
@@ -205,15 +215,29 @@ impl Compiling<'_> {
                 .cloned()
                 .map(|e| listen::EndpointSettings { listener: e.listener.or(file.listener.clone()), ..e })
                 .collect(),
-            routes: file
-                .route
-                .iter()
-                .cloned()
-                .map(|r| api::RouteSettings { listener: r.listener.or(file.listener.clone()), ..r })
-                .collect(),
-            errors: file.errors.clone(),
+            routes: file.route.len(),
             log: file.log.clone(),
         })
+    }
+
+    /// Routes. Judged only where the authenticators that they name are sound.
+    fn http(&mut self, app: &App, development: bool, resolve: auth::Resolve) -> Option<api::AppHttp> {
+        let file = self.file;
+        if app.auths.len() < file.auth.len() {
+            return None;
+        }
+        let parts = api::AppParts {
+            name: &self.sheet.name,
+            listener: file.listener.as_deref(),
+            endpoints: app.endpoints.iter().filter_map(|e| e.listener.as_deref()).collect(),
+            routes: &file.route,
+            errors: &file.errors,
+            settings: &app.settings,
+            auths: &app.auths,
+            tables: &app.tables,
+        };
+        let made = api::AppHttp::compile(parts, &api::Surroundings { development, resolve });
+        made.map_err(|p| self.tell("", p)).ok()
     }
 
     /// Judged only where keys and tables are sound: else every name of theirs would look unknown.
@@ -265,7 +289,9 @@ impl Compiling<'_> {
     fn settings(&self) -> Map<String, Value> {
         let mut settings = self.file.settings.clone();
         let listener = self.file.listener.as_ref().and_then(|name| self.gateway.made.as_ref()?.listener.get(name));
-        if let Some(address) = listener.and_then(|l| l.address.parse::<SocketAddr>().ok()) {
+        // Port 0 is known only once the listener is bound: what is filled in then is `api`'s.
+        let address = listener.and_then(|l| l.address.parse::<SocketAddr>().ok());
+        if let Some(address) = address.filter(|a| a.port() != 0) {
             for value in settings.values_mut() {
                 if let Value::String(text) = value {
                     *text = text

@@ -46,7 +46,7 @@ pub fn front(compiled: &Compiled, base: &Path, ids: &mut Ids, number: u64) -> Re
         limits: compiled.limits.clone(),
         apps,
     };
-    Ok(Front { generation: Arc::new(generation), entrance })
+    Ok(Front { generation: Arc::new(generation), entrance, site: compiled.site.clone() })
 }
 
 fn told(problem: &Problem) -> String {
