@@ -16,6 +16,8 @@ start_gateway() {
   listeners=$(grep -c '^\[listener\.' "$weir_folder/gateway.toml")
   coproc WEIR { exec env -i PATH="$PATH" target/debug/weir run -c "$weir_folder/gateway.toml" 2>&1; }
   weir_pid=$WEIR_PID
+  # bash keeps a coprocess's own descriptors from what it starts in the background.
+  exec {weir_out}<&"${WEIR[0]}"
   while [ "$said" -lt "$listeners" ] && read -r line; do
     printf '%s\n' "$line" >>"$weir_log"
     case $line in
@@ -25,9 +27,9 @@ start_gateway() {
         said=$((said + 1))
         ;;
     esac
-  done <&"${WEIR[0]}"
+  done <&"$weir_out"
   # What it writes from here on is kept too, and never fills the pipe.
-  cat <&"${WEIR[0]}" >>"$weir_log" &
+  cat <&"$weir_out" >>"$weir_log" &
   if [ "$said" -lt "$listeners" ]; then
     echo "the gateway did not start:"
     cat "$weir_log"
