@@ -14,8 +14,8 @@ pub struct AppParts<'a> {
     pub name: &'a str,
     /// The file's `listener`.
     pub listener: Option<&'a str>,
-    /// The listeners of its endpoints, in their order.
-    pub endpoints: Vec<&'a str>,
+    /// Listener and path of each endpoint, in their order.
+    pub endpoints: Vec<(&'a str, &'a str)>,
     pub routes: &'a [RouteSettings],
     /// `[errors]`: by code.
     pub errors: &'a BTreeMap<String, ErrorReply>,
@@ -34,7 +34,7 @@ pub struct Surroundings<'a> {
 /// One app's routes and what its verbs need.
 pub struct AppHttp {
     pub(super) name: Arc<str>,
-    pub(super) endpoints: Vec<String>,
+    pub(super) endpoints: Vec<(String, String)>,
     pub(super) routes: Vec<Route>,
     pub(super) errors: Errors,
     pub(super) tables: Tables,
@@ -62,7 +62,7 @@ impl AppHttp {
         }
         Ok(AppHttp {
             name: parts.name.into(),
-            endpoints: parts.endpoints.iter().map(|e| (*e).to_owned()).collect(),
+            endpoints: parts.endpoints.iter().map(|(listener, path)| ((*listener).into(), (*path).into())).collect(),
             routes,
             errors,
             tables: parts.tables.clone(),

@@ -3,7 +3,7 @@
 use crate::model::{Code, Refusal};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -42,6 +42,8 @@ whys! {
     TooLarge = "too_large" 413 "Too large",
     /// An idempotency key came again with another body.
     KeyReused = "idempotency_key_reused" 422 "The idempotency key belongs to another request",
+    /// RFC 9110 §15.5.22.
+    UpgradeRequired = "upgrade_required" 426 "Only WebSockets are here",
     RateLimited = "rate_limited" 429 "Too many requests",
     Internal = "internal" 500 "Internal error",
     Overloaded = "overloaded" 503 "Overloaded, try again",
@@ -66,6 +68,7 @@ impl Why {
             | Why::MethodNotAllowed
             | Why::Limit
             | Why::KeyReused
+            | Why::UpgradeRequired
             | Why::RateLimited
             | Why::Internal => None,
         }
@@ -140,6 +143,9 @@ impl Fail {
     pub fn headers(&self, response: &mut Response<Full<Bytes>>) {
         if response.status() == StatusCode::UNAUTHORIZED {
             headers_insert(response, WWW_AUTHENTICATE, "Bearer"); // RFC 9110 §11.6.1
+        }
+        if self.why == Why::UpgradeRequired {
+            headers_insert(response, UPGRADE, "websocket");
         }
         let headers = response.headers_mut();
         if let Some(Ok(allow)) = self.allow.as_deref().map(HeaderValue::from_str) {

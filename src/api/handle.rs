@@ -78,6 +78,9 @@ async fn answer<G: Gateway>(context: &Context<G>, request: &Request) -> (&'stati
     if let Some((word, response)) = health(context, request, listener) {
         return (word, response);
     }
+    if listener.is_socket(&request.path) {
+        return ("unknown", Fail::new(Why::UpgradeRequired, "A WebSocket is at this path").response());
+    }
     let not_found = site.only_app(listener).and_then(|app| app.errors.find(Why::NotFound));
     let response = match not_found {
         Some((status, body)) => reply(status, "application/json", body),
@@ -158,7 +161,7 @@ async fn api<G: Gateway>(
     if let Some(id) = connection {
         args.put("connection", percent_decode(id).ok_or_else(Fail::not_found)?);
     }
-    let app = context.site.app(listener, args.text("app")?.as_deref())?;
+    let app = context.site.app(listener, args.text("app")?.as_deref(), key)?;
     one(context, key, app, verb, args, &request.body, request).await
 }
 
@@ -236,6 +239,6 @@ async fn in_batch<G: Gateway>(
     // A command's place in its own text would mislead: lines are the batch's.
     let mut args = Args::of_json(inner.get()).map_err(|fail| Fail { position: None, ..fail })?;
     let named = args.text("app")?;
-    let app = context.site.app(listener, named.as_deref().or(app))?;
+    let app = context.site.app(listener, named.as_deref().or(app), key)?;
     one(context, key, app, verb, args, inner.get().as_bytes(), request).await
 }

@@ -111,10 +111,14 @@ impl Keys {
 }
 
 impl ApiKey {
+    pub fn covers_app(&self, app: &str) -> bool {
+        self.apps.as_ref().is_none_or(|apps| apps.iter().any(|a| a == app))
+    }
+
     /// Its channels and its name, where it covers this verb of this app. `None`: no verb, only the app.
     pub fn allows(&self, app: &str, verb: Option<Verb>) -> Result<(Scope, Arc<str>), Fail> {
         let refused = |what: String| Err(Fail::new(Why::Forbidden, format!("The key does not cover {what}")));
-        if self.apps.as_ref().is_some_and(|apps| !apps.iter().any(|a| a == app)) {
+        if !self.covers_app(app) {
             return refused(format!("app `{app}`"));
         }
         if let (Some(verbs), Some(verb)) = (&self.verbs, verb)

@@ -2,7 +2,7 @@
 
 use super::app::AppHttp;
 use super::fail::{Fail, Why};
-use super::keys::Keys;
+use super::keys::{ApiKey, Keys};
 use super::query::percent_decode;
 use super::route::Route;
 use super::verb::Verb;
@@ -24,6 +24,8 @@ pub(super) struct Listener {
     /// Places in `Site::apps`: that of the first endpoint first. All of them on an admin listener.
     pub apps: Vec<usize>,
     router: Router<Vec<(Method, usize, usize)>>,
+    /// Paths of endpoints: only WebSockets are there.
+    sockets: Router<()>,
 }
 
 /// A route that a request is for, and the values of its path's variables.
@@ -39,11 +41,13 @@ impl Site {
     pub fn compile(listeners: &[(&str, bool)], keys: Keys, apps: Vec<AppHttp>) -> Result<Site, Vec<(String, Problem)>> {
         let (mut made, mut problems): (HashMap<String, Listener>, _) = (HashMap::new(), Vec::new());
         for (name, admin) in listeners {
-            let here = |app: &AppHttp| app.endpoints.iter().any(|e| e == name);
+            let here = |app: &AppHttp| app.endpoints.iter().any(|(listener, _)| listener == name);
             let routed = |app: &AppHttp| app.routes.iter().any(|r| r.listener == *name);
             let mut on: Vec<usize> = (0..apps.len()).filter(|i| here(&apps[*i])).collect();
             on.extend((0..apps.len()).filter(|i| !here(&apps[*i]) && (*admin || routed(&apps[*i]))));
-            let mut listener = Listener { admin: *admin, apps: on, router: Router::new() };
+            let sockets =
+                sockets(apps.iter().flat_map(|a| &a.endpoints).filter(|(l, _)| l == name).map(|(_, path)| path));
+            let mut listener = Listener { admin: *admin, apps: on, router: Router::new(), sockets };
             // The routes of a pattern together, because a router takes each pattern once.
             let mut patterns: Vec<(&str, Vec<(Method, usize, usize)>)> = Vec::new();
             for (a, app) in apps.iter().enumerate() {
@@ -110,19 +114,20 @@ impl Site {
         Ok(Some(Matched { app, route, vars }))
     }
 
-    /// The app of a verb. Without a name: that of the listener's first endpoint, but on an admin listener only if
-    /// there is no choice.
-    pub(super) fn app(&self, listener: &Listener, name: Option<&str>) -> Result<&AppHttp, Fail> {
+    /// The app of a verb. Without a name: of those that the key covers, that of the listener's first endpoint; on an
+    /// admin listener only where that leaves no choice.
+    pub(super) fn app(&self, listener: &Listener, name: Option<&str>, key: &ApiKey) -> Result<&AppHttp, Fail> {
         let apps = || listener.apps.iter().map(|at| &self.apps[*at]);
+        let covered = || apps().filter(|app| key.covers_app(&app.name));
         let names = || one_of(apps().map(|app| &*app.name));
         match name {
             Some(name) => apps()
                 .find(|app| &*app.name == name)
                 .ok_or_else(|| Fail::new(Why::UnknownApp, format!("`app`: one of {} is here", names()))),
-            None if listener.admin && listener.apps.len() > 1 => {
+            None if listener.admin && covered().count() > 1 => {
                 Err(Fail::body(format!("`app` is required here: {}", names())))
             }
-            None => apps().next().ok_or_else(|| Fail::new(Why::UnknownApp, "No app is here")),
+            None => covered().next().ok_or_else(|| Fail::new(Why::Forbidden, "The key covers no app that is here")),
         }
     }
 
@@ -138,6 +143,24 @@ impl Site {
 impl std::fmt::Debug for Site {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.debug_tuple("Site").field(&self.keys).field(&self.apps).finish()
+    }
+}
+
+/// Catch-alls are left out: nothing but a WebSocket would ever be not found there.
+fn sockets<'p>(paths: impl Iterator<Item = &'p String>) -> Router<()> {
+    let mut router = Router::new();
+    for path in paths.filter(|p| !p.contains("{*")) {
+        // The same path twice, told apart by something else, is one path here.
+        let _ = router.insert(path.as_str(), ());
+    }
+    router
+}
+
+impl Listener {
+    /// Whether a WebSocket could be opened at this path.
+    pub fn is_socket(&self, path: &str) -> bool {
+        let trimmed = path.strip_suffix('/').filter(|p| !p.is_empty()).unwrap_or(path);
+        self.sockets.at(trimmed).is_ok()
     }
 }
 

@@ -123,7 +123,7 @@ impl Compiling<'_> {
         let parts = api::AppParts {
             name: &self.sheet.name,
             listener: file.listener.as_deref(),
-            endpoints: app.endpoints.iter().filter_map(|e| e.listener.as_deref()).collect(),
+            endpoints: app.endpoints.iter().filter_map(|e| Some((e.listener.as_deref()?, &*e.path))).collect(),
             routes: &file.route,
             errors: &file.errors,
             settings: &app.flow.settings,

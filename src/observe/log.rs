@@ -34,10 +34,10 @@ pub enum Level {
     Error,
     /// Somebody was refused, or something will go wrong.
     Warn,
-    /// Connections come and go, files are put in force.
+    /// Connections and subscriptions come and go, files are put in force.
     #[default]
     Info,
-    /// Every message and subscription.
+    /// Every message.
     Debug,
     /// Every frame.
     Trace,

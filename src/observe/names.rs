@@ -20,9 +20,9 @@ pub struct LogNames {
     pub failed: String,
     /// No token, or one that does not verify: connectionId, error, ip.
     pub auth_failed: String,
-    /// A client subscribed: connectionId, userId, channel. At level `debug`.
+    /// A client subscribed: connectionId, userId, channel.
     pub subscribed: String,
-    /// A client unsubscribed: connectionId, userId, channel. At level `debug`.
+    /// A client unsubscribed: connectionId, userId, channel.
     pub unsubscribed: String,
     /// A back end published or sent to many: channel, recipients, by.
     pub broadcast: String,
@@ -79,11 +79,11 @@ impl LogNames {
     }
 
     pub fn subscribed(&self, app: &str, connection: ConnectionId, user: Option<&str>, channel: &str) {
-        tracing::debug!(app, connectionId = %connection, userId = user, channel, "{}", self.subscribed);
+        tracing::info!(app, connectionId = %connection, userId = user, channel, "{}", self.subscribed);
     }
 
     pub fn unsubscribed(&self, app: &str, connection: ConnectionId, user: Option<&str>, channel: &str) {
-        tracing::debug!(app, connectionId = %connection, userId = user, channel, "{}", self.unsubscribed);
+        tracing::info!(app, connectionId = %connection, userId = user, channel, "{}", self.unsubscribed);
     }
 
     /// `by`: the API key, or the route.

@@ -115,9 +115,17 @@ impl Shard {
         self.text = text;
     }
 
-    /// A message as it stands, to one connection: sent to it, its user or a filter it passes.
+    /// A message in the words of its sender, to one connection: sent to it, its user or a filter it passes.
     pub(super) fn send_text(&mut self, slot: Slot, text: &[u8]) {
         let Some(app) = self.app_of(slot) else { return };
+        let mut stamped = Vec::new();
+        let text = match app.json(self.conns[slot as usize].session.endpoint) {
+            None => text,
+            Some(json) => {
+                json.direct(text, self.now, &mut stamped);
+                &stamped
+            }
+        };
         let window = self.conns[slot as usize].deflate.map_or(0, |d| d.server_bits);
         let mut frame = Vec::with_capacity(text.len() + 16);
         self.encoder.frame(text, window, app.limits.deflate_threshold.0, &mut frame);

@@ -4,7 +4,7 @@ use super::place::Heard;
 use super::settings::Envelope;
 use super::template::{Template, put};
 use super::{Json, scan, write};
-use crate::model::{Event, EventKind, Position};
+use crate::model::{Event, EventKind, Millis, Position};
 use memchr::memmem;
 
 /// How publications reach subscribers.
@@ -51,7 +51,7 @@ impl Json {
             EventKind::Message => match self.delivery.wraps(event) {
                 Some(template) => template,
                 None => {
-                    raw(self.delivery.timestamp.as_ref(), event, out);
+                    self.direct(&event.data, event.at, out);
                     return true;
                 }
             },
@@ -67,14 +67,19 @@ impl Json {
         template.render(out, |place, out| value(place, channel, epoch, event, out));
         true
     }
+
+    /// Appends a message that goes to connections past all channels: as it is, with the timestamp if that is missing.
+    pub fn direct(&self, data: &[u8], at: Millis, out: &mut Vec<u8>) {
+        raw(self.delivery.timestamp.as_ref(), data, at, out);
+    }
 }
 
-fn raw(timestamp: Option<&Timestamp>, event: &Event, out: &mut Vec<u8>) {
-    let Some(Timestamp { field, .. }) = timestamp.filter(|stamp| stamp.is_missing(&event.data)) else {
-        out.extend_from_slice(&event.data);
+fn raw(timestamp: Option<&Timestamp>, data: &[u8], at: Millis, out: &mut Vec<u8>) {
+    let Some(Timestamp { field, .. }) = timestamp.filter(|stamp| stamp.is_missing(data)) else {
+        out.extend_from_slice(data);
         return;
     };
-    let inside = event.data.trim_ascii_end();
+    let inside = data.trim_ascii_end();
     let inside = inside.strip_suffix(b"}").unwrap_or(inside).trim_ascii_end();
     out.extend_from_slice(inside);
     if !inside.ends_with(b"{") {
@@ -83,7 +88,7 @@ fn raw(timestamp: Option<&Timestamp>, event: &Event, out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(field.as_bytes());
     out.extend_from_slice(b"\":");
-    write::stamp(event.at, out);
+    write::stamp(at, out);
     out.push(b'}');
 }
 
