@@ -157,7 +157,6 @@ async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
         .header_read_timeout(None)
         .max_buf_size(header_bytes)
         .max_header_size(header_bytes)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(link), service);
     let mut draining = context.draining.clone();
     let mut drain = Some(Box::pin(async move { draining.wait_for(|draining| *draining).await.is_ok() }));
