@@ -10,7 +10,8 @@
 //! policy                         may this happen? → Permit | Refusal. Pure.
 //! hub                            who hears what: channels, presence, history, recovery, fan-out. Never knows a socket.
 //! flow                           the corridor, as code; the generation that a command walks it with
-//! shard    api                   a thread and its sockets │ HTTP verbs → Command
+//! shard                          a thread and its sockets
+//! api                            HTTP verbs and routes → what is asked of the shards
 //! listen                         accept, TLS, hyper, routing, upgrade
 //! config                         the only room that knows TOML and files: file → compile → faults | generation
 //! gateway                        builds the rooms, swaps generations, drains
@@ -30,8 +31,9 @@ pub mod hub;
 
 pub mod flow;
 
-pub mod api;
 pub mod shard;
+
+pub mod api;
 
 pub mod listen;
 

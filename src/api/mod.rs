@@ -1,1 +1,48 @@
-//! (to be written)
+//! HTTP: the verbs of the API for back ends, and the routes that apps' files describe.
+//!
+//! A request becomes a `Call`; an API key or a route's access says whether it may be; policy makes the permit; the
+//! gateway carries it out and the answer becomes JSON. Leaves to others: sockets, TLS, sizes and timeouts of requests
+//! (`listen`), what happens on shards (`shard`), reload and its answers (`gateway`).
+//!
+//! In: `Request`, a `Site` compiled from the files. Out: `http::Response`; errors as RFC 9457 problem details.
+
+mod access;
+mod app;
+mod args;
+mod call;
+mod done;
+mod fail;
+mod gateway;
+mod handle;
+mod json;
+mod keys;
+mod once;
+mod place;
+mod query;
+mod rate;
+mod request;
+mod route;
+mod run;
+mod serve;
+mod settings;
+mod site;
+#[cfg(test)]
+mod tests;
+mod verb;
+
+pub use app::{AppHttp, AppParts, Surroundings};
+pub use fail::{Fail, Why};
+pub use gateway::{Gateway, Ground};
+pub use handle::{Context, handle};
+pub use keys::Keys;
+pub use request::Request;
+pub use settings::{AccessSettings, ApiKeySettings, ErrorReply, Kind, RouteSettings};
+pub use site::Site;
+pub use verb::Verb;
+
+/// What outlives a reload: idempotency keys and the buckets of routes. One a process.
+#[derive(Default)]
+pub struct State {
+    once: once::Once,
+    rates: rate::Rates,
+}

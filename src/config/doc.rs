@@ -66,18 +66,36 @@ impl Doc {
         let root = Node { at: At::File(0, 0), value: Value::Table(Vec::new()) };
         let mut doc = Doc { file: file.into(), text: text.into(), lines, root };
         let (table, errors) = DeTable::parse_recoverable(text);
-        for error in errors.iter().take(SYNTAX_FAULTS_MAX) {
-            let span = error.span().unwrap_or(0..0);
-            let (what, expected) = match error.message().split_once(", expected ") {
-                Some((what, expected)) => (what, Some(expected.to_owned())),
-                None => (error.message(), None),
-            };
-            faults.push(Fault { expected, ..doc.fault(&At::File(span.start, span.end), what) });
-        }
+        faults.extend(errors.iter().take(SYNTAX_FAULTS_MAX).map(|e| doc.syntax(e)));
         let mut bad = Vec::new();
         doc.root.value = convert_table(table.into_inner(), 0, &mut bad);
-        faults.extend(bad.into_iter().map(|(at, what)| doc.fault(&at, what)));
+        if errors.is_empty() {
+            faults.extend(bad.into_iter().map(|(at, what)| doc.fault(&at, what)));
+        }
         doc
+    }
+
+    fn syntax(&self, error: &toml::de::Error) -> Fault {
+        let span = error.span().unwrap_or(0..0);
+        let (what, expected) = match error.message().split_once(", expected ") {
+            Some((what, expected)) => (what, Some(expected.to_owned()).filter(|e| e != "nothing")),
+            None => (error.message(), None),
+        };
+        let what = match (what, self.text.get(span.clone())) {
+            ("duplicate key", Some(key)) => format!("`{key}` is written twice"),
+            _ => what.to_owned(),
+        };
+        let fault = self.fault(&At::File(span.start, span.end), what);
+        let hint = self.unquoted(fault.line).map(|v| format!("a text stands in quotes: \"{v}\""));
+        Fault { expected, hint, ..fault }
+    }
+
+    /// The value of a line such as `address = 127.0.0.1:3000`, which lacks its quotes.
+    fn unquoted(&self, line: u32) -> Option<&str> {
+        let line = self.text.lines().nth(line as usize - 1)?;
+        let value = line.split_once('=')?.1.split('#').next()?.trim();
+        let plain = !value.is_empty() && !value.contains(['"', '\'', '[', ']', '{', '}', ',', '=']);
+        (plain && value.contains(|c: char| c.is_ascii_alphabetic() || c == ':' || c == '.')).then_some(value)
     }
 
     /// Line and column (in characters), 1-based.
@@ -310,11 +328,14 @@ mod tests {
     #[test]
     fn several_syntax_errors_are_told_at_once() {
         let mut faults = Vec::new();
-        Doc::parse("x.toml", "a = \nb = 1\nb = 2\nc = \"open\nd = 99999999999999999999\n", &mut faults);
+        Doc::parse("x.toml", "a = \nb = 1\nb = 2\nc = \"open\nd = 127.0.0.1:80 # x\n", &mut faults);
         let told: Vec<_> = faults.iter().map(|f| f.to_string()).collect();
         assert!(faults.len() >= 4, "{told:#?}");
-        assert!(faults.iter().any(|f| f.line == 3 && f.what.contains("duplicate")), "{told:#?}");
-        assert!(faults.iter().any(|f| f.line == 5 && f.what.contains("too large")), "{told:#?}");
+        assert!(told.contains(&"x.toml:3:1: `b` is written twice".to_owned()), "{told:#?}");
+        assert!(told[told.len() - 1].ends_with("hint: a text stands in quotes: \"127.0.0.1:80\""), "{told:#?}");
+        faults.clear();
+        Doc::parse("x.toml", "a = 99999999999999999999\nb = nan", &mut faults);
+        assert!(faults.len() == 2 && faults[0].what.contains("too large"), "{faults:#?}");
     }
 
     #[test]

@@ -1,7 +1,38 @@
-//! (to be written)
+//! The only room that knows TOML and files: file → compile → faults, or everything ready to use.
+//!
+//! `load` reads `gateway.toml` and `channels/*.toml` into trees that know where everything stands (`doc`), lets the
+//! environment change them (`env`), and checks them against the schema of what people write (`shape`, `file`).
+//! `compile` hands each room its own table and puts what it makes together; what a room finds wrong (`model::Problem`)
+//! becomes a `Fault` with file, line and column. All faults are told at once.
+//!
+//! Leaves to others: what a table means (the room that owns it), when to read again (`gateway`), telling people (`cli`).
+//! In: a path to `gateway.toml` and an environment. Out: `Compiled`, or every `Fault`.
 
-pub mod de;
-pub mod doc;
-pub mod fault;
-pub mod schema;
-pub mod shape;
+mod both;
+mod check;
+mod compile;
+mod de;
+mod doc;
+mod env;
+mod fault;
+mod file;
+mod files;
+mod load;
+mod schema;
+mod secret;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+pub use both::Both;
+pub use compile::{App, Compiled, Means};
+pub use fault::{Fault, count, summary};
+pub use file::{AppFile, Channel, GatewayFile, Mode, Shards};
+pub use secret::{Environment, published};
+
+use std::path::Path;
+
+/// Reads the configuration whose `gateway.toml` this is. Reads files; changes nothing.
+pub fn read(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
+    compile::compile(load::load(gateway, means.env), means)
+}

@@ -62,6 +62,10 @@ impl Schema {
 
     pub fn resolve<'s>(&'s self, mut schema: &'s Value) -> &'s Value {
         for _ in 0..DEPTH_MAX {
+            // A tagged alternative names its own key beside the type that it refers to: `objects` joins the two.
+            if schema.get("properties").is_some() {
+                break;
+            }
             let Some(to) = schema.get("$ref").and_then(Value::as_str) else { break };
             let Some(found) = self.root.pointer(to.trim_start_matches('#')) else { break };
             schema = found;
@@ -139,8 +143,10 @@ impl Schema {
             return made;
         }
         let all = schema.get("allOf").and_then(Value::as_array).into_iter().flatten().map(std::slice::from_ref);
+        let referred =
+            schema.get("$ref").and_then(Value::as_str).and_then(|r| self.root.pointer(r.trim_start_matches('#')));
         let one = ["oneOf", "anyOf"].iter().filter_map(|k| schema.get(k)?.as_array()).map(Vec::as_slice);
-        for choice in all.chain(one) {
+        for choice in referred.into_iter().map(std::slice::from_ref).chain(all).chain(one) {
             let parts: Vec<Object> = choice.iter().flat_map(|s| self.alternatives(s, depth - 1)).collect();
             made = made.iter().flat_map(|m| parts.iter().map(|p| m.with(p))).take(ALTERNATIVES_MAX).collect();
         }
@@ -217,6 +223,14 @@ impl Schema {
                 .collect();
         }
         at
+    }
+}
+
+impl Schema {
+    /// The named keys below a path.
+    pub fn keys_below(&self, path: &[&str]) -> Vec<&str> {
+        let objects = self.below(path).into_iter().flat_map(|s| self.branches(s)).flat_map(|b| self.objects(b));
+        objects.flat_map(|o| o.keys).map(|(k, _)| k).collect()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::doc::{At, Doc, Entry, Node, Value as Written};
 use super::fault::Fault;
-use super::schema::{Object, Others, Schema, is_secret, range};
+use super::schema::{Object, Others, Schema, is_secret, range, types};
 use crate::model::{did_you_mean, one_of};
 use serde_json::Value;
 
@@ -64,7 +64,11 @@ impl Check<'_> {
         if fitting.is_empty() {
             let hint = (is_secret(schema) && node.text().is_some())
                 .then(|| "a secret never stands in a file: name the variable or the file that holds it".to_owned());
-            let what = format!("`{}` is {}", path.name(), node.value.kind());
+            let what = match (&node.at, node.text()) {
+                // A variable is always a text.
+                (At::Env(_), Some(text)) if !is_secret(schema) => format!("`{}` cannot be `{text}`", path.name()),
+                _ => format!("`{}` is {}", path.name(), node.value.kind()),
+            };
             return self.tell(&node.at, what, Some(self.schema.expected(schema)), hint);
         }
         match &node.value {
@@ -88,6 +92,8 @@ impl Check<'_> {
         let expected = Some(self.schema.expected(schema));
         let hint = did_you_mean(text, words.iter().copied());
         let what = match words.is_empty() {
+            false if path.name() == "do" => format!("unknown verb `{text}`"),
+            false if path.list => format!("unknown {} `{text}`", path.name().trim_end_matches('s')),
             false => format!("unknown {} `{text}`", path.name()),
             true if text.is_empty() => format!("`{}` is empty", path.name()),
             true => format!("`{}` cannot be `{text}`", path.name()),
@@ -218,18 +224,19 @@ impl Check<'_> {
 
     /// Where else a key of this name is at home.
     fn elsewhere(&self, name: &str, path: &Path) -> Option<String> {
-        let here = std::iter::once(("", self.schema));
-        let (file, section) = here.chain(self.others.iter().copied()).find_map(|(file, schema)| {
-            let own = if file.is_empty() { path.keys.first().map(String::as_str) } else { None };
-            home_of(name, schema, own).map(|s| (file, s))
-        })?;
-        let file = if file.is_empty() { String::new() } else { format!(" of {file}") };
-        Some(match section.is_empty() {
-            true => format!(
-                "`{name}` belongs at the top{}, before the first [section]",
-                if file.is_empty() { " of the file" } else { &file }
-            ),
-            false => format!("`{name}` belongs in {section}{file}"),
+        if let Some((file, _)) = self.others.iter().find(|(_, s)| path.keys.is_empty() && has_key(s, name)) {
+            return Some(format!("`{name}` belongs in {file}"));
+        }
+        let homes = home_of(name, self.schema, path.keys.first().map(String::as_str));
+        if homes.iter().any(String::is_empty) {
+            return Some(format!("`{name}` belongs at the top of the file, before the first [section]"));
+        }
+        if !homes.is_empty() {
+            return Some(format!("`{name}` belongs in {}", homes.join(" or ")));
+        }
+        self.others.iter().find_map(|(file, schema)| {
+            let homes = home_of(name, schema, None);
+            (!homes.is_empty()).then(|| format!("`{name}` belongs in {} of {file}", homes.join(" or ")))
         })
     }
 }
@@ -243,31 +250,36 @@ fn tag_of<'s>(objects: &[Object<'s>]) -> Option<(&'s str, Vec<&'s str>)> {
     })
 }
 
-/// The section that has a key: `[limits]`, `[listener.NAME]`, `[[channel]]`; empty: the top of the file.
-fn home_of(name: &str, schema: &Schema, but: Option<&str>) -> Option<String> {
-    let tables = |s| {
-        schema
-            .branches(s)
-            .into_iter()
-            .filter(|b| super::schema::types(b).contains(&"object"))
-            .flat_map(|b| schema.objects(b))
-    };
-    let has = |o: &Object| o.keys.iter().any(|(k, _)| *k == name);
-    let top: Vec<Object> = schema.objects(schema.root());
-    if but.is_some() && top.iter().any(has) {
-        return Some(String::new());
+/// Whether a file kind has a key at its top.
+fn has_key(schema: &Schema, name: &str) -> bool {
+    schema.objects(schema.root()).iter().any(|o| o.keys.iter().any(|(k, _)| *k == name))
+}
+
+/// The sections that have a key: `[limits]`, `[listener.NAME]`, `[[channel]]`; empty: the top of the file.
+fn home_of(name: &str, schema: &Schema, but: Option<&str>) -> Vec<String> {
+    if but.is_some() && has_key(schema, name) {
+        return vec![String::new()];
     }
-    top.iter().flat_map(|o| o.keys.iter()).filter(|(section, _)| Some(*section) != but).find_map(|(section, s)| {
-        if tables(s).any(|o| has(&o)) {
-            return Some(format!("[{section}]"));
-        }
-        let mut each = tables(s).filter_map(|o| if let Others::Each(s) = o.others { Some(s) } else { None });
-        if each.any(|s| tables(s).any(|o| has(&o))) {
-            return Some(format!("[{section}.NAME]"));
-        }
-        let items = schema.branches(s).into_iter().filter_map(|b| b.get("items")).any(|i| tables(i).any(|o| has(&o)));
-        items.then(|| format!("[[{section}]]"))
-    })
+    let tables = |s| {
+        let branches = schema.branches(s).into_iter().filter(|b| types(b).contains(&"object"));
+        branches.flat_map(|b| schema.objects(b)).collect::<Vec<Object>>()
+    };
+    let has = |s| tables(s).iter().any(|o| o.keys.iter().any(|(k, _)| *k == name));
+    let top = schema.objects(schema.root());
+    let sections = top.iter().flat_map(|o| o.keys.iter()).filter(|(section, _)| Some(*section) != but);
+    sections
+        .filter_map(|(section, s)| {
+            let mut each =
+                tables(s).into_iter().filter_map(|o| if let Others::Each(s) = o.others { Some(s) } else { None });
+            let mut items = schema.branches(s).into_iter().filter_map(|b| b.get("items"));
+            match () {
+                _ if has(s) => Some(format!("[{section}]")),
+                _ if each.any(has) => Some(format!("[{section}.NAME]")),
+                _ if items.any(has) => Some(format!("[[{section}]]")),
+                _ => None,
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

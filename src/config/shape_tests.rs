@@ -54,11 +54,26 @@ struct Listener {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "lowercase")]
 #[allow(dead_code)]
 enum Auth {
-    Jwt { keys: Vec<String>, missing: Option<Missing> },
-    Hmac { ttl: Ms },
+    Jwt(Jwt),
+    Hmac(Hmac),
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct Hmac {
+    ttl: Ms,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct Jwt {
+    keys: Vec<String>,
+    missing: Option<Missing>,
 }
 
 #[derive(Deserialize, JsonSchema)]

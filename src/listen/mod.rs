@@ -31,6 +31,7 @@ pub use context::{Api, ApiRequest, Context, Front};
 pub use entrance::{Entrance, Listener};
 pub use forwarded::Trusted;
 pub use origins::Origins;
+pub use pattern::Pattern as PathPattern;
 pub use router::{AppEndpoints, Asked, Candidate, Router};
 pub use serve::serve;
 pub use settings::{

@@ -114,6 +114,10 @@ pub struct EndpointSettings {
     /// Names of the app's `[auth.NAME]`; the first that finds credentials decides. None: everybody is anonymous.
     #[serde(default)]
     pub auth: Vec<String>,
+    /// Channels that each connection hears from the start: `reports:progress:{reportId}`, `user:{user.id}:reports`.
+    /// A name that cannot be filled in, as that of an anonymous user's own channel, is left out.
+    #[serde(default)]
+    pub subscribe: Vec<String>,
     /// Allowed `Origin`s here, within those of `[http]` and instead of the app's.
     #[serde(default)]
     pub origins: Option<Vec<String>>,

@@ -25,7 +25,7 @@ impl Shard {
         session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
         session.identity = new.identity.unwrap_or_else(Identity::anonymous);
         session.user_agent = new.user_agent;
-        session.request = new.request.map(|r| Arc::<crate::flow::KeptRequest>::from(r) as _);
+        session.request = new.request.map(|r| Arc::new(*r) as _);
         let conn = Conn {
             socket,
             session,

@@ -1,0 +1,277 @@
+//! Who may use a route.
+
+use super::fail::{Fail, Why};
+use super::keys::{Fingerprint, Keys};
+use super::place::{Grammar, Place};
+use super::request::{Request, Viewed};
+use super::settings::{AccessSettings, AccessWord, AuthAccess};
+use super::verb::Verb;
+use crate::auth::{Authenticator, Cause, Credentials, Lookup, Outcome, Resolve, Table, Tables};
+use crate::dialect::Template;
+use crate::model::{Identity, Millis, Problem, did_you_mean, one_of};
+use crate::policy::{Asking, Rule, Scope};
+use hyper::header::HeaderName;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(super) enum Access {
+    Public,
+    Key {
+        /// In development mode nobody needs one.
+        optional: bool,
+    },
+    Secret {
+        /// `None`: it is empty, nobody gets in.
+        secret: Option<Fingerprint>,
+        from: Vec<From>,
+    },
+    Auth {
+        auth: Vec<Arc<Authenticator>>,
+        rule: Option<Rule>,
+        stand_in: Option<StandIn>,
+    },
+}
+
+pub(super) enum From {
+    Header(HeaderName),
+    Bearer,
+}
+
+/// Who a caller without a token is, in development mode.
+pub(super) struct StandIn {
+    user: Option<Template<Place>>,
+    first_of: Option<Arc<Table>>,
+}
+
+/// Whoever asks, as far as the route knows.
+pub(super) struct Visitor {
+    pub identity: Option<Arc<Identity>>,
+    /// What an API key covers; everything otherwise.
+    pub scope: Scope,
+    /// For logs.
+    pub by: Arc<str>,
+    /// For limits.
+    pub name: String,
+}
+
+/// What access may name.
+pub(super) struct Known<'a> {
+    pub auths: &'a BTreeMap<String, Arc<Authenticator>>,
+    pub tables: &'a Tables,
+    pub settings: &'a Map<String, Value>,
+    pub development: bool,
+    pub resolve: Resolve<'a>,
+}
+
+impl Access {
+    pub fn compile(s: &AccessSettings, path: &str, known: &Known<'_>, problems: &mut Vec<Problem>) -> Access {
+        match s {
+            AccessSettings::Word(AccessWord::Public) => Access::Public,
+            AccessSettings::Word(AccessWord::ApiKey) => Access::Key { optional: known.development },
+            AccessSettings::Secret(s) => {
+                let secret = (known.resolve)(&s.secret);
+                let secret = secret.map_err(|why| problems.push(Problem::new(format!("{path}.secret"), why))).ok();
+                let secret = secret.filter(|s| !s.expose().is_empty()).map(|s| Fingerprint::of(s.expose()));
+                let from = s.from.iter().enumerate().filter_map(|(at, text)| {
+                    let from = From::parse(text);
+                    if from.is_none() {
+                        problems.push(
+                            Problem::new(format!("{path}.from[{at}]"), format!("unknown place of a secret `{text}`"))
+                                .expected("`header:NAME` or `bearer`")
+                                .hint(did_you_mean(text.split(':').next().unwrap_or(text), ["header", "bearer"])),
+                        );
+                    }
+                    from
+                });
+                let from = from.collect();
+                Access::Secret { secret, from }
+            }
+            AccessSettings::Auth(s) => auth(s, path, known, problems),
+        }
+    }
+
+    /// Whether the caller's name is known before its credentials are looked at: the address.
+    pub fn limits_first(&self) -> bool {
+        matches!(self, Access::Public | Access::Secret { .. })
+    }
+
+    /// Who it is. `verb`: what an API key must cover.
+    pub async fn identify(
+        &self,
+        keys: &Keys,
+        app: &str,
+        verb: Option<Verb>,
+        request: &Request,
+        by: &Arc<str>,
+    ) -> Result<Visitor, Fail> {
+        let visitor = |identity, name| Visitor { identity, scope: Scope::everywhere(), by: by.clone(), name };
+        let address = || request.ip.to_string();
+        match self {
+            Access::Public => Ok(visitor(None, address())),
+            Access::Key { optional } => match keys.of(request)? {
+                None if *optional => Ok(visitor(None, address())),
+                None => Err(Fail::new(Why::Unauthorized, "An API key is required: `Authorization: Bearer KEY`")),
+                Some(key) => {
+                    let (scope, by) = key.allows(app, verb)?;
+                    Ok(Visitor { identity: None, scope, name: format!("key {by}"), by })
+                }
+            },
+            Access::Secret { secret, from } => {
+                let shown = from.iter().find_map(|f| f.find(request)).map(|text| Fingerprint::of(text.as_bytes()));
+                match (secret, shown) {
+                    (Some(secret), Some(shown)) if secret.is(&shown) => Ok(visitor(None, address())),
+                    _ => Err(Fail::new(Why::Unauthorized, "The secret is missing or wrong")),
+                }
+            }
+            Access::Auth { auth, stand_in, .. } => {
+                let identity = match identity(auth, request).await? {
+                    Some(identity) => Some(identity),
+                    None => stand_in.as_ref().and_then(|s| s.identity(request)),
+                };
+                let identity = identity.ok_or_else(|| Fail::new(Why::Unauthorized, "A token is required"))?;
+                let name = identity.user.as_deref().map_or_else(address, |u| format!("user {u}"));
+                Ok(visitor(Some(identity), name))
+            }
+        }
+    }
+
+    /// Whether its rule lets this visitor pass.
+    pub fn permits(&self, visitor: &Visitor, viewed: &Viewed<'_>, tables: &Tables) -> Result<(), Fail> {
+        let (Access::Auth { rule: Some(rule), .. }, Some(identity)) = (self, &visitor.identity) else { return Ok(()) };
+        let now = viewed.request.now;
+        let asking = Asking { identity, request: Some(viewed), tables: &Rows(tables, now), now };
+        match rule.allows(&asking) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Fail::new(Why::Forbidden, "Not allowed for this user")),
+            Err(error) => {
+                tracing::warn!(rule = rule.text(), %error, "a route's rule came to nothing");
+                Err(Fail::new(Why::Forbidden, "Not allowed for this user"))
+            }
+        }
+    }
+}
+
+/// The first that finds a token decides; `None` where there is none at all.
+async fn identity(auth: &[Arc<Authenticator>], request: &Request) -> Result<Option<Arc<Identity>>, Fail> {
+    let credentials = Credentials::of_request(Some(&request.query), &request.headers);
+    for auth in auth {
+        match auth.authenticate(&credentials, request.now).await {
+            Outcome::Identity(identity) => return Ok(Some(identity)),
+            Outcome::Missing => {}
+            Outcome::Failed { cause: Cause::Unavailable, reason } => {
+                tracing::warn!(auth = auth.name(), reason = &*reason, "cannot tell who asks");
+                return Err(Fail::new(Why::Overloaded, "Who you are cannot be verified at the moment"));
+            }
+            Outcome::Failed { cause, reason } => {
+                tracing::info!(
+                    auth = auth.name(),
+                    cause = cause.as_str(),
+                    reason = &*reason,
+                    "a route refused a token"
+                );
+                return Err(Fail::new(Why::Unauthorized, "The token does not verify"));
+            }
+        }
+    }
+    Ok(None)
+}
+
+impl From {
+    fn parse(text: &str) -> Option<From> {
+        match text.split_once(':') {
+            None => (text == "bearer").then_some(From::Bearer),
+            Some(("header", name)) => HeaderName::from_bytes(name.as_bytes()).ok().map(From::Header),
+            Some(_) => None,
+        }
+    }
+
+    fn find<'r>(&self, request: &'r Request) -> Option<&'r str> {
+        let text = match self {
+            From::Bearer => request.bearer()?,
+            From::Header(name) => request.headers.get(name)?.to_str().ok()?.trim(),
+        };
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+impl StandIn {
+    fn identity(&self, request: &Request) -> Option<Arc<Identity>> {
+        let mut text = Vec::new();
+        if let Some(user) = &self.user {
+            user.render(&mut text, |place, out| match place {
+                Place::Setting(value) => {
+                    out.extend_from_slice(value.to_string().as_bytes());
+                    true
+                }
+                _ => false,
+            });
+        }
+        let user = serde_json::from_slice::<String>(&text).ok().filter(|user| !user.is_empty());
+        let user = user.or_else(|| self.first_of.as_ref()?.first_key().map(str::to_owned))?;
+        let mut claims = match self.first_of.as_ref().map(|t| t.cached(&user, request.now)) {
+            Some(Lookup::Row(row)) => (*row).clone(),
+            Some(Lookup::Absent | Lookup::Unknown) | None => Map::new(),
+        };
+        if let Some(role @ Value::String(_)) = claims.get("role").cloned() {
+            claims.entry("roles").or_insert_with(|| Value::Array(vec![role]));
+        }
+        Some(Arc::new(Identity { user: Some(user.into()), claims, ..Identity::default() }))
+    }
+}
+
+/// An app's tables as rules read them: what is known now.
+struct Rows<'a>(&'a Tables, Millis);
+
+impl crate::model::Tables for Rows<'_> {
+    fn row(&self, table: &str, key: &str) -> Option<Arc<Map<String, Value>>> {
+        match self.0.get(table)?.cached(key, self.1) {
+            Lookup::Row(row) => Some(row),
+            Lookup::Absent | Lookup::Unknown => None,
+        }
+    }
+}
+
+fn auth(s: &AuthAccess, path: &str, known: &Known<'_>, problems: &mut Vec<Problem>) -> Access {
+    if s.auth.is_empty() {
+        problems.push(Problem::new(format!("{path}.auth"), "nobody can be known").expected("names of `[auth.NAME]`"));
+    }
+    let names = || known.auths.keys().map(String::as_str);
+    let auth = s.auth.iter().enumerate().filter_map(|(at, name)| {
+        let found = known.auths.get(name).cloned();
+        if found.is_none() {
+            problems.push(
+                Problem::new(format!("{path}.auth[{at}]"), format!("unknown auth `{name}`"))
+                    .expected(one_of(names()))
+                    .hint(did_you_mean(name, names())),
+            );
+        }
+        found
+    });
+    let auth = auth.collect();
+    let tables: Vec<&str> = known.tables.names().collect();
+    let rule = s
+        .rule
+        .as_deref()
+        .and_then(|text| Rule::compile(text, &format!("{path}.rule"), &tables).map_err(|p| problems.extend(p)).ok());
+    let first_of = s.else_first_of.as_deref().and_then(|name| {
+        let table = known.tables.get(name).cloned();
+        if table.is_none() {
+            problems.push(
+                Problem::new(format!("{path}.else_first_of"), format!("unknown table `{name}`"))
+                    .expected("the name of a `[table.NAME]` of this app")
+                    .hint(did_you_mean(name, tables.iter().copied())),
+            );
+        }
+        table
+    });
+    let grammar =
+        Grammar { vars: &[], body: false, user: false, settings: known.settings, done: &[], stats: false, count: &[] };
+    let user = s
+        .development_user
+        .as_ref()
+        .map(|text| grammar.compile(&Value::from(text.as_str()), &format!("{path}.development_user"), problems));
+    let wanted = user.is_some() || first_of.is_some();
+    let stand_in = (known.development && wanted).then_some(StandIn { user, first_of });
+    Access::Auth { auth, rule, stand_in }
+}

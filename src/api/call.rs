@@ -1,0 +1,254 @@
+//! Arguments → what is asked for, checked as far as it can be without knowing who asks.
+
+use super::args::Args;
+use super::fail::{Fail, Why};
+use super::verb::Verb;
+use crate::flow::Draft;
+use crate::model::{ChannelName, Close, ConnectionId, Position};
+use crate::policy::Scope;
+use crate::shard::{Filter, Target};
+use bytes::Bytes;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// Entries of a listing where the caller names no number, and at most.
+const LIST: (usize, usize) = (1_000, 10_000);
+/// Events of a page of history.
+const PAGE: (usize, usize) = (100, 1_000);
+/// Channels of one publish, values of one filter field.
+const NAMES_MAX: usize = 1_000;
+/// Of `cleanup`.
+const IDLE_MS: u64 = 300_000;
+/// RFC 6455 §5.5: what a close frame has room for.
+const REASON_BYTES_MAX: usize = 123;
+const EVENT_BYTES_MAX: usize = 255;
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) enum Call {
+    /// To each of these channels; a connection on several hears it once for each.
+    Publish {
+        channels: Vec<ChannelName>,
+        draft: Draft,
+    },
+    /// Past all channels; `Target::Filter` for a broadcast.
+    Send {
+        target: Target,
+        data: Bytes,
+    },
+    Subscribe {
+        target: Target,
+        channel: ChannelName,
+    },
+    Unsubscribe {
+        target: Target,
+        channel: ChannelName,
+    },
+    Disconnect {
+        target: Target,
+        close: Close,
+    },
+    Cleanup {
+        idle_ms: u64,
+    },
+    Presence {
+        channel: ChannelName,
+    },
+    History {
+        channel: ChannelName,
+        since: Option<Position>,
+        limit: usize,
+    },
+    Channels {
+        pattern: Scope,
+        limit: usize,
+    },
+    Connections {
+        target: Target,
+        limit: usize,
+    },
+    Connection {
+        id: ConnectionId,
+    },
+}
+
+impl Call {
+    /// Takes what the verb needs; the caller takes its own and calls `Args::finish`.
+    pub fn read(verb: Verb, args: &mut Args<'_>) -> Result<Call, Fail> {
+        Ok(match verb {
+            Verb::Publish => {
+                let mut names = args.texts("channels")?;
+                names.extend(args.text("channel")?);
+                if names.is_empty() {
+                    return Err(Fail::body("`channel` or `channels` is required"));
+                }
+                bounded("channels", names.len())?;
+                let channels = names.iter().map(|n| named(n)).collect::<Result<_, _>>()?;
+                let data = required("data", args.raw("data")?)?;
+                let draft = Draft {
+                    data: text(data),
+                    event: name(args, "event")?,
+                    key: name(args, "key")?,
+                    exclude: connection(args, "exclude")?,
+                };
+                Call::Publish { channels, draft }
+            }
+            Verb::Broadcast => {
+                let filter = args.inner("filter")?.map(filter).transpose()?.unwrap_or_default();
+                let target = Target::Filter(Filter { exclude: connection(args, "exclude")?, ..filter });
+                Call::Send { target, data: message(args)? }
+            }
+            Verb::Send => Call::Send { target: target(args)?, data: message(args)? },
+            Verb::Subscribe => Call::Subscribe { target: target(args)?, channel: channel(args)? },
+            Verb::Unsubscribe => Call::Unsubscribe { target: target(args)?, channel: channel(args)? },
+            Verb::Disconnect => {
+                let target = match args.inner("filter")? {
+                    Some(inner) => Target::Filter(filter(inner)?),
+                    None => target(args)?,
+                };
+                Call::Disconnect { target, close: close(args)? }
+            }
+            Verb::Cleanup => Call::Cleanup { idle_ms: args.number("idle_ms")?.unwrap_or(IDLE_MS) },
+            Verb::Presence => Call::Presence { channel: channel(args)? },
+            Verb::History => {
+                let since = args.text("since")?.map(|s| s.parse::<Position>().map_err(|()| s)).transpose();
+                let since = since.map_err(|s| Fail::body(format!("`since`: `{s}` is no position such as `e1f:42`")))?;
+                Call::History { channel: channel(args)?, since, limit: limit(args, PAGE)? }
+            }
+            Verb::Channels => {
+                let pattern = match args.text("pattern")? {
+                    None => Scope::everywhere(),
+                    Some(pattern) => Scope::compile(&[pattern], "pattern").map_err(|problems| {
+                        Fail::body(problems.into_iter().map(|p| p.what).collect::<Vec<_>>().join("; "))
+                    })?,
+                };
+                Call::Channels { pattern, limit: limit(args, LIST)? }
+            }
+            Verb::Connections => {
+                if let Some(id) = args.text("connection")? {
+                    let id = ConnectionId::parse(&id).ok_or_else(|| no_connection(&id))?;
+                    return Ok(Call::Connection { id });
+                }
+                let users = args.text("user")?.into_iter().map(Arc::from).collect();
+                let channels = channels("channel", args.texts("channel")?)?;
+                let target = Target::Filter(Filter { users, channels, ..Filter::default() });
+                Call::Connections { target, limit: limit(args, LIST)? }
+            }
+        })
+    }
+}
+
+/// The same text whether its form or its connection is unknown: ids are not to be guessed at.
+pub(super) fn no_connection(id: &str) -> Fail {
+    Fail::new(Why::NotFound, format!("No connection `{}`", id.escape_debug()))
+}
+
+fn required<T>(name: &str, value: Option<T>) -> Result<T, Fail> {
+    value.ok_or_else(|| Fail::body(format!("`{name}` is required")))
+}
+
+/// A copy: what is kept in a history must not keep the whole body that it came in.
+fn text(data: &RawValue) -> Bytes {
+    Bytes::copy_from_slice(data.get().as_bytes())
+}
+
+fn message(args: &mut Args<'_>) -> Result<Bytes, Fail> {
+    let (message, data) = (args.raw("message")?, args.raw("data")?);
+    match (message, data) {
+        (Some(_), Some(_)) => Err(Fail::body("`message` and `data` are the same thing: one of them")),
+        (message, data) => required("message", message.or(data)).map(text),
+    }
+}
+
+fn name(args: &mut Args<'_>, field: &'static str) -> Result<Option<Arc<str>>, Fail> {
+    match args.text(field)? {
+        Some(text) if text.len() > EVENT_BYTES_MAX => {
+            Err(Fail::body(format!("`{field}` has at most {EVENT_BYTES_MAX} bytes")))
+        }
+        text => Ok(text.map(Arc::from)),
+    }
+}
+
+fn connection(args: &mut Args<'_>, field: &'static str) -> Result<Option<ConnectionId>, Fail> {
+    let Some(id) = args.text(field)? else { return Ok(None) };
+    match ConnectionId::parse(&id) {
+        Some(id) => Ok(Some(id)),
+        None => Err(Fail::body(format!("`{field}`: `{}` is no id of a connection", id.escape_debug()))),
+    }
+}
+
+fn channel(args: &mut Args<'_>) -> Result<ChannelName, Fail> {
+    named(&required("channel", args.text("channel")?)?)
+}
+
+/// No class matches a name that is none.
+fn named(name: &str) -> Result<ChannelName, Fail> {
+    ChannelName::parse(name).map_err(|bad| Fail::new(Why::UnknownChannel, format!("`channel`: {bad}")))
+}
+
+// A malformed name is refused rather than passed over: a filter without it would let more through.
+fn channels(field: &str, names: Vec<String>) -> Result<Vec<ChannelName>, Fail> {
+    bounded(field, names.len())?;
+    let names = names.iter().map(|name| ChannelName::parse(name));
+    names.collect::<Result<_, _>>().map_err(|bad| Fail::body(format!("`{field}`: {bad}")))
+}
+
+fn bounded(field: &str, len: usize) -> Result<(), Fail> {
+    match len <= NAMES_MAX {
+        true => Ok(()),
+        false => Err(Fail::body(format!("`{field}` has at most {NAMES_MAX} entries"))),
+    }
+}
+
+fn target(args: &mut Args<'_>) -> Result<Target, Fail> {
+    match (args.text("user")?, connection(args, "connection")?) {
+        (Some(user), None) => Ok(Target::User(user.into())),
+        (None, Some(id)) => Ok(Target::Connection(id)),
+        _ => Err(Fail::body("exactly one of `user` and `connection` is required")),
+    }
+}
+
+fn filter(mut args: Args<'_>) -> Result<Filter, Fail> {
+    let users = args.texts("users")?;
+    bounded("filter.users", users.len())?;
+    let channels = channels("filter.channels", args.texts("channels")?)?;
+    let mut claims = Vec::new();
+    if let Some(mut inner) = args.inner("claims")? {
+        for (claim, values) in inner.rest() {
+            let values = match serde_json::from_str(values.get()) {
+                Ok(Value::Array(values)) => values,
+                Ok(Value::Null) | Err(_) => Vec::new(),
+                Ok(value) => vec![value],
+            };
+            bounded("filter.claims", values.len())?;
+            // An empty list is no constraint, as an absent one.
+            if !values.is_empty() {
+                claims.push((claim.into_owned(), values));
+            }
+        }
+        bounded("filter.claims", claims.len())?;
+    }
+    args.finish()?;
+    Ok(Filter { users: users.into_iter().map(Arc::from).collect(), claims, channels, exclude: None })
+}
+
+fn close(args: &mut Args<'_>) -> Result<Close, Fail> {
+    // Documented clients come back after any other code: who is shown the door stays out.
+    let code = args.number("code")?.unwrap_or(1000);
+    let reason = args.text("reason")?.unwrap_or_default();
+    match u16::try_from(code) {
+        Ok(code @ (1000..=1003 | 1007..=1014 | 3000..=4999)) if reason.len() <= REASON_BYTES_MAX => {
+            Ok(Close { code, reason: reason.into() })
+        }
+        Ok(1000..=1003 | 1007..=1014 | 3000..=4999) => {
+            Err(Fail::body(format!("`reason` has at most {REASON_BYTES_MAX} bytes")))
+        }
+        _ => Err(Fail::body(format!("`code`: {code} is not a code that a close frame may carry"))),
+    }
+}
+
+fn limit(args: &mut Args<'_>, (usual, max): (usize, usize)) -> Result<usize, Fail> {
+    let limit = args.number("limit")?.map_or(usual, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    Ok(limit.clamp(1, max))
+}

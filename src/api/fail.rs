@@ -1,0 +1,188 @@
+//! Why a request failed, as its sender reads it: problem details (RFC 9457) with a stable `code`.
+
+use crate::model::{Code, Refusal};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+macro_rules! whys {
+    ($($(#[$doc:meta])* $name:ident = $code:literal $status:literal $title:literal,)*) => {
+        /// The stable codes.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Why { $($(#[$doc])* $name,)* }
+
+        impl Why {
+            pub const ALL: [Why; [$($code),*].len()] = [$(Why::$name),*];
+            pub fn as_str(self) -> &'static str {
+                match self { $(Why::$name => $code,)* }
+            }
+            pub fn status(self) -> u16 {
+                match self { $(Why::$name => $status,)* }
+            }
+            pub fn title(self) -> &'static str {
+                match self { $(Why::$name => $title,)* }
+            }
+        }
+    };
+}
+
+whys! {
+    InvalidJson = "invalid_json" 400 "The body is not JSON",
+    InvalidBody = "invalid_body" 400 "The request does not say what it must",
+    Unauthorized = "unauthorized" 401 "Credentials are missing or wrong",
+    Forbidden = "forbidden" 403 "Not allowed",
+    NotFound = "not_found" 404 "Not found",
+    /// No class matches the channel.
+    UnknownChannel = "unknown_channel" 404 "No such channel",
+    UnknownApp = "unknown_app" 404 "No such app",
+    MethodNotAllowed = "method_not_allowed" 405 "Method not allowed",
+    Limit = "limit" 409 "A limit is reached",
+    TooLarge = "too_large" 413 "Too large",
+    /// An idempotency key came again with another body.
+    KeyReused = "idempotency_key_reused" 422 "The idempotency key belongs to another request",
+    RateLimited = "rate_limited" 429 "Too many requests",
+    Internal = "internal" 500 "Internal error",
+    Overloaded = "overloaded" 503 "Overloaded, try again",
+}
+
+impl Why {
+    pub fn parse(code: &str) -> Option<Why> {
+        Why::ALL.into_iter().find(|w| w.as_str() == code)
+    }
+
+    /// The code whose reply stands in where a route has none for this one.
+    pub fn wider(self) -> Option<Why> {
+        match self {
+            Why::UnknownChannel | Why::UnknownApp => Some(Why::NotFound),
+            Why::TooLarge => Some(Why::InvalidBody),
+            Why::Overloaded => Some(Why::Internal),
+            Why::InvalidJson
+            | Why::InvalidBody
+            | Why::Unauthorized
+            | Why::Forbidden
+            | Why::NotFound
+            | Why::MethodNotAllowed
+            | Why::Limit
+            | Why::KeyReused
+            | Why::RateLimited
+            | Why::Internal => None,
+        }
+    }
+
+    /// Whether the same request may succeed later: its answer is not kept for an idempotency key.
+    pub fn retry(self) -> bool {
+        matches!(self, Why::RateLimited | Why::Internal | Why::Overloaded)
+    }
+}
+
+/// A failed request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fail {
+    pub why: Why,
+    /// What is wrong with this request.
+    pub detail: String,
+    /// Line and column in the body, 1-based.
+    pub position: Option<(usize, usize)>,
+    /// For 405: the methods that are allowed.
+    pub allow: Option<String>,
+    pub retry_after_s: Option<u64>,
+}
+
+impl Fail {
+    pub fn new(why: Why, detail: impl Into<String>) -> Fail {
+        Fail { why, detail: detail.into(), position: None, allow: None, retry_after_s: None }
+    }
+
+    pub fn body(detail: impl Into<String>) -> Fail {
+        Fail::new(Why::InvalidBody, detail)
+    }
+
+    pub fn json(error: &serde_json::Error) -> Fail {
+        let text = error.to_string();
+        // serde_json's message ends with the place, which is told apart from it here.
+        let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+        let position = (error.line() > 0).then_some((error.line(), error.column()));
+        Fail { position, ..Fail::new(Why::InvalidJson, what) }
+    }
+
+    pub fn not_found() -> Fail {
+        Fail::new(Why::NotFound, "Nothing is at this path")
+    }
+
+    pub fn method(allow: &[&str]) -> Fail {
+        let allow = allow.join(", ");
+        Fail { allow: Some(allow.clone()), ..Fail::new(Why::MethodNotAllowed, format!("This path takes {allow}")) }
+    }
+
+    /// The problem as JSON; `title` fits the code, `status` is the reply's.
+    pub fn to_json(&self) -> Value {
+        let mut problem = Map::new();
+        problem.insert("title".into(), self.why.title().into());
+        problem.insert("status".into(), self.why.status().into());
+        problem.insert("code".into(), self.why.as_str().into());
+        problem.insert("detail".into(), self.detail.clone().into());
+        if let Some((line, column)) = self.position {
+            problem.insert("line".into(), json!(line));
+            problem.insert("column".into(), json!(column));
+        }
+        problem.into()
+    }
+
+    pub fn response(&self) -> Response<Full<Bytes>> {
+        let mut response = reply(self.why.status(), "application/problem+json", self.to_json().to_string().into());
+        self.headers(&mut response);
+        response
+    }
+
+    /// Those that belong to the status, whatever the body.
+    pub fn headers(&self, response: &mut Response<Full<Bytes>>) {
+        if response.status() == StatusCode::UNAUTHORIZED {
+            headers_insert(response, WWW_AUTHENTICATE, "Bearer"); // RFC 9110 §11.6.1
+        }
+        let headers = response.headers_mut();
+        if let Some(Ok(allow)) = self.allow.as_deref().map(HeaderValue::from_str) {
+            headers.insert(ALLOW, allow);
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+    }
+}
+
+fn headers_insert(response: &mut Response<Full<Bytes>>, name: hyper::header::HeaderName, value: &'static str) {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+}
+
+impl From<Refusal> for Fail {
+    fn from(refusal: Refusal) -> Fail {
+        let why = match refusal.code {
+            Code::InvalidMessage | Code::UnknownType => Why::InvalidBody,
+            Code::UnknownChannel => Why::UnknownChannel,
+            Code::Denied => Why::Forbidden,
+            Code::Unauthenticated => Why::Unauthorized,
+            Code::Limit => Why::Limit,
+            Code::RateLimited => Why::RateLimited,
+            Code::TooLarge => Why::TooLarge,
+            Code::NotFound => Why::NotFound,
+            Code::Overloaded => Why::Overloaded,
+            Code::Internal => Why::Internal,
+        };
+        let detail = refusal.message.unwrap_or(refusal.code.text().into());
+        Fail { retry_after_s: (why == Why::Overloaded).then_some(1), ..Fail::new(why, detail) }
+    }
+}
+
+/// A reply that no cache keeps.
+pub(super) fn reply(status: u16, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    headers_insert(&mut response, CONTENT_TYPE, kind);
+    headers_insert(&mut response, CACHE_CONTROL, "no-store");
+    response
+}
+
+pub(super) fn reply_json(status: u16, body: &Value) -> Response<Full<Bytes>> {
+    reply(status, "application/json", body.to_string().into())
+}

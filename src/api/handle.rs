@@ -1,0 +1,241 @@
+//! A request's way: Weir's own paths, then routes, then not found.
+
+use super::State;
+use super::app::AppHttp;
+use super::args::Args;
+use super::call::Call;
+use super::fail::{Fail, Why, reply, reply_json};
+use super::gateway::{Gateway, Ground};
+use super::json::members;
+use super::keys::ApiKey;
+use super::once::Answer;
+use super::query::percent_decode;
+use super::request::Request;
+use super::run::run;
+use super::serve::serve;
+use super::site::{Listener, Site};
+use super::verb::Verb;
+use crate::flow::{App, Generation};
+use crate::observe::{Metrics, Via};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Response};
+use serde_json::json;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Commands of one batch.
+const BATCH_MAX: usize = 1_000;
+
+/// What requests are answered with. Cheap to clone; `site` is the generation's that a request starts with.
+#[derive(Clone)]
+pub struct Context<G> {
+    pub site: Arc<Site>,
+    pub generation: Arc<Generation>,
+    pub state: Arc<State>,
+    pub gateway: G,
+    pub metrics: Arc<Metrics>,
+    /// Why Weir is not ready: `starting`, `draining`. Empty: it is.
+    pub not_ready: Arc<[&'static str]>,
+}
+
+impl<G> Context<G> {
+    pub(super) fn app(&self, app: &AppHttp) -> Result<&Arc<App>, Fail> {
+        self.generation.by_name(&app.name).ok_or_else(Fail::not_found)
+    }
+}
+
+/// Answers one request. Never fails: what goes wrong is the answer.
+pub async fn handle<G: Gateway>(context: &Context<G>, request: Request) -> Response<Full<Bytes>> {
+    let started = Instant::now();
+    let (verb, response) = answer(context, &request).await;
+    context.metrics.http(request.method.as_str(), response.status().as_u16(), verb, started.elapsed());
+    response
+}
+
+/// The metrics' word for what was asked, and the answer.
+async fn answer<G: Gateway>(context: &Context<G>, request: &Request) -> (&'static str, Response<Full<Bytes>>) {
+    let site = &context.site;
+    let Some(listener) = site.listener(&request.listener) else { return ("unknown", Fail::not_found().response()) };
+    if let Some(asked) = Asked::of(&request.path) {
+        let answer = match asked {
+            Asked::Verb(verb) => api(context, request, listener, verb, None).await,
+            Asked::Connection(id) => api(context, request, listener, Verb::Connections, Some(id)).await,
+            Asked::Batch => batch(context, request, listener).await,
+        };
+        let response = match answer {
+            Ok(json) => reply(200, "application/json", json.into()),
+            Err(fail) => fail.response(),
+        };
+        return (asked.as_str(), response);
+    }
+    match site.route(listener, request.method(), &request.path) {
+        Ok(Some(matched)) => return ("route", serve(context, request, &matched).await),
+        Ok(None) => {}
+        Err(fail) => return ("route", fail.response()),
+    }
+    if let Some((word, response)) = health(context, request, listener) {
+        return (word, response);
+    }
+    let not_found = site.only_app(listener).and_then(|app| app.errors.find(Why::NotFound));
+    let response = match not_found {
+        Some((status, body)) => reply(status, "application/json", body),
+        None => Fail::not_found().response(),
+    };
+    ("unknown", response)
+}
+
+/// Which of the API's own paths.
+enum Asked<'a> {
+    Verb(Verb),
+    Connection(&'a str),
+    Batch,
+}
+
+impl<'a> Asked<'a> {
+    fn of(path: &'a str) -> Option<Asked<'a>> {
+        let rest = path.strip_prefix("/api/")?;
+        match rest.split_once('/') {
+            Some(("connections", id)) if !id.is_empty() && !id.contains('/') => Some(Asked::Connection(id)),
+            Some(_) => None,
+            None if rest == "batch" => Some(Asked::Batch),
+            None => Verb::parse(rest).map(Asked::Verb),
+        }
+    }
+
+    fn as_str(&self) -> &'static str {
+        match self {
+            Asked::Verb(verb) => verb.as_str(),
+            Asked::Connection(_) => "connection",
+            Asked::Batch => "batch",
+        }
+    }
+}
+
+fn health<G>(
+    context: &Context<G>,
+    request: &Request,
+    listener: &Listener,
+) -> Option<(&'static str, Response<Full<Bytes>>)> {
+    let (word, response) = match request.path.as_str() {
+        "/healthz" => ("healthz", reply_json(200, &json!({ "status": "ok" }))),
+        "/readyz" if context.not_ready.is_empty() => ("readyz", reply_json(200, &json!({ "status": "ready" }))),
+        "/readyz" => ("readyz", reply_json(503, &json!({ "status": "not ready", "reasons": *context.not_ready }))),
+        // Figures tell too much for the public.
+        "/metrics" if listener.admin => {
+            ("metrics", reply(200, "text/plain; version=0.0.4; charset=utf-8", context.metrics.text().into()))
+        }
+        _ => return None,
+    };
+    match *request.method() == Method::GET {
+        true => Some((word, response)),
+        false => Some((word, Fail::method(&["GET", "HEAD"]).response())),
+    }
+}
+
+fn expect(request: &Request, method: Method) -> Result<(), Fail> {
+    match *request.method() == method {
+        true => Ok(()),
+        false if method == Method::GET => Err(Fail::method(&["GET", "HEAD"])),
+        false => Err(Fail::method(&[method.as_str()])),
+    }
+}
+
+async fn api<G: Gateway>(
+    context: &Context<G>,
+    request: &Request,
+    listener: &Listener,
+    verb: Verb,
+    connection: Option<&str>,
+) -> Answer {
+    expect(request, if verb.reads() { Method::GET } else { Method::POST })?;
+    let key = context.site.keys.require(request)?;
+    let mut args = match verb.reads() {
+        true => Args::of_query(&request.query),
+        false => Args::of_body(&request.body)?,
+    };
+    if let Some(id) = connection {
+        args.put("connection", percent_decode(id).ok_or_else(Fail::not_found)?);
+    }
+    let app = context.site.app(listener, args.text("app")?.as_deref())?;
+    one(context, key, app, verb, args, &request.body, request).await
+}
+
+/// One call of a key: on its own, or one of a batch. `body`: what an idempotency key stands for.
+async fn one<G: Gateway>(
+    context: &Context<G>,
+    key: &ApiKey,
+    app: &AppHttp,
+    verb: Verb,
+    mut args: Args<'_>,
+    body: &[u8],
+    request: &Request,
+) -> Answer {
+    let (scope, by) = key.allows(&app.name, Some(verb))?;
+    let once = if verb.reads() { None } else { args.text("idempotency_key")? };
+    let call = Call::read(verb, &mut args)?;
+    args.finish()?;
+    let ground = Ground { generation: context.generation.clone(), app: context.app(app)?.clone(), scope, by };
+    // A future of its own: what has a key goes on when its request is gone.
+    let (gateway, id) = (context.gateway.clone(), ground.app.id);
+    let work = async move { run(&gateway, &ground, call, Via::Api).await.map(|done| done.to_json()) };
+    match once {
+        None => work.await,
+        Some(once) => context.state.once.run(id, verb, once, body, request.now, work).await,
+    }
+}
+
+/// Commands one after another; each has its own answer.
+async fn batch<G: Gateway>(context: &Context<G>, request: &Request, listener: &Listener) -> Answer {
+    expect(request, Method::POST)?;
+    let key = context.site.keys.require(request)?;
+    let mut args = Args::of_body(&request.body)?;
+    let app = args.text("app")?;
+    let commands = args.raw("commands")?.ok_or_else(|| Fail::body("`commands` is required"))?;
+    args.finish()?;
+    let commands: Vec<&RawValue> =
+        serde_json::from_str(commands.get()).map_err(|_| Fail::body("`commands` must be a list"))?;
+    if commands.len() > BATCH_MAX {
+        return Err(Fail::new(Why::TooLarge, format!("A batch has at most {BATCH_MAX} commands")));
+    }
+    let mut replies = Vec::with_capacity(commands.len());
+    for command in commands {
+        let reply = match command_of(command) {
+            Ok((verb, inner)) => {
+                let reply = in_batch(context, key, listener, app.as_deref(), verb, inner, request).await;
+                reply.map(|json| format!("{{\"{}\":{json}}}", verb.as_str()))
+            }
+            Err(fail) => Err(fail),
+        };
+        replies.push(reply.unwrap_or_else(|fail| json!({ "error": fail.to_json() }).to_string()));
+    }
+    Ok(format!("{{\"replies\":[{}]}}", replies.join(",")))
+}
+
+fn command_of(command: &RawValue) -> Result<(Verb, &RawValue), Fail> {
+    const SHAPE: &str = "a command is an object with one verb, such as {\"publish\": {…}}";
+    match &members(command.get()).map_err(|_| Fail::body(SHAPE))?[..] {
+        [(word, inner)] => match Verb::parse(word) {
+            Some(verb) => Ok((verb, *inner)),
+            None => Err(Fail::body(format!("unknown verb `{}`", word.escape_debug()))),
+        },
+        _ => Err(Fail::body(SHAPE)),
+    }
+}
+
+async fn in_batch<G: Gateway>(
+    context: &Context<G>,
+    key: &ApiKey,
+    listener: &Listener,
+    app: Option<&str>,
+    verb: Verb,
+    inner: &RawValue,
+    request: &Request,
+) -> Answer {
+    // A command's place in its own text would mislead: lines are the batch's.
+    let mut args = Args::of_json(inner.get()).map_err(|fail| Fail { position: None, ..fail })?;
+    let named = args.text("app")?;
+    let app = context.site.app(listener, named.as_deref().or(app))?;
+    one(context, key, app, verb, args, inner.get().as_bytes(), request).await
+}

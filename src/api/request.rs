@@ -1,0 +1,74 @@
+//! A request as `listen` hands it over.
+
+use super::query::query_pairs;
+use crate::model::Millis;
+use crate::policy::RequestView;
+use bytes::Bytes;
+use hyper::header::AUTHORIZATION;
+use hyper::{HeaderMap, Method};
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// One HTTP request, its body read in whole.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: Method,
+    /// As sent, without the query; escapes not decoded.
+    pub path: String,
+    /// As sent, without its `?`.
+    pub query: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// The client, behind trusted proxies.
+    pub ip: IpAddr,
+    /// The listener's name in gateway.toml.
+    pub listener: Arc<str>,
+    /// The port that the listener is bound to.
+    pub port: u16,
+    /// Whether the listener has `admin = true`.
+    pub admin: bool,
+    pub now: Millis,
+}
+
+impl Request {
+    /// The token of `Authorization: Bearer` (RFC 6750 §2.1).
+    pub fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        (scheme.eq_ignore_ascii_case("bearer")).then_some(token.trim()).filter(|t| !t.is_empty())
+    }
+
+    /// The first parameter of that name.
+    pub fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
+        query_pairs(&self.query).find(|(n, _)| n == name).map(|(_, value)| value)
+    }
+
+    /// HEAD is GET without a body, which hyper leaves out.
+    pub(super) fn method(&self) -> &Method {
+        if self.method == Method::HEAD { &Method::GET } else { &self.method }
+    }
+}
+
+/// A request and the variables of its route's path, for rules and templates.
+pub(super) struct Viewed<'a> {
+    pub request: &'a Request,
+    pub vars: &'a [(String, String)],
+}
+
+impl RequestView for Viewed<'_> {
+    fn path(&self) -> &str {
+        &self.request.path
+    }
+    fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.request.parameter(name)
+    }
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.request.headers.get(name)?.to_str().ok().map(Cow::Borrowed)
+    }
+    fn ip(&self) -> IpAddr {
+        self.request.ip
+    }
+    fn var(&self, name: &str) -> Option<&str> {
+        self.vars.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}

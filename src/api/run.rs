@@ -1,0 +1,96 @@
+//! Carries a call out: scope and class first, then the gateway.
+
+use super::call::{Call, no_connection};
+use super::done::Done;
+use super::fail::{Fail, Why};
+use super::gateway::{Gateway, Ground};
+use crate::model::{ChannelName, Refusal};
+use crate::observe::Via;
+use crate::policy::{Right, Scope};
+use crate::shard::{Filter, Target};
+
+impl Ground {
+    /// Whether the channel exists and the scope covers it, for a right that the gateway itself makes no permit for.
+    fn covers<R: Right>(&self, channel: &ChannelName) -> Result<(), Refusal> {
+        self.app.policy.allow_api::<R>(&self.scope, channel, self.generation.number).map(drop)
+    }
+}
+
+pub(super) async fn run<G: Gateway>(gateway: &G, ground: &Ground, call: Call, via: Via) -> Result<Done, Fail> {
+    use crate::policy::{History, Presence, Publish, Subscribe};
+    let app = &ground.app;
+    Ok(match call {
+        Call::Publish { channels, draft } => {
+            // All or none: a refused channel is told before anything went out.
+            for channel in &channels {
+                ground.covers::<Publish>(channel)?;
+            }
+            let (mut recipients, mut positions) = (0, Vec::new());
+            for channel in &channels {
+                let receipt = gateway.publish(ground, channel, draft.clone(), via).await?;
+                recipients += receipt.recipients;
+                positions.extend(receipt.position.map(|p| (channel.clone(), p)));
+                app.log.broadcast(&app.name, Some(channel.as_str()), receipt.recipients, &ground.by);
+            }
+            Done::Published { recipients, positions }
+        }
+        Call::Send { target, data } => {
+            let many = matches!(target, Target::Filter(_));
+            reaches(&target, &ground.scope)?;
+            let recipients = gateway.send(app.id, target, data).await?;
+            if many {
+                app.log.broadcast(&app.name, None, recipients, &ground.by);
+            }
+            Done::Sent(recipients)
+        }
+        Call::Subscribe { target, channel } => Done::Changed(gateway.subscribe(ground, target, &channel).await?),
+        Call::Unsubscribe { target, channel } => {
+            ground.covers::<Subscribe>(&channel)?;
+            Done::Changed(gateway.unsubscribe(app.id, target, &channel).await?)
+        }
+        Call::Disconnect { target, close } => {
+            reaches(&target, &ground.scope)?;
+            Done::Changed(gateway.disconnect(app.id, target, close).await?)
+        }
+        Call::Cleanup { idle_ms } => Done::Changed(gateway.cleanup(app.id, idle_ms).await?),
+        Call::Presence { channel } => {
+            ground.covers::<Presence>(&channel)?;
+            let members = gateway.presence(app, &channel).await?;
+            Done::Presence(channel, members)
+        }
+        Call::History { channel, since, limit } => {
+            ground.covers::<History>(&channel)?;
+            let page = gateway.history(app, &channel, since, limit).await?;
+            Done::History(channel, page)
+        }
+        Call::Channels { pattern, limit } => {
+            let scope = ground.scope.clone();
+            let pass = move |name: &ChannelName| pattern.covers(name) && scope.covers(name);
+            Done::Channels(gateway.channels(app.id, limit, pass).await?)
+        }
+        Call::Connections { target, limit } => {
+            let (list, total) = gateway.connections(app.id, target, limit).await?;
+            Done::Connections(list, total)
+        }
+        Call::Connection { id } => {
+            let (list, _) = gateway.connections(app.id, Target::Connection(id), 1).await?;
+            let found = list.into_iter().next().ok_or_else(|| no_connection(&id.to_string()))?;
+            Done::Connection(Box::new(found))
+        }
+    })
+}
+
+/// An authority over some channels reaches many connections only through those channels.
+fn reaches(target: &Target, scope: &Scope) -> Result<(), Fail> {
+    let Target::Filter(Filter { channels, .. }) = target else { return Ok(()) };
+    if *scope == Scope::everywhere() {
+        return Ok(());
+    }
+    if channels.is_empty() {
+        return Err(Fail::new(Why::Forbidden, "This key must name `filter.channels`, all of them its own"));
+    }
+    match channels.iter().find(|c| !scope.covers(c)) {
+        None => Ok(()),
+        Some(channel) => Err(Fail::new(Why::Forbidden, format!("The key does not cover channel `{channel}`"))),
+    }
+}

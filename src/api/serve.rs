@@ -1,0 +1,197 @@
+//! Answers a request that a route is for.
+
+use super::access::Visitor;
+use super::args::Args;
+use super::call::Call;
+use super::done::Done;
+use super::fail::{Fail, Why, reply};
+use super::gateway::{Gateway, Ground};
+use super::handle::Context;
+use super::json::{at, is};
+use super::place::Scene;
+use super::rate::Verdict;
+use super::request::{Request, Viewed};
+use super::route::Action;
+use super::run::run;
+use super::site::Matched;
+use super::verb::Verb;
+use crate::auth::Issue;
+use crate::observe::{LimitName, Via};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Response;
+use hyper::header::{HeaderName, HeaderValue};
+use serde_json::value::RawValue;
+
+pub(super) async fn serve<G: Gateway>(
+    context: &Context<G>,
+    request: &Request,
+    matched: &Matched<'_>,
+) -> Response<Full<Bytes>> {
+    let mut verdict = None;
+    let mut response = match answer(context, request, matched, &mut verdict).await {
+        Ok(response) => response,
+        Err(fail) => failed(&fail, matched),
+    };
+    if let Some(verdict) = verdict {
+        let headers = [
+            ("x-ratelimit-limit", verdict.limit.into()),
+            ("x-ratelimit-remaining", verdict.remaining.into()),
+            ("x-ratelimit-reset", verdict.reset_s),
+        ];
+        for (name, value) in headers {
+            response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(value));
+        }
+    }
+    response
+}
+
+/// In the route's words, else the app's, else Weir's.
+fn failed(fail: &Fail, matched: &Matched<'_>) -> Response<Full<Bytes>> {
+    if fail.why == Why::Internal {
+        tracing::error!(app = &*matched.app.name, route = &*matched.route.name, error = fail.detail, "a route failed");
+    }
+    match matched.route.errors.find(fail.why).or_else(|| matched.app.errors.find(fail.why)) {
+        Some((status, body)) => {
+            let mut response = reply(status, "application/json", body);
+            fail.headers(&mut response);
+            response
+        }
+        None => fail.response(),
+    }
+}
+
+async fn answer<G: Gateway>(
+    context: &Context<G>,
+    request: &Request,
+    matched: &Matched<'_>,
+    verdict: &mut Option<Verdict>,
+) -> Result<Response<Full<Bytes>>, Fail> {
+    let Matched { app, route, vars } = matched;
+    if route.access.limits_first() {
+        limit(context, request, matched, request.ip.to_string(), verdict)?;
+    }
+    let verb = route.action.as_ref().and_then(Action::verb);
+    let visitor = route.access.identify(&context.site.keys, &app.name, verb, request, &route.name).await?;
+    if !route.access.limits_first() {
+        limit(context, request, matched, visitor.name.clone(), verdict)?;
+    }
+    route.access.permits(&visitor, &Viewed { request, vars }, &app.tables)?;
+
+    let body: Option<&RawValue> = match route.reads_body {
+        true => {
+            let text = std::str::from_utf8(&request.body).map_err(|_| Fail::new(Why::InvalidJson, "not UTF-8"))?;
+            Some(serde_json::from_str(text).map_err(|e| Fail::json(&e))?)
+        }
+        false => None,
+    };
+    for (path, name, kind) in &route.need {
+        if !body.and_then(|b| at(b, path)).is_some_and(|value| is(value, *kind)) {
+            return Err(Fail::body(format!("`{name}` must be there: {kind:?}").to_lowercase()));
+        }
+    }
+    let running = context.app(app)?;
+    let metrics = context.metrics.find(running.id);
+    let mut scene = Scene {
+        request,
+        vars,
+        body,
+        identity: visitor.identity.as_deref(),
+        done: None,
+        stats: None,
+        metrics: &context.metrics,
+        app: metrics.as_deref(),
+    };
+    let done = match &route.action {
+        None => None,
+        Some(action) => {
+            let smuggled = |_| Fail::body("a part of a channel's name may not contain `:`");
+            let text = route.arguments(&scene).map_err(smuggled)?;
+            let mut args = Args::of_json(&text).map_err(|fail| Fail { position: None, ..fail })?;
+            let call = match action {
+                Action::Verb(verb) => Call::read(*verb, &mut args)?,
+                Action::Connection => match Call::read(Verb::Connections, &mut args)? {
+                    call @ Call::Connection { .. } => call,
+                    _ => return Err(Fail::not_found()),
+                },
+                Action::IssueToken(auth) => {
+                    let token = auth.issue(&issue(&mut args)?, request.now);
+                    return finish(context, matched, &mut scene, token.map(Done::Token).map_err(internal)?).await;
+                }
+            };
+            args.finish()?;
+            let Visitor { scope, by, .. } = &visitor;
+            let ground = Ground {
+                generation: context.generation.clone(),
+                app: running.clone(),
+                scope: scope.clone(),
+                by: by.clone(),
+            };
+            Some(run(&context.gateway, &ground, call, Via::Route).await?)
+        }
+    };
+    match done {
+        Some(done) => finish(context, matched, &mut scene, done).await,
+        None => render(context, matched, scene).await,
+    }
+}
+
+fn internal(why: String) -> Fail {
+    Fail::new(Why::Internal, why)
+}
+
+fn issue(args: &mut Args<'_>) -> Result<Issue, Fail> {
+    let user = args.text("user")?.filter(|u| !u.is_empty());
+    let user = user.ok_or_else(|| Fail::new(Why::Unauthorized, "Nobody to make a token for"))?;
+    let claims = args.raw("claims")?.map(|c| serde_json::from_str(c.get())).transpose();
+    let claims = claims.map_err(|_| Fail::body("`claims` must be an object"))?.unwrap_or_default();
+    Ok(Issue { user, claims, ttl_ms: args.number("ttl_ms")? })
+}
+
+async fn finish<G: Gateway>(
+    context: &Context<G>,
+    matched: &Matched<'_>,
+    scene: &mut Scene<'_>,
+    done: Done,
+) -> Result<Response<Full<Bytes>>, Fail> {
+    if matched.route.reply.is_none() {
+        return Ok(reply(matched.route.status, "application/json", done.to_json().into()));
+    }
+    render(context, matched, Scene { done: Some(&done), ..*scene }).await
+}
+
+async fn render<G: Gateway>(
+    context: &Context<G>,
+    matched: &Matched<'_>,
+    scene: Scene<'_>,
+) -> Result<Response<Full<Bytes>>, Fail> {
+    let Matched { app, route, .. } = matched;
+    let stats = match route.reads_stats {
+        true => Some(context.gateway.stats(context.app(app)?.id, &route.count).await?),
+        false => None,
+    };
+    let scene = Scene { stats: stats.as_ref(), ..scene };
+    let mut body = Vec::new();
+    if let Some(template) = &route.reply {
+        template.render(&mut body, |place, out| scene.value(place, out));
+    }
+    Ok(reply(route.status, "application/json", body.into()))
+}
+
+fn limit<G: Gateway>(
+    context: &Context<G>,
+    request: &Request,
+    matched: &Matched<'_>,
+    caller: String,
+    verdict: &mut Option<Verdict>,
+) -> Result<(), Fail> {
+    let Some(rate) = matched.route.limit else { return Ok(()) };
+    let caller = (matched.app.name.clone(), matched.route.name.clone(), caller);
+    let said = *verdict.insert(context.state.rates.take(caller, rate, request.now));
+    if said.allowed {
+        return Ok(());
+    }
+    context.metrics.limit(LimitName::Route, 1);
+    let detail = format!("Try again in {} s", said.wait_s);
+    Err(Fail { retry_after_s: Some(said.wait_s), ..Fail::new(Why::RateLimited, detail) })
+}

@@ -1,0 +1,123 @@
+//! `weir check`: everything that is wrong with the files, at once.
+
+use super::EX_CONFIG;
+use crate::auth::Fetcher;
+use crate::config::{self, Compiled, Environment, Fault, Means, count, summary};
+use serde_json::json;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// A folder with a gateway.toml, instead of `--config`.
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Answers with JSON on standard output, for editors and pipelines.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode {
+    let gateway = match &arguments.folder {
+        Some(folder) => folder.join("gateway.toml"),
+        None => gateway.to_owned(),
+    };
+    let result = read(&gateway, env);
+    let told = match arguments.json {
+        true => tell_json(&result, &mut io::stdout().lock()),
+        false => tell(&result, &mut io::stdout().lock(), &mut io::stderr().lock()),
+    };
+    match (result, told) {
+        (Ok(_), Ok(())) => ExitCode::SUCCESS,
+        (Ok(_), Err(_)) => ExitCode::FAILURE,
+        (Err(_), _) => ExitCode::from(EX_CONFIG),
+    }
+}
+
+/// Nothing is fetched: keys and rows behind URLs are asked for when somebody needs them.
+fn read(gateway: &Path, env: &Environment) -> Result<Compiled, Vec<Fault>> {
+    let idle = tokio::runtime::Builder::new_current_thread().build();
+    let idle = idle.map_err(|e| vec![Fault::of_file(&gateway.display().to_string(), format!("no runtime: {e}"))])?;
+    let fetcher = Fetcher::new(idle.handle().clone());
+    config::read(gateway, &Means { env, fetcher: &fetcher, previous: None })
+}
+
+fn tell(result: &Result<Compiled, Vec<Fault>>, out: &mut impl Write, err: &mut impl Write) -> io::Result<()> {
+    let made = match result {
+        Ok(made) => made,
+        Err(faults) => {
+            faults.iter().try_for_each(|f| writeln!(err, "{f}\n"))?;
+            return writeln!(err, "{}", summary(faults));
+        }
+    };
+    for warning in &made.warnings {
+        writeln!(err, "{}\n", warning.to_string().replacen(": ", ": warning: ", 1))?;
+    }
+    if !made.made_up.is_empty() {
+        writeln!(err, "note: published values stand in for {}: never outside development\n", made.made_up.join(", "))?;
+    }
+    if !made.overrides.is_empty() {
+        writeln!(err, "note: set by the environment: {}\n", made.overrides.join(", "))?;
+    }
+    writeln!(out, "ok: {}", contents(made))
+}
+
+/// `2 apps, 3 listeners, 15 channel classes, 7 routes; sha256 1a2b3c4d5e6f`
+fn contents(made: &Compiled) -> String {
+    let sum = |of: fn(&config::App) -> usize| made.apps.iter().map(of).sum();
+    format!(
+        "{}, {}, {}, {}; sha256 {}",
+        count(made.apps.len(), "app"),
+        count(made.listeners.len(), "listener"),
+        // `class` has its own plural.
+        count(sum(|a| a.classes.len()), "channel class").replace("classs", "classes"),
+        count(sum(|a| a.routes.len()), "route"),
+        &made.digest[..12],
+    )
+}
+
+fn tell_json(result: &Result<Compiled, Vec<Fault>>, out: &mut impl Write) -> io::Result<()> {
+    let (ok, faults, warnings): (_, &[Fault], &[Fault]) = match result {
+        Ok(made) => (true, &[], &made.warnings),
+        Err(faults) => (false, faults, &[]),
+    };
+    let digest = result.as_ref().ok().map(|made| &made.digest);
+    writeln!(out, "{}", json!({ "ok": ok, "digest": digest, "faults": faults, "warnings": warnings }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(folder: &Path) -> (String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        tell(&read(&folder.join("gateway.toml"), &Environment::new()), &mut out, &mut err).unwrap();
+        (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn the_shipped_files_are_counted() {
+        let (out, err) = told(Path::new(""));
+        assert!(out.starts_with("ok: 2 apps, 3 listeners, 15 channel classes, 7 routes; sha256 "), "{out}{err}");
+        assert!(err.contains("published values stand in for JWT_SECRET, WEIR_API_KEY"), "{err}");
+    }
+
+    #[test]
+    fn faults_end_with_their_number() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("gateway.toml"), "mod = 1\n[listener.main]\naddress = \"127.0.0.1:0\"\n")
+            .unwrap();
+        let (out, err) = told(folder.path());
+        assert!(
+            out.is_empty()
+                && err.contains("gateway.toml:1:1: unknown key `mod`\n")
+                && err.ends_with("1 fault in 1 file\n"),
+            "{err}"
+        );
+        let mut json = Vec::new();
+        tell_json(&read(&folder.path().join("gateway.toml"), &Environment::new()), &mut json).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(json["faults"][0]["line"], 1);
+    }
+}

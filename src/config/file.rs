@@ -1,0 +1,97 @@
+//! What people write: `gateway.toml` and `channels/NAME.toml`. Each room brings the type of its own tables.
+
+use super::both::Both;
+use crate::flow::limits::{AppLimits, AppLimitsOverride, Limits};
+use crate::{api, auth, dialect, hub, listen, observe, policy};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// `gateway.toml`: the gateway's own settings.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayFile {
+    /// Whether this is for trying things out or for the world.
+    pub mode: Mode,
+    /// How many threads share the connections.
+    pub shards: Shards,
+    /// Where clients and operators connect, by name.
+    pub listener: BTreeMap<String, listen::ListenerSettings>,
+    /// Before the upgrade.
+    pub http: listen::HttpSettings,
+    /// Bounds of the process, and those of apps that set none of their own.
+    pub limits: Both<Limits, AppLimits>,
+    /// What tokens are verified with, by name.
+    pub key: BTreeMap<String, auth::KeySettings>,
+    /// Who may use the HTTP API, by name.
+    pub api_key: BTreeMap<String, api::ApiKeySettings>,
+    /// Where Weir writes what happens.
+    pub log: observe::LogSettings,
+}
+
+/// `channels/NAME.toml`: one app.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AppFile {
+    /// Where `[[endpoint]]` and `[[route]]` listen unless they say otherwise.
+    pub listener: Option<String>,
+    /// Allowed `Origin`s of upgrades, within those of `[http]`. Without it: those of `[http]`.
+    pub origins: Option<Vec<String>>,
+    /// Environment variables and the settings of this file that they set: `WS_PORT = "listener.clinic.port"`.
+    pub env: BTreeMap<String, String>,
+    /// Values for reply templates and the plugin.
+    pub settings: Map<String, Value>,
+    /// Bounds that differ from `gateway.toml`.
+    pub limits: AppLimitsOverride,
+    /// Where clients connect.
+    pub endpoint: Vec<listen::EndpointSettings>,
+    /// How clients show who they are, by name.
+    pub auth: BTreeMap<String, auth::Settings>,
+    /// How clients write things, by name.
+    pub dialect: BTreeMap<String, dialect::json::Settings>,
+    /// Rows by key that rules and authentication look up, by name.
+    pub table: BTreeMap<String, auth::TableSettings>,
+    /// Channel classes.
+    pub channel: Vec<Channel>,
+    /// HTTP requests that the app answers.
+    pub route: Vec<api::RouteSettings>,
+    /// Answers by refusal code, for all routes.
+    pub errors: BTreeMap<String, api::ErrorReply>,
+    /// Texts of log lines by event, where others than Weir's own are looked for.
+    pub log: observe::LogNames,
+}
+
+/// `[[channel]]`: who may, and what is kept.
+pub type Channel = Both<policy::ChannelSettings, hub::ClassOptions>;
+
+/// Whether this is for trying things out or for the world.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Every listener on loopback; missing secrets get published values; forwarded requests are refused.
+    #[default]
+    Development,
+    /// A missing secret is a fault.
+    Production,
+}
+
+/// How many threads share the connections: `"auto"`, one a core, or a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Shards {
+    Auto(Auto),
+    Fixed(#[schemars(range(min = 1, max = 256))] u16),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Auto {
+    Auto,
+}
+
+impl Default for Shards {
+    fn default() -> Shards {
+        Shards::Auto(Auto::Auto)
+    }
+}

@@ -1,0 +1,185 @@
+//! Every line knows its room: the table at the top of `src/lib.rs`, held against what the files of `src/` name.
+
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Packages that only these rooms may name.
+const HOMES: &[(&str, &[&str])] = &[
+    ("clap", &["cli"]),
+    ("fastwebsockets", &["wire", "listen"]),
+    ("flate2", &["wire"]),
+    ("hmac", &["auth"]),
+    ("hyper", &["listen", "api", "auth"]),
+    ("jsonwebtoken", &["auth"]),
+    ("mio", &["shard"]),
+    ("notify", &["config"]),
+    ("prometheus", &["observe"]),
+    ("rhai", &["policy", "script"]),
+    ("toml", &["config"]),
+];
+
+/// Where the description starts in the table of `src/lib.rs`: what stands before it are rooms.
+const DESCRIPTION_COLUMN: usize = 31;
+
+#[test]
+fn every_file_keeps_to_its_room() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let order = order(&fs::read_to_string(src.join("lib.rs")).unwrap());
+    let files = rust_files(&src);
+    let mut wrong = Vec::new();
+    for file in &files {
+        let shown = Path::new("src").join(file.strip_prefix(&src).unwrap());
+        let source = fs::read_to_string(file).unwrap();
+        wrong.extend(violations(&shown, &source, &order));
+    }
+    println!("rooms: {} files of {} rooms", files.len(), order.len());
+    assert!(files.len() > order.len(), "found {} files in {}", files.len(), src.display());
+    assert!(wrong.is_empty(), "{} lines in a room that is not theirs:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_table_names_the_modules_that_there_are() {
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let modules: BTreeSet<String> =
+        source.lines().filter_map(|l| Some(l.strip_prefix("pub mod ")?.trim_end_matches(';').to_string())).collect();
+    assert!(!modules.is_empty());
+    assert_eq!(order(&source).into_keys().collect::<BTreeSet<_>>(), modules);
+}
+
+#[test]
+fn a_line_in_the_wrong_room_is_told() {
+    let order = order(
+        "//! ```text\n//! model                          nouns\n//! wire     dialect               frames\n//! hub                            who hears what\n//! shard                          threads\n//! ```\n",
+    );
+    assert_eq!(order.len(), 5);
+    let told = |file: &str, source: &str| violations(Path::new(file), source, &order);
+    assert_eq!(
+        told("src/hub/mod.rs", "//! crate::shard in a comment\nuse crate::model::Event;\nuse crate::shard::Slot;\n"),
+        ["src/hub/mod.rs:3: `hub` uses `shard`, which stands below it"]
+    );
+    assert_eq!(
+        told("src/wire/frame.rs", "use crate::{model::{Close, Event}, dialect::Json};"),
+        ["src/wire/frame.rs:1: `wire` uses `dialect`, which stands beside it"]
+    );
+    assert_eq!(
+        told("src/model/name.rs", "fn f() { crate::hub::Hub::new(); let s = \"crate::shard\"; }"),
+        ["src/model/name.rs:1: `model` uses `hub`, which stands below it"]
+    );
+    assert_eq!(
+        told("src/hub/mod.rs", "fn f() -> rhai::Engine { self::toml::x() }"),
+        ["src/hub/mod.rs:1: `hub` names the package `rhai`, at home in policy, script"]
+    );
+    assert_eq!(
+        told("src/wire/mod.rs", "use rhai::Engine as E;\nuse flate2::Compress;"),
+        ["src/wire/mod.rs:1: `wire` names the package `rhai`, at home in policy, script"]
+    );
+    assert!(told("src/shard/mod.rs", "use crate::hub::Hub;\nuse mio::Poll;\nuse crate::shard::conn;").is_empty());
+    assert!(told("src/attic/mod.rs", "")[0].contains("not in the table"));
+}
+
+/// Room → its line in the table.
+fn order(lib: &str) -> BTreeMap<String, usize> {
+    let table = lib.lines().skip_while(|l| *l != "//! ```text").skip(1).take_while(|l| *l != "//! ```");
+    let mut order = BTreeMap::new();
+    for (line, text) in table.enumerate() {
+        let names: String = text.trim_start_matches("//! ").chars().take(DESCRIPTION_COLUMN).collect();
+        order.extend(names.split_whitespace().map(|name| (name.to_string(), line)));
+    }
+    order
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        match path.is_dir() {
+            true => found.extend(rust_files(&path)),
+            false if path.extension().is_some_and(|e| e == "rs") => found.push(path),
+            false => {}
+        }
+    }
+    found
+}
+
+fn violations(file: &Path, source: &str, order: &BTreeMap<String, usize>) -> Vec<String> {
+    let room = match file.components().nth(1).and_then(|c| Path::new(c.as_os_str()).file_stem()?.to_str()) {
+        Some("lib" | "main") | None => return Vec::new(),
+        Some(room) => room,
+    };
+    let Some(own) = order.get(room) else {
+        return vec![format!("{}: `{room}` is not in the table of src/lib.rs", file.display())];
+    };
+    let tokens: TokenStream = source.parse().unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let mut told = Vec::new();
+    for (name, line) in names(tokens, false) {
+        let at = format!("{}:{line}:", file.display());
+        match name {
+            Name::Room(other) if other != room => match order.get(&other) {
+                Some(line) if line > own => told.push(format!("{at} `{room}` uses `{other}`, which stands below it")),
+                Some(line) if line == own => told.push(format!("{at} `{room}` uses `{other}`, which stands beside it")),
+                _ => {}
+            },
+            Name::Room(_) => {}
+            Name::Package(package) => {
+                if let Some((_, homes)) = HOMES.iter().find(|(p, homes)| *p == package && !homes.contains(&room)) {
+                    told.push(format!("{at} `{room}` names the package `{package}`, at home in {}", homes.join(", ")));
+                }
+            }
+        }
+    }
+    told
+}
+
+enum Name {
+    Room(String),
+    Package(String),
+}
+
+/// `crate::ROOM`, `crate::{ROOM, ROOM::…}` and `package::` wherever they stand, with their lines.
+/// `rooms`: the stream is the inside of `crate::{…}`.
+fn names(tokens: TokenStream, rooms: bool) -> Vec<(Name, usize)> {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let mut found = Vec::new();
+    let (mut after_colons, mut first) = (false, true);
+    let mut after_crate = false;
+    let mut at = 0;
+    while at < tokens.len() {
+        let token = &tokens[at];
+        let colons = is_colons(&tokens, at);
+        match token {
+            _ if colons => {
+                (after_colons, at) = (true, at + 2);
+                continue;
+            }
+            TokenTree::Ident(word) => {
+                let (name, line) = (word.to_string(), word.span().start().line);
+                if (rooms && first) || after_crate {
+                    found.push((Name::Room(name), line));
+                    after_crate = false;
+                } else if name == "crate" && is_colons(&tokens, at + 1) {
+                    after_crate = true;
+                } else if !after_colons && is_colons(&tokens, at + 1) {
+                    found.push((Name::Package(name), line));
+                }
+            }
+            TokenTree::Group(group) => {
+                let inside = after_crate && group.delimiter() == Delimiter::Brace;
+                found.extend(names(group.stream(), inside));
+                after_crate = false;
+            }
+            _ => {}
+        }
+        first = matches!(token, TokenTree::Punct(p) if p.as_char() == ',');
+        (after_colons, at) = (false, at + 1);
+    }
+    found
+}
+
+/// `::` stands at `at`.
+fn is_colons(tokens: &[TokenTree], at: usize) -> bool {
+    let is = |at: usize, wanted: fn(Spacing) -> bool| matches!(tokens.get(at), Some(TokenTree::Punct(p)) if p.as_char() == ':' && wanted(p.spacing()));
+    is(at, |s| s == Spacing::Joint) && is(at + 1, |_| true)
+}
