@@ -16,12 +16,10 @@ pub fn unknown_name<'n>(
     name: &str,
     known: impl Iterator<Item = &'n str> + Clone,
 ) -> Problem {
-    let expected = one_of(known.clone());
-    let problem = Problem::new(path, format!("unknown {noun} `{name}`")).hint(did_you_mean(name, known));
-    if expected.is_empty() {
-        problem.hint(Some(format!("there is no {noun} at all")))
-    } else {
-        problem.expected(expected)
+    let problem = Problem::new(path, format!("unknown {noun} `{name}`"));
+    match one_of(known.clone()) {
+        none if none.is_empty() => problem.hint(Some(format!("there is no {noun} at all"))),
+        expected => problem.expected(expected).hint(did_you_mean(name, known)),
     }
 }
 
@@ -72,8 +70,8 @@ pub fn names(app: &AppFile, listeners: &[&str], built_in: &[&str]) -> Vec<Proble
     if let Some(name) = &app.listener {
         listener("listener".into(), Some(name), &mut problems);
     }
+    // Those of endpoints are the router's to judge.
     for (i, endpoint) in app.endpoint.iter().enumerate() {
-        listener(format!("endpoint[{i}].listener"), endpoint.listener.as_ref(), &mut problems);
         let known = app.dialect.keys().map(String::as_str).chain(built_in.iter().copied());
         if !known.clone().any(|k| k == endpoint.dialect) {
             problems.push(unknown_name(format!("endpoint[{i}].dialect"), "dialect", &endpoint.dialect, known));

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 /// The generation in force, as this room sees it. A request keeps the one it started with.
 pub struct Front {
     pub generation: Arc<Generation>,
-    pub entrance: Entrance,
+    pub entrance: Arc<Entrance>,
 }
 
 /// What `serve` needs; one for all shards.

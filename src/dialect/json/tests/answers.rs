@@ -54,8 +54,8 @@ fn history_and_presence_are_lists() {
     assert_eq!(say(&full, answer, None), json!({ "type": "history", "events": list, "more": false, "at": "e1:2" }));
 
     let members = [
-        Member { connection: ANN, identity: Arc::new(ann()) },
-        Member { connection: ANN, identity: Identity::anonymous() },
+        Member { connection: ANN, identity: Arc::new(ann()), joined_at: AT },
+        Member { connection: ANN, identity: Identity::anonymous(), joined_at: AT },
     ];
     let list = json!([{ "id": "ann", "role": "nurse", "name": "ann (nurse)" }, { "name": " ()" }]);
     let presence = json!({ "type": "presence", "channel": "a", "members": list });

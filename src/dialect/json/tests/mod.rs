@@ -5,7 +5,7 @@ mod documents;
 mod requests;
 
 use super::*;
-use crate::model::{Code, Command, ConnectionId, Event, EventKind, Identity, Position, Refusal, Request};
+use crate::model::{Code, Command, ConnectionId, Event, EventKind, Identity, Position, Refusal, Request, Sender};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -128,7 +128,7 @@ fn refused(dialect: &Json, text: &str) -> Value {
 
 fn event(data: &str) -> Event {
     let data = Bytes::copy_from_slice(data.as_bytes());
-    let sender = Some(Member { connection: ANN, identity: Arc::new(ann()) });
+    let sender = Some(Sender { connection: ANN, identity: Arc::new(ann()) });
     Event { kind: EventKind::Message, data, event: None, key: None, sender, exclude: None, offset: 0, at: AT }
 }
 
