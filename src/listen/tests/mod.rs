@@ -177,7 +177,7 @@ impl House {
         let generation = Generation { number: 1, digest: String::new(), development, limits, apps };
         let (drain, draining) = watch::channel(false);
         let context = Arc::new(Context {
-            front: Arc::new(ArcSwap::from_pointee(Front { generation: Arc::new(generation), entrance })),
+            front: Arc::new(ArcSwap::from_pointee(Front { generation: Arc::new(generation), entrance: Arc::new(entrance) })),
             api: Arc::new(EchoApi),
             counts: Counts::new(),
             attempts: Arc::default(),
