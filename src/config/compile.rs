@@ -25,7 +25,8 @@ pub struct Compiled {
     pub entrance: Arc<listen::Entrance>,
     pub limits: Limits,
     pub keys: auth::Keys,
-    pub api_keys: BTreeMap<String, api::ApiKeySettings>,
+    /// API keys and all apps' routes.
+    pub site: Arc<api::Site>,
     pub log: observe::LogSettings,
     /// Sorted by name.
     pub apps: Vec<App>,
@@ -58,24 +59,19 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
     let mode = gateway.made.as_ref().map_or(Mode::Development, |g| g.mode);
     let secrets = Secrets::new(means.env, &files, mode == Mode::Development);
     let resolve = secrets.within("");
-    let mut keys = None;
+    let (mut keys, mut api_keys) = (None, None);
     if let Some(file) = &gateway.made {
         check::listeners(file, &gateway.doc, &mut faults);
         tell(&gateway.doc, "limits", check::limits(file), &mut faults);
         tell(&gateway.doc, "limits", check::doubtful(&file.limits.b), &mut warnings);
         let compiled = auth::Keys::compile(&file.key, &resolve, means.fetcher, means.previous.map(|p| &p.keys));
         keys = compiled.map_err(|p| tell(&gateway.doc, "key", p, &mut faults)).ok();
-        for (name, key) in &file.api_key {
-            let told = resolve(&key.secret).map_err(|why| Problem::new(format!("{name}.secret"), why));
-            let unknown = key.apps.iter().enumerate().filter(|(_, a)| *a != "*" && !apps.iter().any(|s| s.name == **a));
-            let known = apps.iter().map(|a| a.name.as_str());
-            let problems =
-                unknown.map(|(i, a)| check::unknown_name(format!("{name}.apps[{i}]"), "app", a, known.clone()));
-            tell(&gateway.doc, "api_key", problems.chain(told.err()).collect(), &mut faults);
-        }
+        let names: Vec<&str> = apps.iter().map(|a| a.name.as_str()).collect();
+        let compiled = api::Keys::compile(&file.api_key, &names, &resolve);
+        api_keys = compiled.map_err(|p| tell(&gateway.doc, "api_key", p, &mut faults)).ok();
     }
     let mut ids = means.previous.map(|p| p.ids.clone()).unwrap_or_default();
-    let mut made = Vec::new();
+    let (mut made, mut https) = (Vec::new(), Vec::new());
     for sheet in &apps {
         // Numbers are handed out once and never twice: a message on its way must not reach another app.
         let Ok(next) = u16::try_from(ids.len()).map(AppId) else {
@@ -93,12 +89,29 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             files.read(&path, DATA_BYTES_MAX).map_err(|why| format!("{} {why}", path.display()))
         };
         let app = one.app(&read, &secrets.within("channels"), &mut warnings);
+        let http = app.as_ref().and_then(|app| one.http(app, mode == Mode::Development, &secrets.within("channels")));
         faults.extend(one.faults);
         made.extend(app);
+        https.extend(http);
+    }
+    let mut site = None;
+    if let (Some(file), Some(api_keys), true) = (&gateway.made, api_keys, https.len() == apps.len()) {
+        let listeners: Vec<(&str, bool)> = file.listener.iter().map(|(name, l)| (name.as_str(), l.admin)).collect();
+        match api::Site::compile(&listeners, api_keys, https) {
+            Ok(made) => site = Some(Arc::new(made)),
+            Err(problems) => {
+                for (app, problem) in problems {
+                    let sheet = apps.iter().find(|s| s.name == app);
+                    sheet.iter().for_each(|s| tell(&s.doc, "", vec![problem.clone()], &mut faults));
+                }
+            }
+        }
     }
     let entrance =
         gateway.made.as_ref().and_then(|file| entrance(file, &gateway.doc, &apps, &ids, &files, &mut faults));
-    if let (Some(file), Some(keys), Some(entrance), true) = (gateway.made, keys, entrance, faults.is_empty()) {
+    if let (Some(file), Some(keys), Some(entrance), Some(site), true) =
+        (gateway.made, keys, entrance, site, faults.is_empty())
+    {
         return Ok(Compiled {
             mode,
             shards: if let Shards::Fixed(n) = file.shards { Some(n) } else { None },
@@ -106,7 +119,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             entrance,
             limits: file.limits.a,
             keys,
-            api_keys: file.api_key,
+            site,
             log: file.log,
             apps: made,
             ids,
