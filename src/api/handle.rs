@@ -37,7 +37,7 @@ pub struct Context<G> {
     pub gateway: G,
     pub metrics: Arc<Metrics>,
     /// Why Weir is not ready: `starting`, `draining`. Empty: it is.
-    pub not_ready: Arc<[&'static str]>,
+    pub not_ready: &'static [&'static str],
 }
 
 impl<G> Context<G> {
@@ -121,7 +121,7 @@ fn health<G>(
     let (word, response) = match request.path.as_str() {
         "/healthz" => ("healthz", reply_json(200, &json!({ "status": "ok" }))),
         "/readyz" if context.not_ready.is_empty() => ("readyz", reply_json(200, &json!({ "status": "ready" }))),
-        "/readyz" => ("readyz", reply_json(503, &json!({ "status": "not ready", "reasons": *context.not_ready }))),
+        "/readyz" => ("readyz", reply_json(503, &json!({ "status": "not ready", "reasons": context.not_ready }))),
         // Figures tell too much for the public.
         "/metrics" if listener.admin => {
             ("metrics", reply(200, "text/plain; version=0.0.4; charset=utf-8", context.metrics.text().into()))

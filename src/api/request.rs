@@ -26,8 +26,6 @@ pub struct Request {
     pub listener: Arc<str>,
     /// The port that the listener is bound to.
     pub port: u16,
-    /// Whether the listener has `admin = true`.
-    pub admin: bool,
     pub now: Millis,
 }
 

@@ -25,9 +25,8 @@ pub struct App {
     pub endpoints: Vec<listen::EndpointSettings>,
     pub origins: Option<Vec<String>>,
     pub auths: BTreeMap<String, Arc<auth::Authenticator>>,
-    /// Each with its listener named.
-    pub routes: Vec<api::RouteSettings>,
-    pub errors: BTreeMap<String, api::ErrorReply>,
+    /// How many `[[route]]`s it has; what became of them is in `Compiled::site`.
+    pub routes: usize,
 }
 
 /// One app's file, and what surrounds it.
@@ -101,7 +100,7 @@ impl Compiling<'_> {
             tables: Arc::new(tables),
             keeps_requests: reads_request || born_with,
         };
-        let (endpoints, routes) = (file.endpoint.iter().cloned(), file.route.iter().cloned());
+        let endpoints = file.endpoint.iter().cloned();
         Some(App {
             flow: Arc::new(app),
             file: self.sheet.doc.file.clone(),
@@ -111,11 +110,28 @@ impl Compiling<'_> {
                 .collect(),
             origins: file.origins.clone(),
             auths,
-            routes: routes
-                .map(|r| api::RouteSettings { listener: r.listener.or(file.listener.clone()), ..r })
-                .collect(),
-            errors: file.errors.clone(),
+            routes: file.route.len(),
         })
+    }
+
+    /// Routes. Judged only where the authenticators that they name are sound.
+    pub fn http(&mut self, app: &App, development: bool, resolve: auth::Resolve) -> Option<api::AppHttp> {
+        let file = self.file;
+        if app.auths.len() < file.auth.len() {
+            return None;
+        }
+        let parts = api::AppParts {
+            name: &self.sheet.name,
+            listener: file.listener.as_deref(),
+            endpoints: app.endpoints.iter().filter_map(|e| e.listener.as_deref()).collect(),
+            routes: &file.route,
+            errors: &file.errors,
+            settings: &app.flow.settings,
+            auths: &app.auths,
+            tables: &app.flow.tables,
+        };
+        let made = api::AppHttp::compile(parts, &api::Surroundings { development, resolve });
+        made.map_err(|p| self.tell("", p)).ok()
     }
 
     /// Judged only where keys and tables are sound: else every name of theirs would look unknown.
@@ -185,7 +201,9 @@ impl Compiling<'_> {
     fn settings(&self) -> Map<String, Value> {
         let mut settings = self.file.settings.clone();
         let listener = self.file.listener.as_ref().and_then(|name| self.gateway.made.as_ref()?.listener.get(name));
-        if let Some(address) = listener.and_then(|l| l.address.parse::<SocketAddr>().ok()) {
+        // Port 0 is known only once the listener is bound: what is filled in then is `api`'s.
+        let address = listener.and_then(|l| l.address.parse::<SocketAddr>().ok());
+        if let Some(address) = address.filter(|a| a.port() != 0) {
             for value in settings.values_mut() {
                 if let Value::String(text) = value {
                     *text = text

@@ -25,7 +25,8 @@ pub struct Compiled {
     pub entrance: Arc<listen::Entrance>,
     pub limits: Limits,
     pub keys: auth::Keys,
-    pub api_keys: BTreeMap<String, api::ApiKeySettings>,
+    /// API keys and all apps' routes.
+    pub site: Arc<api::Site>,
     pub log: observe::LogSettings,
     /// Sorted by name.
     pub apps: Vec<App>,
@@ -58,24 +59,19 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
     let mode = gateway.made.as_ref().map_or(Mode::Development, |g| g.mode);
     let secrets = Secrets::new(means.env, &files, mode == Mode::Development);
     let resolve = secrets.within("");
-    let mut keys = None;
+    let (mut keys, mut api_keys) = (None, None);
     if let Some(file) = &gateway.made {
         check::listeners(file, &gateway.doc, &mut faults);
         tell(&gateway.doc, "limits", check::limits(file), &mut faults);
         tell(&gateway.doc, "limits", check::doubtful(&file.limits.b), &mut warnings);
         let compiled = auth::Keys::compile(&file.key, &resolve, means.fetcher, means.previous.map(|p| &p.keys));
         keys = compiled.map_err(|p| tell(&gateway.doc, "key", p, &mut faults)).ok();
-        for (name, key) in &file.api_key {
-            let told = resolve(&key.secret).map_err(|why| Problem::new(format!("{name}.secret"), why));
-            let unknown = key.apps.iter().enumerate().filter(|(_, a)| *a != "*" && !apps.iter().any(|s| s.name == **a));
-            let known = apps.iter().map(|a| a.name.as_str());
-            let problems =
-                unknown.map(|(i, a)| check::unknown_name(format!("{name}.apps[{i}]"), "app", a, known.clone()));
-            tell(&gateway.doc, "api_key", problems.chain(told.err()).collect(), &mut faults);
-        }
+        let names: Vec<&str> = apps.iter().map(|a| a.name.as_str()).collect();
+        let compiled = api::Keys::compile(&file.api_key, &names, &resolve);
+        api_keys = compiled.map_err(|p| tell(&gateway.doc, "api_key", p, &mut faults)).ok();
     }
     let mut ids = means.previous.map(|p| p.ids.clone()).unwrap_or_default();
-    let mut made = Vec::new();
+    let (mut made, mut https) = (Vec::new(), Vec::new());
     for sheet in &apps {
         // Numbers are handed out once and never twice: a message on its way must not reach another app.
         let Ok(next) = u16::try_from(ids.len()).map(AppId) else {
@@ -93,12 +89,19 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             files.read(&path, DATA_BYTES_MAX).map_err(|why| format!("{} {why}", path.display()))
         };
         let app = one.app(&read, &secrets.within("channels"), &mut warnings);
+        https
+            .extend(app.as_ref().and_then(|app| one.http(app, mode == Mode::Development, &secrets.within("channels"))));
         faults.extend(one.faults);
         made.extend(app);
     }
     let entrance =
         gateway.made.as_ref().and_then(|file| entrance(file, &gateway.doc, &apps, &ids, &files, &mut faults));
-    if let (Some(file), Some(keys), Some(entrance), true) = (gateway.made, keys, entrance, faults.is_empty()) {
+    let whole = https.len() == apps.len();
+    let site = gateway.made.as_ref().filter(|_| whole).zip(api_keys);
+    let site = site.and_then(|(file, api_keys)| site_of(file, api_keys, https, &apps, &mut faults));
+    if let (Some(file), Some(keys), Some(entrance), Some(site), true) =
+        (gateway.made, keys, entrance, site, faults.is_empty())
+    {
         return Ok(Compiled {
             mode,
             shards: if let Shards::Fixed(n) = file.shards { Some(n) } else { None },
@@ -106,7 +109,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             entrance,
             limits: file.limits.a,
             keys,
-            api_keys: file.api_key,
+            site,
             log: file.log,
             apps: made,
             ids,
@@ -116,6 +119,12 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             overrides,
             files: files.seen(),
         });
+    }
+    if faults.is_empty() {
+        faults.push(Fault::of_file(
+            &gateway.doc.file,
+            "nothing is wrong, and yet nothing came of it: Weir's own mistake",
+        ));
     }
     Err(sorted(faults))
 }
@@ -153,6 +162,25 @@ fn entrance(
     for (app, problem) in problems {
         let sheet = app.and_then(|id| sheets.iter().find(|s| ids.get(&s.name) == Some(&id)));
         faults.push(sheet.map_or(doc, |s| &s.doc).locate(&problem));
+    }
+    None
+}
+
+/// All apps' routes and the HTTP API together: two routes of one path are found only here.
+fn site_of(
+    file: &GatewayFile,
+    keys: api::Keys,
+    apps: Vec<api::AppHttp>,
+    sheets: &[Sheet<AppFile>],
+    faults: &mut Vec<Fault>,
+) -> Option<Arc<api::Site>> {
+    let listeners: Vec<(&str, bool)> = file.listener.iter().map(|(name, l)| (name.as_str(), l.admin)).collect();
+    let problems = match api::Site::compile(&listeners, keys, apps) {
+        Ok(site) => return Some(Arc::new(site)),
+        Err(problems) => problems,
+    };
+    for (app, problem) in problems {
+        faults.extend(sheets.iter().filter(|s| s.name == app).map(|s| s.doc.locate(&problem)));
     }
     None
 }

@@ -19,5 +19,5 @@ pub fn front(compiled: &Compiled, number: u64) -> Front {
         limits: compiled.limits.clone(),
         apps,
     };
-    Front { generation: Arc::new(generation), entrance: compiled.entrance.clone() }
+    Front { generation: Arc::new(generation), entrance: compiled.entrance.clone(), site: compiled.site.clone() }
 }

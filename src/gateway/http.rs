@@ -1,20 +1,43 @@
 //! Joins the HTTP API to the listeners.
 
-use crate::listen::{Api, ApiRequest, Front};
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Response, StatusCode};
-use std::pin::Pin;
+use crate::api::{self, Context, State};
+use crate::listen::{Answering, Api, ApiRequest, Front};
+use crate::shard::{Port, clock};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-pub struct Http;
+/// One for all shards.
+pub struct Http {
+    pub state: Arc<State>,
+    pub port: Port,
+    /// By listener: what it is bound to.
+    pub ports: Vec<u16>,
+}
 
 impl Api for Http {
-    fn handle(&self, _: ApiRequest, _: Arc<Front>) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>>>> {
-        Box::pin(async {
-            let mut response = Response::new(Full::default());
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            response
-        })
+    fn handle(&self, request: ApiRequest, front: Arc<Front>) -> Answering {
+        let shared = self.port.shared();
+        let draining = shared.draining.load(Ordering::Relaxed);
+        let context = Context {
+            site: front.site.clone(),
+            generation: front.generation.clone(),
+            state: self.state.clone(),
+            metrics: shared.metrics.clone(),
+            not_ready: if draining { &["draining"] } else { &[] },
+            gateway: self.port.clone(),
+        };
+        let listener = usize::from(request.listener);
+        let request = api::Request {
+            method: request.method,
+            path: request.path.into(),
+            query: request.query.into(),
+            headers: request.headers,
+            body: request.body,
+            ip: request.ip,
+            listener: front.entrance.listener(request.listener).map_or_else(String::new, |l| l.name.clone()).into(),
+            port: self.ports.get(listener).copied().unwrap_or_default(),
+            now: clock(),
+        };
+        Box::pin(async move { api::handle(&context, request).await })
     }
 }

@@ -12,7 +12,7 @@ use crate::config::{self, Compiled, Environment, Fault, Means, summary};
 use crate::listen::{Attempts, Context, accept, bind, serve};
 use crate::model::Close;
 use crate::observe::{Logs, Metrics};
-use crate::shard::{Accepted, Door, Shared, clock, start};
+use crate::shard::{Accepted, Door, Port, Shared, clock, start};
 use arc_swap::ArcSwap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -87,7 +87,11 @@ async fn serve_all(
     let (drain, draining) = watch::channel(false);
     let context = Arc::new(Context {
         front: front.clone(),
-        api: Arc::new(http::Http),
+        api: Arc::new(http::Http {
+            state: Arc::default(),
+            port: Port::new(shared.clone()),
+            ports: listeners.iter().map(|(_, _, address, _)| address.port()).collect(),
+        }),
         counts: shared.connections.clone(),
         attempts: Arc::new(Attempts::default()),
         metrics: metrics.clone(),

@@ -2,6 +2,7 @@
 
 use super::attempts::Attempts;
 use super::entrance::Entrance;
+use crate::api::Site;
 use crate::flow::Generation;
 use crate::model::Millis;
 use crate::observe::Metrics;
@@ -20,6 +21,8 @@ use tokio::sync::watch;
 pub struct Front {
     pub generation: Arc<Generation>,
     pub entrance: Arc<Entrance>,
+    /// What HTTP requests that are no upgrades find.
+    pub site: Arc<Site>,
 }
 
 /// What `serve` needs; one for all shards.
@@ -50,7 +53,10 @@ pub struct ApiRequest {
     pub admin: bool,
 }
 
+/// An answer on its way.
+pub type Answering = Pin<Box<dyn Future<Output = Response<Full<Bytes>>>>>;
+
 /// The HTTP API. Called on a shard's thread; its future stays there.
 pub trait Api {
-    fn handle(&self, request: ApiRequest, front: Arc<Front>) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>>>>;
+    fn handle(&self, request: ApiRequest, front: Arc<Front>) -> Answering;
 }

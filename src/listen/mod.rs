@@ -27,7 +27,7 @@ mod who;
 
 pub use accept::{accept, bind};
 pub use attempts::Attempts;
-pub use context::{Api, ApiRequest, Context, Front};
+pub use context::{Answering, Api, ApiRequest, Context, Front};
 pub use entrance::{Entrance, Listener};
 pub use forwarded::Trusted;
 pub use origins::Origins;
