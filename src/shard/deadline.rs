@@ -243,11 +243,23 @@ impl Shard {
         if over > 0 {
             self.relieve(over);
         }
+        self.give_back();
         for app in generation.apps.iter().flatten() {
             let subscriptions = self.conns.iter().filter(|(_, c)| c.session.app == app.id);
             self.counts.app(app.id).subscriptions = subscriptions.map(|(_, c)| c.session.subs.len() as u64).sum();
             let channels = self.hub.channels().filter(|(c, _)| c.app == app.id).count();
             self.counts.app(app.id).channels = channels as u64;
+        }
+    }
+
+    /// Handshakes leave free pages behind, and the allocator looks at them only while something is allocated.
+    fn give_back(&mut self) {
+        let seen = self.conns.len();
+        if std::mem::replace(&mut self.seen, seen) != seen {
+            self.settled = false;
+        } else if !std::mem::replace(&mut self.settled, true) {
+            // SAFETY: frees what no one uses; called on the thread whose heap it is.
+            unsafe { libmimalloc_sys::mi_collect(false) }
         }
     }
 

@@ -17,9 +17,9 @@ impl Shard {
         self.mark = self.mark.wrapping_add(several as u32);
         for Part { channel, batch } in parts {
             let conflate = app.classes.get(batch.class as usize).is_some_and(|c| c.overflow == Overflow::Conflate);
-            let simple = !batch.exclusive && !conflate && batch.tallies.is_empty();
+            let simple = !batch.exclusive && !conflate;
             let mut encodings: SmallVec<[(Encoding, Option<Encoded>); 2]> = SmallVec::new();
-            let mut delivered = 0;
+            let (mut delivered, mut whole) = (0, 0);
             // Nobody takes or leaves a seat while a batch is handed round: `push` closes at most the queue's own
             // connection, and a closed one gives up its seats at the end of the tick.
             for at in 0..self.hub.channel(*channel).seats.len() {
@@ -46,11 +46,11 @@ impl Shard {
                     }
                 };
                 let Some(encoded) = encoded else { continue };
-                if simple || batch.whole_for(conn.session.id) && batch.tallies.is_empty() && !conflate {
+                if simple || !conflate && batch.whole_for(conn.session.id) {
                     if encoded.bytes.is_empty() {
                         continue;
                     }
-                    delivered += batch.events.len() as u64;
+                    whole += 1;
                     let events = batch.events.len() as u32;
                     let entry = Entry { bytes: encoded.bytes.clone(), channel: *channel, events };
                     self.push(slot, entry);
@@ -58,11 +58,12 @@ impl Shard {
                     delivered += self.deliver_slices(slot, *channel, batch, &encoded.clone(), conflate);
                 }
             }
-            self.counts.app(app.id).deliveries += delivered;
+            batch.tallies.iter().for_each(|(_, tally)| tally.add(whole));
+            self.counts.app(app.id).deliveries += delivered + whole as u64 * batch.events.len() as u64;
         }
     }
 
-    /// The same for a connection that does not hear all of it, or whose hearing is counted.
+    /// The same for a connection that does not hear all of it, or only the newest of each key.
     fn deliver_slices(
         &mut self,
         slot: Slot,

@@ -67,6 +67,9 @@ pub struct Shard {
     inputs: Receiver<Input>,
     pub(super) draining: Option<Drain>,
     swept_at: Millis,
+    /// Connections at the last sweep, and whether memory was given back since they changed.
+    pub(super) seen: usize,
+    pub(super) settled: bool,
     pub(super) stopping: bool,
     due: Vec<(Slot, u64)>,
     /// What the last flush cost, in writes: after a large one, a moment's patience merges more.
@@ -125,6 +128,8 @@ impl Shard {
             inputs,
             draining: None,
             swept_at: now,
+            seen: 0,
+            settled: true,
             stopping: false,
             due: Vec::new(),
             flushed: 0,
