@@ -201,7 +201,9 @@ impl Compiling<'_> {
     fn settings(&self) -> Map<String, Value> {
         let mut settings = self.file.settings.clone();
         let listener = self.file.listener.as_ref().and_then(|name| self.gateway.made.as_ref()?.listener.get(name));
-        if let Some(address) = listener.and_then(|l| l.address.parse::<SocketAddr>().ok()) {
+        // Port 0 is known only once the listener is bound: what is filled in then is `api`'s.
+        let address = listener.and_then(|l| l.address.parse::<SocketAddr>().ok());
+        if let Some(address) = address.filter(|a| a.port() != 0) {
             for value in settings.values_mut() {
                 if let Value::String(text) = value {
                     *text = text

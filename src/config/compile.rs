@@ -89,26 +89,16 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             files.read(&path, DATA_BYTES_MAX).map_err(|why| format!("{} {why}", path.display()))
         };
         let app = one.app(&read, &secrets.within("channels"), &mut warnings);
-        let http = app.as_ref().and_then(|app| one.http(app, mode == Mode::Development, &secrets.within("channels")));
+        https
+            .extend(app.as_ref().and_then(|app| one.http(app, mode == Mode::Development, &secrets.within("channels"))));
         faults.extend(one.faults);
         made.extend(app);
-        https.extend(http);
-    }
-    let mut site = None;
-    if let (Some(file), Some(api_keys), true) = (&gateway.made, api_keys, https.len() == apps.len()) {
-        let listeners: Vec<(&str, bool)> = file.listener.iter().map(|(name, l)| (name.as_str(), l.admin)).collect();
-        match api::Site::compile(&listeners, api_keys, https) {
-            Ok(made) => site = Some(Arc::new(made)),
-            Err(problems) => {
-                for (app, problem) in problems {
-                    let sheet = apps.iter().find(|s| s.name == app);
-                    sheet.iter().for_each(|s| tell(&s.doc, "", vec![problem.clone()], &mut faults));
-                }
-            }
-        }
     }
     let entrance =
         gateway.made.as_ref().and_then(|file| entrance(file, &gateway.doc, &apps, &ids, &files, &mut faults));
+    let whole = https.len() == apps.len();
+    let site = gateway.made.as_ref().filter(|_| whole).zip(api_keys);
+    let site = site.and_then(|(file, api_keys)| site_of(file, api_keys, https, &apps, &mut faults));
     if let (Some(file), Some(keys), Some(entrance), Some(site), true) =
         (gateway.made, keys, entrance, site, faults.is_empty())
     {
@@ -129,6 +119,12 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             overrides,
             files: files.seen(),
         });
+    }
+    if faults.is_empty() {
+        faults.push(Fault::of_file(
+            &gateway.doc.file,
+            "nothing is wrong, and yet nothing came of it: Weir's own mistake",
+        ));
     }
     Err(sorted(faults))
 }
@@ -166,6 +162,25 @@ fn entrance(
     for (app, problem) in problems {
         let sheet = app.and_then(|id| sheets.iter().find(|s| ids.get(&s.name) == Some(&id)));
         faults.push(sheet.map_or(doc, |s| &s.doc).locate(&problem));
+    }
+    None
+}
+
+/// All apps' routes and the HTTP API together: two routes of one path are found only here.
+fn site_of(
+    file: &GatewayFile,
+    keys: api::Keys,
+    apps: Vec<api::AppHttp>,
+    sheets: &[Sheet<AppFile>],
+    faults: &mut Vec<Fault>,
+) -> Option<Arc<api::Site>> {
+    let listeners: Vec<(&str, bool)> = file.listener.iter().map(|(name, l)| (name.as_str(), l.admin)).collect();
+    let problems = match api::Site::compile(&listeners, keys, apps) {
+        Ok(site) => return Some(Arc::new(site)),
+        Err(problems) => problems,
+    };
+    for (app, problem) in problems {
+        faults.extend(sheets.iter().filter(|s| s.name == app).map(|s| s.doc.locate(&problem)));
     }
     None
 }

@@ -168,6 +168,7 @@ fn no_mutation_of_the_shipped_files_panics() {
     let shipped = files.map(|f| std::fs::read_to_string(f).unwrap());
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("channels/data")).unwrap();
+    std::fs::copy("channels/data/clinic-users.json", folder.path().join("channels/data/clinic-users.json")).unwrap();
     let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
     let (mut good, mut bad) = (0, 0);
     for _ in 0..200 {
