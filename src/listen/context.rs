@@ -40,7 +40,7 @@ pub struct Context {
 /// An HTTP request that is no upgrade.
 #[derive(Debug)]
 pub struct ApiRequest {
-    /// `GET` for a `HEAD`, whose body is left out afterwards.
+    /// Of a `HEAD`'s answer hyper leaves the body out.
     pub method: Method,
     /// As sent, still encoded.
     pub path: Box<str>,

@@ -17,7 +17,7 @@ async fn requests_on_one_connection_are_answered_in_order_even_pipelined() {
     assert_eq!(client.response().await, (200, "GET /2  127.0.0.1 ".to_owned()));
     client.send("HEAD /3 HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let head = client.head().await;
-    assert_eq!((status(&head), header(&head, "content-length")), (200, Some("18")));
+    assert_eq!((status(&head), header(&head, "content-length")), (200, Some("19")));
     assert_eq!(header(&head, "date"), None);
     client.send(&format!("GET /ws HTTP/1.1\r\n{WS}{KEY}\r\n")).await;
     assert_eq!(status(&client.head().await), 101, "an upgrade may come later on the connection");

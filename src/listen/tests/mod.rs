@@ -175,9 +175,12 @@ impl House {
         let apps = (0..2).map(|i| Some(app(i as u16, names[i], &endpoints[i], &keys, &setup.app_limits))).collect();
         let (development, limits) = (setup.development, setup.limits);
         let generation = Generation { number: 1, digest: String::new(), development, limits, apps };
+        let site =
+            Arc::new(crate::api::Site::compile(&[("main", false)], Default::default(), Vec::new()).ok().unwrap());
+        let front = Front { generation: Arc::new(generation), entrance: Arc::new(entrance), site };
         let (drain, draining) = watch::channel(false);
         let context = Arc::new(Context {
-            front: Arc::new(ArcSwap::from_pointee(Front { generation: Arc::new(generation), entrance: Arc::new(entrance) })),
+            front: Arc::new(ArcSwap::from_pointee(front)),
             api: Arc::new(EchoApi),
             counts: Counts::new(),
             attempts: Arc::default(),
