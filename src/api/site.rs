@@ -23,10 +23,13 @@ pub(super) struct Listener {
     pub admin: bool,
     /// Places in `Site::apps`: that of the first endpoint first. All of them on an admin listener.
     pub apps: Vec<usize>,
-    router: Router<Vec<(Method, usize, usize)>>,
+    router: Router<Vec<Entry>>,
     /// Paths of endpoints: only WebSockets are there.
     sockets: Router<()>,
 }
+
+/// A method, and the places of its app and of its route there.
+type Entry = (Method, usize, usize);
 
 /// A route that a request is for, and the values of its path's variables.
 pub(super) struct Matched<'s> {
