@@ -71,7 +71,7 @@ fn contents(made: &Compiled) -> String {
         count(made.apps.len(), "app"),
         count(made.listeners.len(), "listener"),
         // `class` has its own plural.
-        count(sum(|a| a.classes.len()), "channel class").replace("classs", "classes"),
+        count(sum(|a| a.flow.classes.len()), "channel class").replace("classs", "classes"),
         count(sum(|a| a.routes), "route"),
         &made.digest[..12],
     )

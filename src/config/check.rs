@@ -16,12 +16,10 @@ pub fn unknown_name<'n>(
     name: &str,
     known: impl Iterator<Item = &'n str> + Clone,
 ) -> Problem {
-    let expected = one_of(known.clone());
-    let problem = Problem::new(path, format!("unknown {noun} `{name}`")).hint(did_you_mean(name, known));
-    if expected.is_empty() {
-        problem.hint(Some(format!("there is no {noun} at all")))
-    } else {
-        problem.expected(expected)
+    let problem = Problem::new(path, format!("unknown {noun} `{name}`"));
+    match one_of(known.clone()) {
+        none if none.is_empty() => problem.hint(Some(format!("there is no {noun} at all"))),
+        expected => problem.expected(expected).hint(did_you_mean(name, known)),
     }
 }
 
@@ -60,20 +58,14 @@ pub fn listeners(file: &GatewayFile, doc: &Doc, faults: &mut Vec<Fault>) {
 /// Names that an app uses: listeners, dialects, authenticators.
 pub fn names(app: &AppFile, listeners: &[&str], built_in: &[&str]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let listener = |path: String, name: Option<&String>, problems: &mut Vec<Problem>| match name {
-        Some(name) if listeners.contains(&name.as_str()) => {}
-        Some(name) => problems.push(unknown_name(path, "listener", name, listeners.iter().copied())),
-        None if app.listener.is_none() => problems.push(
-            Problem::new(path.trim_end_matches(".listener"), "no listener is named")
-                .hint(Some("`listener = \"NAME\"` at the top of this file names one for all of it".into())),
-        ),
-        None => {}
+    // Those of endpoints are the router's to judge; one that nobody names is told there and by the route itself.
+    let listener = |path: String, name: Option<&String>, problems: &mut Vec<Problem>| {
+        if let Some(name) = name.filter(|n| !listeners.contains(&n.as_str())) {
+            problems.push(unknown_name(path, "listener", name, listeners.iter().copied()));
+        }
     };
-    if let Some(name) = &app.listener {
-        listener("listener".into(), Some(name), &mut problems);
-    }
+    listener("listener".into(), app.listener.as_ref(), &mut problems);
     for (i, endpoint) in app.endpoint.iter().enumerate() {
-        listener(format!("endpoint[{i}].listener"), endpoint.listener.as_ref(), &mut problems);
         let known = app.dialect.keys().map(String::as_str).chain(built_in.iter().copied());
         if !known.clone().any(|k| k == endpoint.dialect) {
             problems.push(unknown_name(format!("endpoint[{i}].dialect"), "dialect", &endpoint.dialect, known));

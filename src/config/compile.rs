@@ -1,31 +1,28 @@
 //! From files to what the rooms use: every room compiles its own tables, and what spans rooms is checked here.
 
+use super::app::{App, Compiling};
 use super::check;
 use super::doc::Doc;
 use super::fault::{Fault, sorted};
 use super::file::{AppFile, GatewayFile, Mode, Shards};
-use super::files::DATA_BYTES_MAX;
+use super::files::{DATA_BYTES_MAX, Files};
 use super::load::{Loaded, Sheet};
 use super::secret::{Environment, Secrets};
-use crate::dialect::{Dialect, Json};
-use crate::flow::limits::{AppLimits, Limits};
-use crate::model::Problem;
-use crate::policy::Policy;
-use crate::{api, auth, hub, listen, observe};
-use serde_json::{Map, Value};
+use crate::flow::Limits;
+use crate::model::{AppId, Problem};
+use crate::{api, auth, listen, observe};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Everything that the files say, ready to use.
-#[derive(Debug)]
 pub struct Compiled {
     pub mode: Mode,
     /// `None`: one a core.
     pub shards: Option<u16>,
+    /// Where to bind, by name.
     pub listeners: BTreeMap<String, listen::ListenerSettings>,
-    pub http: listen::HttpSettings,
+    pub entrance: Arc<listen::Entrance>,
     pub limits: Limits,
     pub keys: auth::Keys,
     /// API keys and all apps' routes.
@@ -33,6 +30,8 @@ pub struct Compiled {
     pub log: observe::LogSettings,
     /// Sorted by name.
     pub apps: Vec<App>,
+    /// Of every app that ever was in force, by name: a reload keeps numbers.
+    pub ids: BTreeMap<String, AppId>,
     /// SHA-256 over all files read, in hex.
     pub digest: Arc<str>,
     /// Legal, and worth a look.
@@ -43,30 +42,6 @@ pub struct Compiled {
     pub overrides: Vec<String>,
     /// Every file read.
     pub files: Vec<PathBuf>,
-}
-
-/// One app, ready to use.
-#[derive(Debug)]
-pub struct App {
-    pub name: Arc<str>,
-    /// As faults name it.
-    pub file: Arc<str>,
-    pub limits: AppLimits,
-    pub origins: Option<Vec<String>>,
-    /// With `{listener.port}` and the like filled in.
-    pub settings: Map<String, Value>,
-    pub tables: auth::Tables,
-    pub auths: BTreeMap<String, Arc<auth::Authenticator>>,
-    /// The app's own and those built in.
-    pub dialects: BTreeMap<String, Arc<Dialect>>,
-    pub policy: Arc<Policy>,
-    /// By the policy's class numbers.
-    pub classes: Vec<hub::ClassOptions>,
-    /// Each with its listener named.
-    pub endpoints: Vec<listen::EndpointSettings>,
-    /// How many `[[route]]`s it has; what became of them is in `Compiled::site`.
-    pub routes: usize,
-    pub log: observe::LogNames,
 }
 
 /// What compiling needs beside the files.
@@ -95,46 +70,49 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
         let compiled = api::Keys::compile(&file.api_key, &names, &resolve);
         api_keys = compiled.map_err(|p| tell(&gateway.doc, "api_key", p, &mut faults)).ok();
     }
+    let mut ids = means.previous.map(|p| p.ids.clone()).unwrap_or_default();
     let (mut made, mut https) = (Vec::new(), Vec::new());
     for sheet in &apps {
+        // Numbers are handed out once and never twice: a message on its way must not reach another app.
+        let Ok(next) = u16::try_from(ids.len()).map(AppId) else {
+            faults.push(
+                Fault::of_file(&sheet.doc.file, "no number is left for another app")
+                    .hint("a restart numbers them anew"),
+            );
+            break;
+        };
+        let id = *ids.entry(sheet.name.clone()).or_insert(next);
         let Some(file) = &sheet.made else { continue };
-        let mut one = Compiling { sheet, file, gateway: &gateway, keys: keys.as_ref(), means, faults: Vec::new() };
+        let mut one = Compiling { id, sheet, file, gateway: &gateway, keys: keys.as_ref(), means, faults: Vec::new() };
         let read = |name: &str| {
             let path = files.path("channels").join(name);
             files.read(&path, DATA_BYTES_MAX).map_err(|why| format!("{} {why}", path.display()))
         };
         let app = one.app(&read, &secrets.within("channels"), &mut warnings);
-        let http = app.as_ref().and_then(|app| one.http(app, mode == Mode::Development, &secrets.within("channels")));
+        https
+            .extend(app.as_ref().and_then(|app| one.http(app, mode == Mode::Development, &secrets.within("channels"))));
         faults.extend(one.faults);
         made.extend(app);
-        https.extend(http);
     }
-    let mut site = None;
-    if let (Some(file), Some(api_keys), true) = (&gateway.made, api_keys, https.len() == apps.len()) {
-        let listeners: Vec<(&str, bool)> = file.listener.iter().map(|(name, l)| (name.as_str(), l.admin)).collect();
-        match api::Site::compile(&listeners, api_keys, https) {
-            Ok(made) => site = Some(Arc::new(made)),
-            Err(problems) => {
-                for (app, problem) in problems {
-                    let sheet = apps.iter().find(|s| s.name == app);
-                    sheet.iter().for_each(|s| tell(&s.doc, "", vec![problem.clone()], &mut faults));
-                }
-            }
-        }
-    }
-    if let Some(file) = gateway.made.filter(|_| faults.is_empty())
-        && let (Some(keys), Some(site)) = (keys, site)
+    let entrance =
+        gateway.made.as_ref().and_then(|file| entrance(file, &gateway.doc, &apps, &ids, &files, &mut faults));
+    let whole = https.len() == apps.len();
+    let site = gateway.made.as_ref().filter(|_| whole).zip(api_keys);
+    let site = site.and_then(|(file, api_keys)| site_of(file, api_keys, https, &apps, &mut faults));
+    if let (Some(file), Some(keys), Some(entrance), Some(site), true) =
+        (gateway.made, keys, entrance, site, faults.is_empty())
     {
         return Ok(Compiled {
             mode,
             shards: if let Shards::Fixed(n) = file.shards { Some(n) } else { None },
             listeners: file.listener,
-            http: file.http,
+            entrance,
             limits: file.limits.a,
             keys,
             site,
             log: file.log,
             apps: made,
+            ids,
             digest: files.digest(),
             warnings: sorted(warnings),
             made_up: secrets.made_up(),
@@ -142,11 +120,73 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             files: files.seen(),
         });
     }
+    if faults.is_empty() {
+        faults.push(Fault::of_file(
+            &gateway.doc.file,
+            "nothing is wrong, and yet nothing came of it: Weir's own mistake",
+        ));
+    }
     Err(sorted(faults))
 }
 
+/// Listeners and all apps' endpoints together: two that nothing tells apart are found only here.
+fn entrance(
+    file: &GatewayFile,
+    doc: &Doc,
+    sheets: &[Sheet<AppFile>],
+    ids: &BTreeMap<String, AppId>,
+    files: &Files,
+    faults: &mut Vec<Fault>,
+) -> Option<Arc<listen::Entrance>> {
+    let known = sheets.iter().filter_map(|s| Some((s, s.made.as_ref()?, *ids.get(&s.name)?)));
+    let apps: Vec<listen::AppEndpoints> = known
+        .map(|(sheet, app, id)| listen::AppEndpoints {
+            app: id,
+            name: &sheet.name,
+            listener: app.listener.as_deref(),
+            origins: app.origins.as_deref(),
+            endpoints: &app.endpoint,
+        })
+        .collect();
+    for tls in file.listener.values().filter_map(|l| l.tls.as_ref()) {
+        // For the digest and the watch; what is wrong with them, `listen` says.
+        for name in [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()].into_iter().flatten() {
+            drop(files.read(&files.path(name), DATA_BYTES_MAX));
+        }
+    }
+    let compiled = listen::Entrance::compile(&file.listener, &file.http, &apps, &files.path(""));
+    let problems = match compiled {
+        Ok(entrance) => return Some(Arc::new(entrance)),
+        Err(problems) => problems,
+    };
+    for (app, problem) in problems {
+        let sheet = app.and_then(|id| sheets.iter().find(|s| ids.get(&s.name) == Some(&id)));
+        faults.push(sheet.map_or(doc, |s| &s.doc).locate(&problem));
+    }
+    None
+}
+
+/// All apps' routes and the HTTP API together: two routes of one path are found only here.
+fn site_of(
+    file: &GatewayFile,
+    keys: api::Keys,
+    apps: Vec<api::AppHttp>,
+    sheets: &[Sheet<AppFile>],
+    faults: &mut Vec<Fault>,
+) -> Option<Arc<api::Site>> {
+    let listeners: Vec<(&str, bool)> = file.listener.iter().map(|(name, l)| (name.as_str(), l.admin)).collect();
+    let problems = match api::Site::compile(&listeners, keys, apps) {
+        Ok(site) => return Some(Arc::new(site)),
+        Err(problems) => problems,
+    };
+    for (app, problem) in problems {
+        faults.extend(sheets.iter().filter(|s| s.name == app).map(|s| s.doc.locate(&problem)));
+    }
+    None
+}
+
 /// What rooms found wrong below `section` of a file.
-fn tell(doc: &Doc, section: &str, problems: Vec<Problem>, faults: &mut Vec<Fault>) {
+pub(super) fn tell(doc: &Doc, section: &str, problems: Vec<Problem>, faults: &mut Vec<Fault>) {
     faults.extend(problems.into_iter().map(|mut p| {
         p.path = match p.path.as_str() {
             "" => section.to_owned(),
@@ -155,152 +195,4 @@ fn tell(doc: &Doc, section: &str, problems: Vec<Problem>, faults: &mut Vec<Fault
         };
         doc.locate(&p)
     }));
-}
-
-struct Compiling<'a> {
-    sheet: &'a Sheet<AppFile>,
-    file: &'a AppFile,
-    gateway: &'a Sheet<GatewayFile>,
-    keys: Option<&'a auth::Keys>,
-    means: &'a Means<'a>,
-    faults: Vec<Fault>,
-}
-
-type Read<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
-
-impl Compiling<'_> {
-    fn tell(&mut self, section: &str, problems: Vec<Problem>) {
-        tell(&self.sheet.doc, section, problems, &mut self.faults);
-    }
-
-    fn app(&mut self, read: Read, resolve: auth::Resolve, warnings: &mut Vec<Fault>) -> Option<App> {
-        let file = self.file;
-        // Names count even where the gateway's own file has faults elsewhere.
-        let listeners = self.gateway.doc.root.get("listener").and_then(|n| n.table()).unwrap_or_default();
-        let listeners: Vec<&str> = listeners.iter().map(|e| e.name.as_str()).collect();
-        if !listeners.is_empty() {
-            self.tell("", check::names(file, &listeners, &Dialect::BUILT_IN));
-        }
-        self.tell("limits", check::app_limits(&file.limits));
-        tell(&self.sheet.doc, "", check::unused(file), warnings);
-        let gateway = self.gateway.made.as_ref();
-        let limits = gateway.map(|g| g.limits.b.clone()).unwrap_or_default().with(&file.limits);
-        if file.limits != Default::default() {
-            tell(&self.sheet.doc, "limits", check::doubtful(&limits), warnings);
-        }
-        let before = self.means.previous.and_then(|p| p.apps.iter().find(|a| *a.name == *self.sheet.name));
-        let tables = auth::Tables::compile(&file.table, read, resolve, self.means.fetcher, before.map(|a| &a.tables));
-        let tables = tables.map_err(|p| self.tell("table", p)).ok();
-        let auths = self.auths(tables.as_ref(), resolve);
-        let dialects = self.dialects();
-        let names: Vec<&str> = file.table.keys().map(String::as_str).collect();
-        let policy = Policy::compile(file.channel.iter().map(|c| &c.a), &names, &|path| self.origin(path));
-        let policy = policy.map_err(|p| self.tell("", p)).ok();
-        self.tell("", check::homes(file, policy.as_ref()));
-        let settings = self.settings();
-        Some(App {
-            name: self.sheet.name.as_str().into(),
-            file: self.sheet.doc.file.clone(),
-            limits,
-            origins: file.origins.clone(),
-            settings,
-            tables: tables?,
-            auths,
-            dialects,
-            policy: Arc::new(policy?),
-            classes: file.channel.iter().map(|c| c.b).collect(),
-            endpoints: file
-                .endpoint
-                .iter()
-                .cloned()
-                .map(|e| listen::EndpointSettings { listener: e.listener.or(file.listener.clone()), ..e })
-                .collect(),
-            routes: file.route.len(),
-            log: file.log.clone(),
-        })
-    }
-
-    /// Routes. Judged only where the authenticators that they name are sound.
-    fn http(&mut self, app: &App, development: bool, resolve: auth::Resolve) -> Option<api::AppHttp> {
-        let file = self.file;
-        if app.auths.len() < file.auth.len() {
-            return None;
-        }
-        let parts = api::AppParts {
-            name: &self.sheet.name,
-            listener: file.listener.as_deref(),
-            endpoints: app.endpoints.iter().filter_map(|e| Some((e.listener.as_deref()?, &*e.path))).collect(),
-            routes: &file.route,
-            errors: &file.errors,
-            settings: &app.settings,
-            auths: &app.auths,
-            tables: &app.tables,
-        };
-        let made = api::AppHttp::compile(parts, &api::Surroundings { development, resolve });
-        made.map_err(|p| self.tell("", p)).ok()
-    }
-
-    /// Judged only where keys and tables are sound: else every name of theirs would look unknown.
-    fn auths(
-        &mut self,
-        tables: Option<&auth::Tables>,
-        resolve: auth::Resolve,
-    ) -> BTreeMap<String, Arc<auth::Authenticator>> {
-        let (Some(keys), Some(tables)) = (self.keys, tables) else { return BTreeMap::new() };
-        let mut made = BTreeMap::new();
-        for (name, settings) in &self.file.auth {
-            match auth::Authenticator::compile(name, settings, keys, tables, resolve) {
-                Ok(auth) => drop(made.insert(name.clone(), Arc::new(auth))),
-                Err(problems) => self.tell(&format!("auth.{name}"), problems),
-            }
-        }
-        made
-    }
-
-    fn dialects(&mut self) -> BTreeMap<String, Arc<Dialect>> {
-        let built_in =
-            Dialect::BUILT_IN.iter().filter_map(|name| Some(((*name).to_owned(), Dialect::built_in(name)?.into())));
-        let mut made: BTreeMap<String, Arc<Dialect>> = built_in.collect();
-        for (name, settings) in &self.file.dialect {
-            if Dialect::BUILT_IN.contains(&name.as_str()) {
-                self.tell(
-                    &format!("dialect.{name}"),
-                    vec![
-                        Problem::new("", format!("`{name}` is a dialect that Weir brings along"))
-                            .expected("another name"),
-                    ],
-                );
-            }
-            match Json::compile(settings) {
-                Ok(json) => drop(made.insert(name.clone(), Arc::new(Dialect::Json(Box::new(json))))),
-                Err(problems) => self.tell(&format!("dialect.{name}"), problems),
-            }
-        }
-        made
-    }
-
-    /// `channels/clinic.toml:41:13`, for what refuses later.
-    fn origin(&self, path: &str) -> String {
-        let at = self.sheet.doc.locate(&Problem::new(path, ""));
-        format!("{}:{}:{}", at.file, at.line, at.column)
-    }
-
-    /// The app's settings, with `{listener.port}`, `{listener.host}` and `{listener.address}` of its listener filled in.
-    fn settings(&self) -> Map<String, Value> {
-        let mut settings = self.file.settings.clone();
-        let listener = self.file.listener.as_ref().and_then(|name| self.gateway.made.as_ref()?.listener.get(name));
-        // Port 0 is known only once the listener is bound: what is filled in then is `api`'s.
-        let address = listener.and_then(|l| l.address.parse::<SocketAddr>().ok());
-        if let Some(address) = address.filter(|a| a.port() != 0) {
-            for value in settings.values_mut() {
-                if let Value::String(text) = value {
-                    *text = text
-                        .replace("{listener.port}", &address.port().to_string())
-                        .replace("{listener.host}", &address.ip().to_string())
-                        .replace("{listener.address}", &address.to_string());
-                }
-            }
-        }
-        settings
-    }
 }

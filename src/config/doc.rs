@@ -126,7 +126,7 @@ impl Doc {
         {
             (fault.line, fault.column) = self.inside(*start, raw, line, column);
         }
-        fault.expected = problem.expected.clone();
+        fault.expected = problem.expected.clone().filter(|e| !e.is_empty());
         fault.hint = problem.hint.clone();
         fault
     }

@@ -8,6 +8,7 @@
 //! Leaves to others: what a table means (the room that owns it), when to read again (`gateway`), telling people (`cli`).
 //! In: a path to `gateway.toml` and an environment. Out: `Compiled`, or every `Fault`.
 
+mod app;
 mod both;
 mod check;
 mod compile;
@@ -24,8 +25,9 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+pub use app::App;
 pub use both::Both;
-pub use compile::{App, Compiled, Means};
+pub use compile::{Compiled, Means};
 pub use fault::{Fault, count, summary};
 pub use file::{AppFile, Channel, GatewayFile, Mode, Shards};
 pub use secret::{Environment, published};

@@ -4,7 +4,7 @@ use super::files::{Files, SECRET_BYTES_MAX};
 use crate::model::{Secret, SecretSource};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 
 /// The environment, as handed in: only `cli` reads the process's own.
 pub type Environment = BTreeMap<String, String>;
@@ -29,7 +29,7 @@ impl<'a> Secrets<'a> {
         move |source| self.resolve(source, &folder)
     }
 
-    fn resolve(&self, source: &SecretSource, folder: &PathBuf) -> Result<Secret, String> {
+    fn resolve(&self, source: &SecretSource, folder: &Path) -> Result<Secret, String> {
         match source {
             SecretSource::Env(name) => match self.env.get(name).filter(|v| !v.is_empty()) {
                 Some(value) => Ok(Secret::new(value.as_bytes())),

@@ -62,8 +62,19 @@ impl Check<'_> {
         let branches = self.schema.branches(schema);
         let fitting: Vec<&Value> = branches.iter().copied().filter(|b| self.schema.fits(node, b)).collect();
         if fitting.is_empty() {
-            let hint = (is_secret(schema) && node.text().is_some())
-                .then(|| "a secret never stands in a file: name the variable or the file that holds it".to_owned());
+            let text = branches.iter().any(|b| types(b) == ["string"] && self.schema.words(b).is_empty());
+            let hint = match &node.value {
+                Written::Text(_) if is_secret(schema) => {
+                    Some("a secret never stands in a file: name the variable or the file that holds it".to_owned())
+                }
+                Written::Boolean(value) if text && branches.len() == 1 => {
+                    Some(format!("a text stands in quotes: \"{value}\""))
+                }
+                Written::Integer(value) if text && branches.len() == 1 => {
+                    Some(format!("a text stands in quotes: \"{value}\""))
+                }
+                _ => None,
+            };
             let what = match (&node.at, node.text()) {
                 // A variable is always a text.
                 (At::Env(_), Some(text)) if !is_secret(schema) => format!("`{}` cannot be `{text}`", path.name()),

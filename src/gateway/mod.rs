@@ -66,9 +66,7 @@ async fn serve_all(
 ) -> std::io::Result<()> {
     process::raise_open_files();
     let metrics = Metrics::new();
-    let base = gateway.parent().unwrap_or(Path::new(""));
-    let mut ids = assemble::Ids::default();
-    let front = assemble::front(&compiled, base, &mut ids, 1).map_err(std::io::Error::other)?;
+    let front = assemble::front(&compiled, 1);
     for app in front.generation.apps.iter().flatten() {
         metrics.app(app.id, &app.name);
     }
@@ -164,7 +162,7 @@ fn announce(compiled: &Compiled, listeners: &[(String, bool, SocketAddr, TcpList
     for app in &compiled.apps {
         for (name, _, address, _) in listeners {
             if app.endpoints.iter().any(|e| e.listener.as_deref() == Some(name)) {
-                app.log.started(&app.name, *address);
+                app.flow.log.started(&app.flow.name, *address);
             }
         }
     }

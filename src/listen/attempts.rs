@@ -19,15 +19,24 @@ pub struct Attempts {
 
 #[derive(Clone, Copy)]
 struct Bucket {
-    tokens: f64,
+    /// In `1 / rate.per` of an attempt, so that a millisecond refills `rate.burst` of them.
+    level: u64,
     at: Millis,
 }
 
 impl Bucket {
     fn at(self, now: Millis, rate: &Rate) -> Bucket {
-        let refill = now.saturating_sub(self.at) as f64 * f64::from(rate.burst) / rate.per.0.max(1) as f64;
-        Bucket { tokens: (self.tokens + refill).min(f64::from(rate.burst)), at: self.at.max(now) }
+        let refill = now.saturating_sub(self.at).saturating_mul(u64::from(rate.burst));
+        Bucket { level: self.level.saturating_add(refill).min(full(rate)), at: self.at.max(now) }
     }
+}
+
+fn full(rate: &Rate) -> u64 {
+    cost(rate).saturating_mul(u64::from(rate.burst))
+}
+
+fn cost(rate: &Rate) -> u64 {
+    rate.per.0.max(1)
 }
 
 impl Default for Attempts {
@@ -45,13 +54,12 @@ impl Attempts {
     pub fn attempt(&self, ip: IpAddr, rate: &Rate, now: Millis) -> Result<(), u64> {
         let ip = party(ip);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = Bucket { tokens: f64::from(rate.burst), at: now };
-        let mut bucket = buckets.get(&ip).map_or(full, |b| b.at(now, rate));
-        if bucket.tokens < 1.0 {
-            let wait = (1.0 - bucket.tokens) * rate.per.0 as f64 / f64::from(rate.burst.max(1));
-            return Err(wait.ceil() as u64);
-        }
-        bucket.tokens -= 1.0;
+        let fresh = Bucket { level: full(rate), at: now };
+        let mut bucket = buckets.get(&ip).map_or(fresh, |b| b.at(now, rate));
+        let Some(level) = bucket.level.checked_sub(cost(rate)) else {
+            return Err((cost(rate) - bucket.level).div_ceil(u64::from(rate.burst.max(1))));
+        };
+        bucket.level = level;
         if buckets.len() >= self.max && !buckets.contains_key(&ip) {
             make_room(&mut buckets, rate, now, self.max);
         }
@@ -62,15 +70,11 @@ impl Attempts {
 
 /// Forgets full buckets; where there is none, the fullest of a sample.
 fn make_room(buckets: &mut HashMap<IpAddr, Bucket>, rate: &Rate, now: Millis, max: usize) {
-    let tokens = |bucket: &Bucket| bucket.at(now, rate).tokens;
-    let sample = buckets.iter().take(SAMPLE).max_by(|a, b| tokens(a.1).total_cmp(&tokens(b.1)));
-    let fullest = sample.map(|(ip, bucket)| (*ip, tokens(bucket)));
-    match fullest {
-        // The walk over all is paid once for many newcomers: only where the sample promises that it frees some.
-        Some((_, tokens_left)) if tokens_left >= f64::from(rate.burst) => {
-            buckets.retain(|_, bucket| tokens(bucket) < f64::from(rate.burst));
-        }
-        _ => {}
+    let level = |bucket: &Bucket| bucket.at(now, rate).level;
+    let fullest = buckets.iter().take(SAMPLE).map(|(ip, bucket)| (*ip, level(bucket))).max_by_key(|(_, level)| *level);
+    // The walk over all is paid once for many newcomers: only where the sample promises that it frees some.
+    if fullest.is_some_and(|(_, level)| level >= full(rate)) {
+        buckets.retain(|_, bucket| level(bucket) < full(rate));
     }
     if buckets.len() >= max
         && let Some((ip, _)) = fullest

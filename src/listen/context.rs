@@ -20,7 +20,7 @@ use tokio::sync::watch;
 /// The generation in force, as this room sees it. A request keeps the one it started with.
 pub struct Front {
     pub generation: Arc<Generation>,
-    pub entrance: Entrance,
+    pub entrance: Arc<Entrance>,
     /// What HTTP requests that are no upgrades find.
     pub site: Arc<Site>,
 }
@@ -40,7 +40,7 @@ pub struct Context {
 /// An HTTP request that is no upgrade.
 #[derive(Debug)]
 pub struct ApiRequest {
-    /// `GET` for a `HEAD`, whose body is left out afterwards.
+    /// Of a `HEAD`'s answer hyper leaves the body out.
     pub method: Method,
     /// As sent, still encoded.
     pub path: Box<str>,

@@ -33,7 +33,7 @@ pub async fn answer(request: Request<Incoming>, x: &Exchange, ip: IpAddr) -> Res
         Err(refused) => return share(refused, origin.as_deref()),
     };
     let request = ApiRequest {
-        method: if head.method == Method::HEAD { Method::GET } else { head.method },
+        method: head.method,
         path: head.uri.path().into(),
         query: head.uri.query().unwrap_or("").into(),
         headers: head.headers,

@@ -15,7 +15,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HOST};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// After a last response: how long, and how much of what the client still sends is read, so that its kernel does not
@@ -63,7 +64,7 @@ pub async fn serve(accepted: Accepted, door: Rc<dyn Door>, context: Arc<Context>
     let (peer, number) = (accepted.peer, accepted.listener);
     let Some(listener) = front.entrance.listener(number) else { return };
     let Some(_seat) = context.counts.http(front.entrance.http.connections) else {
-        context.metrics.limit(LimitName::Connections, 1);
+        context.metrics.limit(LimitName::HttpConnections, 1);
         tracing::debug!(%peer, listener = &*listener.name, "too many HTTP connections");
         return;
     };
@@ -122,14 +123,13 @@ enum Ended {
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>>>>;
 
-/// HTTP, request after request.
+/// HTTP, request after request, until the socket is the shard's or ends.
 async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
     let Arrived { transport, ip: peer, listener, ends } = arrived;
     let settings = context.front.load().entrance.http.clone();
     let header_timeout = settings.header_timeout.duration();
     let first = ends.min(Instant::now() + header_timeout);
     let pace = Pace::new(first, header_timeout, settings.keep_alive.duration());
-    let link = Link::new(transport, pace.clone());
     let draft: Rc<Cell<Option<Draft>>> = Rc::default();
     let service = {
         let (context, door, pace, draft) = (context.clone(), door.clone(), pace.clone(), draft.clone());
@@ -151,23 +151,43 @@ async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
             })
         })
     };
-    let header_bytes = settings.header_bytes.0.max(8 << 10) as usize;
+    let header_bytes = settings.header_bytes.0 as usize;
     let mut http = http1::Builder::new()
         .auto_date_header(false)
         .header_read_timeout(None)
         .max_buf_size(header_bytes)
         .max_header_size(header_bytes)
-        .pipeline_flush(true)
-        .serve_connection(TokioIo::new(link), service);
-    let mut draining = context.draining.clone();
+        .serve_connection(TokioIo::new(Link::new(transport, pace.clone())), service);
+    let ended = run(&mut http, &pace, first, context.draining.clone()).await;
+    let parts = http.into_parts();
+    let link = parts.io.into_inner();
+    match (ended, draft.take()) {
+        (Ended::Itself(Ok(())), Some(draft)) => match link.take() {
+            Ok(taken) => door.adopt(draft.connection(taken, parts.read_buf)),
+            Err(error) => tracing::debug!(%peer, %error, "upgraded socket lost"),
+        },
+        (ended, _) => end(ended, link, peer, &context).await,
+    }
+}
+
+/// Runs HTTP within its deadlines. The socket is left open: what becomes of it is decided afterwards. hyper's own header
+/// timeout is not used; it would also end idle connections, and says nothing to the client.
+async fn run<S>(
+    http: &mut http1::Connection<TokioIo<Link>, S>,
+    pace: &Pace,
+    first: Instant,
+    mut draining: watch::Receiver<bool>,
+) -> Ended
+where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future = Answering> + Unpin,
+{
     let mut drain = Some(Box::pin(async move { draining.wait_for(|draining| *draining).await.is_ok() }));
     let mut alarm = pin!(sleep_until(first));
-    // hyper's header timeout would also end idle connections, and says nothing to the client.
-    let ended = poll_fn(|cx| {
+    poll_fn(|cx| {
         if let Some(Poll::Ready(draining)) = drain.as_mut().map(|d| d.as_mut().poll(cx)) {
             drain = None;
             if draining {
-                Pin::new(&mut http).graceful_shutdown();
+                Pin::new(&mut *http).graceful_shutdown();
             }
         }
         if let Poll::Ready(result) = http.poll_without_shutdown(cx) {
@@ -179,16 +199,7 @@ async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
         }
         alarm.as_mut().poll(cx).map(|()| Ended::TimedOut(pace.phase()))
     })
-    .await;
-    let parts = http.into_parts();
-    let link = parts.io.into_inner();
-    match (ended, draft.take()) {
-        (Ended::Itself(Ok(())), Some(draft)) => match link.take() {
-            Ok(taken) => door.adopt(draft.connection(taken, parts.read_buf)),
-            Err(error) => tracing::debug!(%peer, %error, "upgraded socket lost"),
-        },
-        (ended, _) => end(ended, link, peer, &context).await,
-    }
+    .await
 }
 
 /// The last words of a connection that was not upgraded.
@@ -209,15 +220,9 @@ async fn end(ended: Ended, mut link: Link, peer: IpAddr, context: &Context) {
     }
     let rest = async {
         link.shutdown().await?;
-        tokio::io::copy(&mut link.take_bytes(LINGER_BYTES), &mut tokio::io::sink()).await
+        tokio::io::copy(&mut AsyncReadExt::take(&mut link, LINGER_BYTES), &mut tokio::io::sink()).await
     };
     let _ = timeout(LINGER, rest).await;
-}
-
-impl Link {
-    fn take_bytes(&mut self, bytes: u64) -> tokio::io::Take<&mut Link> {
-        AsyncReadExt::take(self, bytes)
-    }
 }
 
 /// Answers one request.

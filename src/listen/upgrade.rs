@@ -21,6 +21,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::time::timeout_at;
@@ -63,20 +64,20 @@ impl Draft {
 
 /// Why there is no 101: what the client reads, and what the log does.
 struct Refused {
-    response: Response<Full<Bytes>>,
-    why: String,
+    response: Box<Response<Full<Bytes>>>,
+    why: Cow<'static, str>,
 }
 
 impl Refused {
-    fn new(status: StatusCode, detail: &str) -> Refused {
-        Refused { response: problem(status, detail), why: detail.to_owned() }
+    fn new(status: StatusCode, detail: &'static str) -> Refused {
+        Refused { response: Box::new(problem(status, detail)), why: Cow::Borrowed(detail) }
     }
 
     fn with(self, name: hyper::header::HeaderName, value: &str) -> Refused {
-        Refused { response: with(self.response, name, value), ..self }
+        Refused { response: Box::new(with(*self.response, name, value)), ..self }
     }
 
-    fn limit(x: &Exchange, limit: LimitName, status: StatusCode, detail: &str, retry_s: u64) -> Refused {
+    fn limit(x: &Exchange, limit: LimitName, status: StatusCode, detail: &'static str, retry_s: u64) -> Refused {
         x.context.metrics.limit(limit, 1);
         Refused::new(status, detail).with(RETRY_AFTER, &retry_s.to_string())
     }
@@ -98,7 +99,7 @@ pub async fn answer(mut request: Request<Incoming>, x: &Exchange, ip: IpAddr) ->
             let uri = request.uri().path_and_query().map_or("", |p| p.as_str());
             let (status, path) = (response.status().as_u16(), redact_query(uri));
             tracing::debug!(%ip, path = &*path, status, reason = &*why, "upgrade refused");
-            response
+            *response
         }
     }
 }
@@ -108,8 +109,8 @@ async fn accept(
     x: &Exchange,
     ip: IpAddr,
 ) -> Result<(Response<Full<Bytes>>, Draft), Refused> {
-    check_handshake(request)?;
     check_bounds(x, ip)?;
+    check_handshake(request)?;
     let candidates = route(request, x)?;
     let limits = &x.front.generation.limits;
     let mut seat =
@@ -133,7 +134,7 @@ async fn accept(
         Verdict::Close(close) => (None, Some(close)),
         Verdict::Reject => {
             let refused = Refused::new(StatusCode::UNAUTHORIZED, "authentication required");
-            return Err(Refused { why: reason.into_owned(), ..refused.with(WWW_AUTHENTICATE, "Bearer") });
+            return Err(Refused { why: reason, ..refused.with(WWW_AUTHENTICATE, "Bearer") });
         }
     };
     let close_at_once = close.or_else(|| enter(app, identity.as_deref(), &mut seat, x));

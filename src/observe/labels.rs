@@ -88,6 +88,8 @@ labels! {
         QueueAge = "queue_age",
         AuthTimeout = "auth_timeout",
         HistoryBytes = "history_bytes",
+        /// `connections` of `[http]`.
+        HttpConnections = "http_connections",
         HeaderTimeout = "header_timeout",
         HeaderBytes = "header_bytes",
         BodyBytes = "body_bytes",

@@ -73,9 +73,13 @@ fn own(doc: &mut Doc, schema: &Schema, path: &[&str], set: Option<Set>) -> Resul
     // A section with a name of the app's own, such as [auth.hmac], must be there; [limits] need not.
     let named = path.len() > 2 && there(path.len() - 1).is_none();
     if free && old.is_none() || named {
-        let known = (0..path.len()).rev().find_map(|n| Some((n, names(Some(there(n)?)))));
-        let (depth, mut known) = known.unwrap_or_default();
-        known.extend(schema.keys_below(&path[..depth]));
+        // Of the nearest place that has names at all, in the file or by the schema.
+        let known = (0..path.len()).rev().find_map(|depth| {
+            let mut known = names(there(depth));
+            known.extend(schema.keys_below(&path[..depth]));
+            (!known.is_empty()).then_some((depth, known))
+        });
+        let (depth, known) = known.unwrap_or_default();
         let hint = did_you_mean(path[depth], known).filter(|h| !h.contains(&format!("`{}`", path[depth])));
         return Err(Fault { hint, ..wrong(format!("there is no `{}` in this file", path.join("."))) });
     }

@@ -1,0 +1,218 @@
+//! One app's file → what the rooms use of it.
+
+use super::check;
+use super::compile::{Means, tell};
+use super::fault::Fault;
+use super::file::{AppFile, GatewayFile};
+use super::load::Sheet;
+use crate::dialect::{Dialect, Json};
+use crate::model::{AppId, Problem};
+use crate::policy::{Policy, Reads, RightKind, Template};
+use crate::{api, auth, flow, listen};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// One app, ready to use.
+pub struct App {
+    pub flow: Arc<flow::App>,
+    /// As faults name it.
+    pub file: Arc<str>,
+    /// Where its HTTP API and routes are served.
+    pub listener: Option<String>,
+    /// Each with its listener named; in the order of `flow.endpoints`.
+    pub endpoints: Vec<listen::EndpointSettings>,
+    pub origins: Option<Vec<String>>,
+    pub auths: BTreeMap<String, Arc<auth::Authenticator>>,
+    /// How many `[[route]]`s it has; what became of them is in `Compiled::site`.
+    pub routes: usize,
+}
+
+/// One app's file, and what surrounds it.
+pub struct Compiling<'a> {
+    pub id: AppId,
+    pub sheet: &'a Sheet<AppFile>,
+    pub file: &'a AppFile,
+    pub gateway: &'a Sheet<GatewayFile>,
+    pub keys: Option<&'a auth::Keys>,
+    pub means: &'a Means<'a>,
+    pub faults: Vec<Fault>,
+}
+
+type Read<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
+
+impl Compiling<'_> {
+    fn tell(&mut self, section: &str, problems: Vec<Problem>) {
+        tell(&self.sheet.doc, section, problems, &mut self.faults);
+    }
+
+    /// `None`: its faults are in `faults`.
+    pub fn app(&mut self, read: Read, resolve: auth::Resolve, warnings: &mut Vec<Fault>) -> Option<App> {
+        let file = self.file;
+        // Names count even where the gateway's own file has faults elsewhere.
+        let listeners = self.gateway.doc.root.get("listener").and_then(|n| n.table()).unwrap_or_default();
+        let listeners: Vec<&str> = listeners.iter().map(|e| e.name.as_str()).collect();
+        if !listeners.is_empty() {
+            self.tell("", check::names(file, &listeners, &Dialect::BUILT_IN));
+        }
+        self.tell("limits", check::app_limits(&file.limits));
+        tell(&self.sheet.doc, "", check::unused(file), warnings);
+        let gateway = self.gateway.made.as_ref();
+        let limits = gateway.map(|g| g.limits.b.clone()).unwrap_or_default().with(&file.limits);
+        if file.limits != Default::default() {
+            tell(&self.sheet.doc, "limits", check::doubtful(&limits), warnings);
+        }
+        let before = self.means.previous.and_then(|p| p.apps.iter().find(|a| *a.flow.name == *self.sheet.name));
+        let tables =
+            auth::Tables::compile(&file.table, read, resolve, self.means.fetcher, before.map(|a| &*a.flow.tables));
+        let tables = tables.map_err(|p| self.tell("table", p)).ok();
+        let auths = self.auths(tables.as_ref(), resolve);
+        let dialects = self.dialects();
+        let names: Vec<&str> = file.table.keys().map(String::as_str).collect();
+        let policy = Policy::compile(file.channel.iter().map(|c| &c.a), &names, &|path| self.origin(path));
+        let policy = policy.map_err(|p| self.tell("", p)).ok();
+        self.tell("", check::homes(file, policy.as_ref()));
+        let subscribe: Vec<_> = (0..file.endpoint.len()).map(|i| self.subscribe(i)).collect();
+        let (policy, tables) = (policy?, tables?);
+        let reads = policy.classes().iter().flat_map(|c| RightKind::ALL.map(|right| c.reads(right)));
+        let reads_request = reads.fold(Reads::NOTHING, |all, r| all | r).contains(Reads::REQUEST);
+        let endpoints: Vec<_> = file.endpoint.iter().zip(subscribe).collect();
+        // Connections keep their request where a rule or the channels that they are born with read it.
+        let born_with = endpoints.iter().any(|(_, subscribe)| subscribe.iter().any(|s| !s.vars.is_empty()));
+        let endpoints = endpoints.into_iter().map(|(e, subscribe)| {
+            Some(flow::Endpoint {
+                path: e.path.as_str().into(),
+                dialect: dialects.get(&e.dialect)?.clone(),
+                auth: e.auth.iter().map(|name| auths.get(name).cloned()).collect::<Option<_>>()?,
+                subscribe,
+            })
+        });
+        let app = flow::App {
+            id: self.id,
+            name: self.sheet.name.as_str().into(),
+            endpoints: endpoints.collect::<Option<_>>()?,
+            policy: Arc::new(policy),
+            classes: file.channel.iter().map(|c| c.b).collect(),
+            limits,
+            settings: self.settings(),
+            log: file.log.clone(),
+            tables: Arc::new(tables),
+            keeps_requests: reads_request || born_with,
+        };
+        let endpoints = file.endpoint.iter().cloned();
+        Some(App {
+            flow: Arc::new(app),
+            file: self.sheet.doc.file.clone(),
+            listener: file.listener.clone(),
+            endpoints: endpoints
+                .map(|e| listen::EndpointSettings { listener: e.listener.or(file.listener.clone()), ..e })
+                .collect(),
+            origins: file.origins.clone(),
+            auths,
+            routes: file.route.len(),
+        })
+    }
+
+    /// Routes. Judged only where the authenticators that they name are sound.
+    pub fn http(&mut self, app: &App, development: bool, resolve: auth::Resolve) -> Option<api::AppHttp> {
+        let file = self.file;
+        if app.auths.len() < file.auth.len() {
+            return None;
+        }
+        let parts = api::AppParts {
+            name: &self.sheet.name,
+            listener: file.listener.as_deref(),
+            endpoints: app.endpoints.iter().filter_map(|e| Some((e.listener.as_deref()?, &*e.path))).collect(),
+            routes: &file.route,
+            errors: &file.errors,
+            settings: &app.flow.settings,
+            auths: &app.auths,
+            tables: &app.flow.tables,
+        };
+        let made = api::AppHttp::compile(parts, &api::Surroundings { development, resolve });
+        made.map_err(|p| self.tell("", p)).ok()
+    }
+
+    /// Judged only where keys and tables are sound: else every name of theirs would look unknown.
+    fn auths(
+        &mut self,
+        tables: Option<&auth::Tables>,
+        resolve: auth::Resolve,
+    ) -> BTreeMap<String, Arc<auth::Authenticator>> {
+        let (Some(keys), Some(tables)) = (self.keys, tables) else { return BTreeMap::new() };
+        let mut made = BTreeMap::new();
+        for (name, settings) in &self.file.auth {
+            match auth::Authenticator::compile(name, settings, keys, tables, resolve) {
+                Ok(auth) => drop(made.insert(name.clone(), Arc::new(auth))),
+                Err(problems) => self.tell(&format!("auth.{name}"), problems),
+            }
+        }
+        made
+    }
+
+    /// The channels that connections of an endpoint are born with.
+    fn subscribe(&mut self, number: usize) -> Vec<flow::AutoSubscribe> {
+        let endpoint = &self.file.endpoint[number];
+        // A path that is none is told by the router.
+        let Ok(path) = listen::PathPattern::parse(&endpoint.path) else { return Vec::new() };
+        let names: Vec<&str> = path.names.iter().map(String::as_str).collect();
+        let (mut made, mut problems) = (Vec::new(), Vec::new());
+        for (i, text) in endpoint.subscribe.iter().enumerate() {
+            let vars = if text.contains('{') { names.iter().map(|n| (*n).into()).collect() } else { Vec::new() };
+            match Template::for_endpoint(text, &format!("endpoint[{number}].subscribe[{i}]"), &names) {
+                Ok(template) => made.push(flow::AutoSubscribe { template, vars }),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        self.tell("", problems);
+        made
+    }
+
+    fn dialects(&mut self) -> BTreeMap<String, Arc<Dialect>> {
+        let built_in =
+            Dialect::BUILT_IN.iter().filter_map(|name| Some(((*name).to_owned(), Dialect::built_in(name)?.into())));
+        let mut made: BTreeMap<String, Arc<Dialect>> = built_in.collect();
+        for (name, settings) in &self.file.dialect {
+            if Dialect::BUILT_IN.contains(&name.as_str()) {
+                self.tell(
+                    &format!("dialect.{name}"),
+                    vec![
+                        Problem::new("", format!("`{name}` is a dialect that Weir brings along"))
+                            .expected("another name"),
+                    ],
+                );
+            }
+            match Json::compile(settings) {
+                Ok(json) => drop(made.insert(name.clone(), Arc::new(Dialect::Json(Box::new(json))))),
+                Err(problems) => self.tell(&format!("dialect.{name}"), problems),
+            }
+        }
+        made
+    }
+
+    /// `channels/clinic.toml:41:13`, for what refuses later.
+    fn origin(&self, path: &str) -> String {
+        let at = self.sheet.doc.locate(&Problem::new(path, ""));
+        format!("{}:{}:{}", at.file, at.line, at.column)
+    }
+
+    /// The app's settings, with `{listener.port}`, `{listener.host}` and `{listener.address}` of its listener filled in.
+    fn settings(&self) -> Map<String, Value> {
+        let mut settings = self.file.settings.clone();
+        let listener = self.file.listener.as_ref().and_then(|name| self.gateway.made.as_ref()?.listener.get(name));
+        // Port 0 is known only once the listener is bound: what is filled in then is `api`'s.
+        let address = listener.and_then(|l| l.address.parse::<SocketAddr>().ok());
+        if let Some(address) = address.filter(|a| a.port() != 0) {
+            for value in settings.values_mut() {
+                if let Value::String(text) = value {
+                    *text = text
+                        .replace("{listener.port}", &address.port().to_string())
+                        .replace("{listener.host}", &address.ip().to_string())
+                        .replace("{listener.address}", &address.to_string());
+                }
+            }
+        }
+        settings
+    }
+}

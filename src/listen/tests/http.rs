@@ -1,0 +1,125 @@
+//! What is seen of HTTP that is no upgrade.
+
+use super::*;
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+#[tokio::test(flavor = "local")]
+async fn requests_on_one_connection_are_answered_in_order_even_pipelined() {
+    let mut house = House::open(Setup::default());
+    let mut client = house.connect().await;
+    let post = "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    client.send(&format!("{}{post}{}", get("/1?x=y"), get("/2"))).await;
+    assert_eq!(client.response().await, (200, "GET /1 x=y 127.0.0.1 ".to_owned()));
+    assert_eq!(client.response().await, (200, "POST /p  127.0.0.1 hello".to_owned()));
+    assert_eq!(client.response().await, (200, "GET /2  127.0.0.1 ".to_owned()));
+    client.send("HEAD /3 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let head = client.head().await;
+    assert_eq!((status(&head), header(&head, "content-length")), (200, Some("19")));
+    assert_eq!(header(&head, "date"), None);
+    client.send(&format!("GET /ws HTTP/1.1\r\n{WS}{KEY}\r\n")).await;
+    assert_eq!(status(&client.head().await), 101, "an upgrade may come later on the connection");
+    assert!(house.adopted.recv().await.is_some());
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_body_is_bounded_in_size_and_time() {
+    let http = json!({ "body_bytes": 8, "body_timeout": "50ms" });
+    let house = House::open(Setup { http, ..Setup::default() });
+    let post = |lines: &str| format!("POST /p HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n");
+    for (request, expected) in [
+        (post("Content-Length: 9") + "123456789", 413),
+        (post("Content-Length: 900000000"), 413),
+        (post("Transfer-Encoding: chunked") + "9\r\n123456789\r\n0\r\n\r\n", 413),
+        (post("Transfer-Encoding: chunked") + "8\r\n12345678\r\n0\r\n\r\n", 200),
+        (post("Content-Length: 8") + "1234", 408),
+    ] {
+        let mut client = house.connect().await;
+        client.send(&request).await;
+        assert_eq!(client.response().await.0, expected, "{request}");
+    }
+    still_answers(&house).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn slow_headers_are_answered_408_and_an_idle_connection_just_ends() {
+    let http = json!({ "header_timeout": "50ms", "keep_alive": "50ms" });
+    let house = House::open(Setup { http, ..Setup::default() });
+    let mut slow = house.connect().await;
+    slow.send("GET / HTTP/1.1\r\nHo").await;
+    assert!(slow.rest().await.starts_with("HTTP/1.1 408 "));
+    let mut idle = house.connect().await;
+    idle.send(&get("/")).await;
+    assert_eq!(idle.response().await.0, 200);
+    assert_eq!(idle.rest().await, "");
+    assert_eq!(house.connect().await.rest().await, "", "one that never says anything");
+    still_answers(&house).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn headers_are_bounded() {
+    let house = House::open(Setup { http: json!({ "header_bytes": "8KiB" }), ..Setup::default() });
+    let mut client = house.connect().await;
+    client.send(&format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(10_000))).await;
+    assert_eq!(status(&client.head().await), 431);
+    let mut client = house.connect().await;
+    client.send("not http at all\r\n\r\n").await;
+    assert_eq!(status(&client.head().await), 400);
+    let mut client = house.connect().await;
+    client.send("GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(client.response().await.0, 400, "no Host");
+    still_answers(&house).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn http_connections_are_bounded() {
+    let house = House::open(Setup { http: json!({ "connections": 1 }), ..Setup::default() });
+    let mut first = house.connect().await;
+    first.send(&get("/")).await;
+    assert_eq!(first.response().await.0, 200);
+    assert_eq!(house.connect().await.rest().await, "");
+    first.send(&get("/")).await;
+    assert_eq!(first.response().await.0, 200);
+}
+
+#[tokio::test(flavor = "local")]
+async fn development_mode_refuses_what_a_proxy_passes_on() {
+    let house = House::open(Setup { development: true, ..Setup::default() });
+    for line in ["X-Forwarded-Proto: https", "Forwarded: for=1.2.3.4", "X-Forwarded-For: 1.2.3.4"] {
+        let mut client = house.connect().await;
+        client.send(&format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n")).await;
+        let (status, body) = client.response().await;
+        assert_eq!(status, 403, "{line}");
+        assert!(body.contains("development mode"), "{body}");
+    }
+    assert_eq!(super::status(&house.upgrade("/ws", "X-Forwarded-For: 1.2.3.4\r\n").await.0), 403);
+    still_answers(&house).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn pages_of_a_named_origin_may_call_the_api() {
+    let house = House::open(Setup::default());
+    let preflight = |origin: &str| {
+        format!("OPTIONS /p HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: POST\r\n\r\n")
+    };
+    let mut client = house.connect().await;
+    client.send(&preflight("https://app.example")).await;
+    let head = client.head().await;
+    assert_eq!(status(&head), 204);
+    assert_eq!(header(&head, "access-control-allow-origin"), Some("https://app.example"));
+    let mut client = house.connect().await;
+    client.send(&preflight("https://evil.test")).await;
+    assert_eq!(header(&client.head().await, "access-control-allow-origin"), None);
+}
+
+#[tokio::test(flavor = "local")]
+async fn draining_ends_idle_connections_and_lets_requests_finish() {
+    let house = House::open(Setup::default());
+    let mut idle = house.connect().await;
+    idle.send(&get("/")).await;
+    assert_eq!(idle.response().await.0, 200);
+    house.drain.send(true).unwrap();
+    assert_eq!(idle.rest().await, "");
+}
