@@ -89,7 +89,22 @@ pub(super) fn fields(action: &str) -> &'static [&'static str] {
         "connections" => &["count", "connections"],
         "connection" => &["connection"],
         "issue_token" => &["token"],
-        _ => &[],
+        // An unknown verb is a fault by itself; what its reply names is not another.
+        _ => &[
+            "recipients",
+            "position",
+            "positions",
+            "count",
+            "channel",
+            "members",
+            "complete",
+            "more",
+            "events",
+            "channels",
+            "connections",
+            "connection",
+            "token",
+        ],
     }
 }
 
