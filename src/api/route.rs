@@ -26,7 +26,7 @@ pub(super) struct Route {
     pub vars: Vec<String>,
     pub access: Access,
     pub limit: Option<Rate>,
-    pub need: Vec<(Box<[Box<str>]>, String, Kind)>,
+    pub need: Vec<Needed>,
     pub action: Option<Action>,
     with: Vec<With>,
     /// `None`: what the verb answers.
@@ -39,6 +39,9 @@ pub(super) struct Route {
     /// Whether the shards are asked for figures.
     pub reads_stats: bool,
 }
+
+/// Something that the body must have: its path in parts, its path as written, what it must be.
+pub(super) type Needed = (Box<[Box<str>]>, String, Kind);
 
 /// What a route does.
 pub(super) enum Action {

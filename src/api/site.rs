@@ -49,7 +49,7 @@ impl Site {
                 sockets(apps.iter().flat_map(|a| &a.endpoints).filter(|(l, _)| l == name).map(|(_, path)| path));
             let mut listener = Listener { admin: *admin, apps: on, router: Router::new(), sockets };
             // The routes of a pattern together, because a router takes each pattern once.
-            let mut patterns: Vec<(&str, Vec<(Method, usize, usize)>)> = Vec::new();
+            let mut patterns: Vec<(&str, Vec<Entry>)> = Vec::new();
             for (a, app) in apps.iter().enumerate() {
                 for (r, route) in app.routes.iter().enumerate().filter(|(_, r)| r.listener == *name) {
                     let at = format!("route[{r}].{}", route.method.as_str().to_lowercase());

@@ -32,7 +32,7 @@ impl Shard {
                     continue;
                 }
                 if let Some(held) = &mut conn.session.held {
-                    held.push((*channel, batch.clone()));
+                    held.0.push((*channel, batch.clone()));
                     continue;
                 }
                 let encoding = Encoding::new(conn.session.endpoint, conn.deflate);

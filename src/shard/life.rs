@@ -83,7 +83,7 @@ impl Shard {
         for auto in &endpoint.subscribe {
             let permit = self.walk(slot, json, app, |walk| walk.permit_auto(auto));
             if let Some(permit) = permit {
-                self.walk(slot, json, app, |walk| walk.seat(permit));
+                self.walk(slot, json, app, |walk| walk.seat(permit, false));
                 self.carry();
             }
         }

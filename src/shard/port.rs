@@ -139,7 +139,7 @@ impl Port {
         let permit = known.policy.allow_api(scope, channel, generation.number)?;
         self.each(app, target, move |shard, slot| {
             let permit = permit.clone();
-            shard.walk_own(slot, |walk| walk.seat(permit));
+            shard.walk_own(slot, |walk| walk.seat(permit, true));
             shard.carry();
         })
         .await
@@ -148,7 +148,7 @@ impl Port {
     pub async fn unsubscribe(&self, app: AppId, target: Target, channel: &ChannelName) -> Result<u32, Refusal> {
         let channel = channel.clone();
         self.each(app, target, move |shard, slot| {
-            shard.walk_own(slot, |walk| walk.leave(&channel));
+            shard.walk_own(slot, |walk| walk.unseat(&channel));
         })
         .await
     }
