@@ -233,6 +233,9 @@ impl Shard {
                     return;
                 }
                 conn.progress_at = self.now;
+                if conn.conflated.is_some() {
+                    return self.release(slot);
+                }
                 // Both close frames are out: the server ends the TCP connection first (RFC 6455 §7.1.1).
                 if matches!(conn.stage, Stage::Closing { answered: true, .. }) {
                     let reason = self.reason_of(slot);
@@ -250,9 +253,6 @@ impl Shard {
             return;
         }
         self.flush_one(slot);
-        if self.conns.get(slot as usize).is_some_and(|c| !c.blocked && c.conflated.is_some()) {
-            self.release(slot);
-        }
     }
 
     /// The socket is done with. Its connection is forgotten at the end of the tick: a batch may be on its way through
