@@ -90,6 +90,7 @@ impl Walk<'_> {
         };
         let Request { id, kind, command } = request;
         let asked = Asked { id, kind: &kind };
+        self.app.log.received(&self.app.name, self.session.id, &kind, command.channel());
         if let Err(refusal) = self.admit(&command) {
             return self.refuse(&refusal, None, Some(asked));
         }

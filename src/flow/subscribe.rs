@@ -38,8 +38,7 @@ impl Walk<'_> {
         for text in channels {
             match self.may_subscribe(text, joins.len()) {
                 Ok(permit)
-                    if self.is_seated(permit.channel())
-                        || joins.iter().any(|j| j.channel == *permit.channel()) =>
+                    if self.is_seated(permit.channel()) || joins.iter().any(|j| j.channel == *permit.channel()) =>
                 {
                     self.allowed(number, text, None, None, asked)
                 }
@@ -172,6 +171,8 @@ impl Walk<'_> {
         }
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
         self.session.subs.push(Sub { channel, seat, auto: unasked });
+        let (id, user) = (self.session.id, self.session.identity.user.as_deref());
+        self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
         match joined.request {
             SILENT => return true,
             TOLD => {
@@ -256,6 +257,8 @@ impl Walk<'_> {
         let seated = self.sub(channel);
         if let Some(at) = seated {
             self.rise(at);
+            let (id, user) = (self.session.id, self.session.identity.user.as_deref());
+            self.app.log.unsubscribed(&self.app.name, id, user, channel.as_str());
         }
         let wished = !answered.is_empty();
         answered.into_iter().for_each(|number| self.answer_ask(number));

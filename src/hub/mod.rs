@@ -18,7 +18,7 @@ pub use home::{Asker, Join, Joined, Leave, Published};
 pub use options::{ClassOptions, HistoryOptions, Overflow};
 pub use tally::Tally;
 
-use crate::model::{AppId, ChannelName, Event, EventKind, Member, Millis, Position, Slot};
+use crate::model::{AppId, ChannelName, Event, EventKind, Member, Millis, Position, Sender, Slot};
 use channel::Table;
 use home::{Group, Home};
 use smallvec::{SmallVec, smallvec};
@@ -251,7 +251,7 @@ impl Hub {
             data: home::member_json(member).into(),
             event: None,
             key: None,
-            sender: None,
+            sender: Some(Sender { connection: member.connection, identity: member.identity.clone() }),
             exclude: Some(member.connection),
             offset: 0,
             at,
