@@ -35,7 +35,7 @@ impl Shard {
                     held.0.push((*channel, batch.clone()));
                     continue;
                 }
-                let encoding = Encoding::new(conn.session.endpoint, conn.deflate);
+                let encoding = conn.encoding;
                 let encoded = match encodings.iter().find(|(e, _)| *e == encoding) {
                     Some((_, encoded)) => encoded,
                     None => {
@@ -100,7 +100,7 @@ impl Shard {
         if !conn.is_open() || batch.events[at].exclude == Some(conn.session.id) {
             return;
         }
-        let encoding = Encoding::new(conn.session.endpoint, conn.deflate);
+        let encoding = conn.encoding;
         let Some(json) = app.json(encoding.endpoint) else { return };
         let mut text = std::mem::take(&mut self.text);
         text.clear();
@@ -124,7 +124,7 @@ impl Shard {
                 &stamped
             }
         };
-        let window = self.conns[slot as usize].deflate.map_or(0, |d| d.server_bits);
+        let window = self.conns[slot as usize].encoding.window;
         let mut frame = Vec::with_capacity(text.len() + 16);
         self.encoder.frame(text, window, app.limits.deflate_threshold.0, &mut frame);
         self.push(slot, Entry { bytes: frame.into(), channel: NO_CHANNEL, events: 0 });
