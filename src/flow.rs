@@ -14,7 +14,7 @@ pub use generation::{App, AutoSubscribe, Endpoint, Generation};
 pub use limits::{AppLimits, Limits};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
-pub use session::{Bucket, Session, Sub};
+pub use session::{Bucket, Held, Session, Sub};
 
 use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Json};
@@ -90,6 +90,7 @@ impl Walk<'_> {
         };
         let Request { id, kind, command } = request;
         let asked = Asked { id, kind: &kind };
+        self.app.log.received(&self.app.name, self.session.id, &kind, command.channel());
         if let Err(refusal) = self.admit(&command) {
             return self.refuse(&refusal, None, Some(asked));
         }

@@ -20,6 +20,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
 ];
 
+/// Tests of every room may read the shipped files as they stand.
+const FOR_TESTS: &[&str] = &["toml"];
+
 /// Where the description starts in the table of `src/lib.rs`: what stands before it are rooms.
 const DESCRIPTION_COLUMN: usize = 31;
 
@@ -76,6 +79,17 @@ fn a_line_in_the_wrong_room_is_told() {
         ["src/wire/mod.rs:1: `wire` names the package `rhai`, at home in policy, script"]
     );
     assert!(told("src/shard/mod.rs", "use crate::hub::Hub;\nuse mio::Poll;\nuse crate::shard::conn;").is_empty());
+    assert!(told("src/hub/tests.rs", "use toml::Table;").is_empty());
+    assert!(told("src/hub/tests/files.rs", "use toml::Table;").is_empty());
+    assert!(told("src/hub/mod.rs", "#[cfg(test)]\nmod tests { use toml::Table; }").is_empty());
+    assert_eq!(
+        told("src/hub/mod.rs", "#[cfg(test)]\nmod tests;\nmod files { use toml::Table; }"),
+        ["src/hub/mod.rs:3: `hub` names the package `toml`, at home in config"]
+    );
+    assert_eq!(
+        told("src/hub/tests.rs", "use rhai::Engine;"),
+        ["src/hub/tests.rs:1: `hub` names the package `rhai`, at home in policy, script"]
+    );
     assert!(told("src/attic/mod.rs", "")[0].contains("not in the table"));
 }
 
@@ -113,8 +127,9 @@ fn violations(file: &Path, source: &str, order: &BTreeMap<String, usize>) -> Vec
         return vec![format!("{}: `{room}` is not in the table of src/lib.rs", file.display())];
     };
     let tokens: TokenStream = source.parse().unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let of_tests = file.components().any(|c| Path::new(c.as_os_str()).file_stem().is_some_and(|stem| stem == "tests"));
     let mut told = Vec::new();
-    for (name, line) in names(tokens, false) {
+    for Named { name, line, in_test } in names(tokens, false) {
         let at = format!("{}:{line}:", file.display());
         match name {
             Name::Room(other) if other != room => match order.get(&other) {
@@ -123,6 +138,7 @@ fn violations(file: &Path, source: &str, order: &BTreeMap<String, usize>) -> Vec
                 _ => {}
             },
             Name::Room(_) => {}
+            Name::Package(package) if (of_tests || in_test) && FOR_TESTS.contains(&package.as_str()) => {}
             Name::Package(package) => {
                 if let Some((_, homes)) = HOMES.iter().find(|(p, homes)| *p == package && !homes.contains(&room)) {
                     told.push(format!("{at} `{room}` names the package `{package}`, at home in {}", homes.join(", ")));
@@ -138,13 +154,20 @@ enum Name {
     Package(String),
 }
 
+struct Named {
+    name: Name,
+    line: usize,
+    /// Inside an item with `#[cfg(test)]`.
+    in_test: bool,
+}
+
 /// `crate::ROOM`, `crate::{ROOM, ROOM::…}` and `package::` wherever they stand, with their lines.
 /// `rooms`: the stream is the inside of `crate::{…}`.
-fn names(tokens: TokenStream, rooms: bool) -> Vec<(Name, usize)> {
+fn names(tokens: TokenStream, rooms: bool) -> Vec<Named> {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut found = Vec::new();
     let (mut after_colons, mut first) = (false, true);
-    let mut after_crate = false;
+    let (mut after_crate, mut in_test) = (false, false);
     let mut at = 0;
     while at < tokens.len() {
         let token = &tokens[at];
@@ -157,19 +180,24 @@ fn names(tokens: TokenStream, rooms: bool) -> Vec<(Name, usize)> {
             TokenTree::Ident(word) => {
                 let (name, line) = (word.to_string(), word.span().start().line);
                 if (rooms && first) || after_crate {
-                    found.push((Name::Room(name), line));
+                    found.push(Named { name: Name::Room(name), line, in_test });
                     after_crate = false;
                 } else if name == "crate" && is_colons(&tokens, at + 1) {
                     after_crate = true;
                 } else if !after_colons && is_colons(&tokens, at + 1) {
-                    found.push((Name::Package(name), line));
+                    found.push(Named { name: Name::Package(name), line, in_test });
                 }
             }
             TokenTree::Group(group) => {
                 let inside = after_crate && group.delimiter() == Delimiter::Brace;
-                found.extend(names(group.stream(), inside));
+                let inner = names(group.stream(), inside).into_iter();
+                found.extend(inner.map(|n| Named { in_test: n.in_test || in_test, ..n }));
                 after_crate = false;
+                in_test |= group.delimiter() == Delimiter::Bracket
+                    && group.stream().to_string().replace(' ', "") == "cfg(test)";
+                in_test &= group.delimiter() != Delimiter::Brace; // an item ends with its braces
             }
+            TokenTree::Punct(p) if p.as_char() == ';' => in_test = false,
             _ => {}
         }
         first = matches!(token, TokenTree::Punct(p) if p.as_char() == ',');

@@ -121,12 +121,15 @@ fn health<G>(
     request: &Request,
     listener: &Listener,
 ) -> Option<(&'static str, Response<Full<Bytes>>)> {
+    // Figures and states tell too much for the public.
+    if !listener.admin {
+        return None;
+    }
     let (word, response) = match request.path.as_str() {
         "/healthz" => ("healthz", reply_json(200, &json!({ "status": "ok" }))),
         "/readyz" if context.not_ready.is_empty() => ("readyz", reply_json(200, &json!({ "status": "ready" }))),
         "/readyz" => ("readyz", reply_json(503, &json!({ "status": "not ready", "reasons": context.not_ready }))),
-        // Figures tell too much for the public.
-        "/metrics" if listener.admin => {
+        "/metrics" => {
             ("metrics", reply(200, "text/plain; version=0.0.4; charset=utf-8", context.metrics.text().into()))
         }
         _ => return None,

@@ -220,5 +220,5 @@ fn quoted(text: &str) -> String {
 fn memory_json() -> Value {
     let memory = memory();
     let used = memory.resident.saturating_sub(memory.shared);
-    json!({ "rss": memory.resident, "heapTotal": memory.data.max(used), "heapUsed": used, "external": memory.shared })
+    json!({ "rss": memory.resident, "heapTotal": memory.resident, "heapUsed": used, "external": memory.shared })
 }

@@ -26,7 +26,7 @@ pub(super) struct Route {
     pub vars: Vec<String>,
     pub access: Access,
     pub limit: Option<Rate>,
-    pub need: Vec<(Box<[Box<str>]>, String, Kind)>,
+    pub need: Vec<Need>,
     pub action: Option<Action>,
     with: Vec<With>,
     /// `None`: what the verb answers.
@@ -38,6 +38,14 @@ pub(super) struct Route {
     pub reads_body: bool,
     /// Whether the shards are asked for figures.
     pub reads_stats: bool,
+}
+
+/// What must be in the body.
+pub(super) struct Need {
+    pub at: Box<[Box<str>]>,
+    /// As written: `body.message.type`.
+    pub name: String,
+    pub kind: Kind,
 }
 
 /// What a route does.
@@ -141,7 +149,7 @@ impl Route {
         check_status(s.status, &format!("{path}.status"), problems);
         let need: Vec<_> = (s.need.iter())
             .filter_map(|(name, kind)| match grammar.place(name) {
-                Ok(Place::Body(at)) => Some((at, name.clone(), *kind)),
+                Ok(Place::Body(at)) => Some(Need { at, name: name.clone(), kind: *kind }),
                 Ok(_) => {
                     let what = format!("`{name}` is no part of a body");
                     problems.push(Problem::new(format!("{path}.need.{name}"), what).expected("such as `body.message`"));

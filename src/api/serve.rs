@@ -11,7 +11,7 @@ use super::json::{at, is};
 use super::place::Scene;
 use super::rate::Verdict;
 use super::request::{Request, Viewed};
-use super::route::Action;
+use super::route::{Action, Need};
 use super::run::run;
 use super::site::Matched;
 use super::verb::Verb;
@@ -85,7 +85,7 @@ async fn answer<G: Gateway>(
         }
         false => None,
     };
-    for (path, name, kind) in &route.need {
+    for Need { at: path, name, kind } in &route.need {
         if !body.and_then(|b| at(b, path)).is_some_and(|value| is(value, *kind)) {
             return Err(Fail::body(format!("`{name}` must be there: {kind:?}").to_lowercase()));
         }

@@ -23,9 +23,18 @@ pub(super) struct Listener {
     pub admin: bool,
     /// Places in `Site::apps`: that of the first endpoint first. All of them on an admin listener.
     pub apps: Vec<usize>,
-    router: Router<Vec<(Method, usize, usize)>>,
+    /// The routes of a pattern together: a router takes each pattern once.
+    router: Router<Vec<Spot>>,
     /// Paths of endpoints: only WebSockets are there.
     sockets: Router<()>,
+}
+
+/// Where a route is: `apps[app].routes[route]`.
+#[derive(Clone)]
+struct Spot {
+    method: Method,
+    app: usize,
+    route: usize,
 }
 
 /// A route that a request is for, and the values of its path's variables.
@@ -39,56 +48,19 @@ impl Site {
     /// `listeners`: names and whether they are `admin`. `apps`: in the order of their files.
     /// Err: problems with the name of the app whose file has them; routes that overlap.
     pub fn compile(listeners: &[(&str, bool)], keys: Keys, apps: Vec<AppHttp>) -> Result<Site, Vec<(String, Problem)>> {
-        let (mut made, mut problems): (HashMap<String, Listener>, _) = (HashMap::new(), Vec::new());
-        for (name, admin) in listeners {
+        let mut problems = Vec::new();
+        let made = listeners.iter().map(|(name, admin)| {
             let here = |app: &AppHttp| app.endpoints.iter().any(|(listener, _)| listener == name);
             let routed = |app: &AppHttp| app.routes.iter().any(|r| r.listener == *name);
             let mut on: Vec<usize> = (0..apps.len()).filter(|i| here(&apps[*i])).collect();
             on.extend((0..apps.len()).filter(|i| !here(&apps[*i]) && (*admin || routed(&apps[*i]))));
-            let sockets =
-                sockets(apps.iter().flat_map(|a| &a.endpoints).filter(|(l, _)| l == name).map(|(_, path)| path));
-            let mut listener = Listener { admin: *admin, apps: on, router: Router::new(), sockets };
-            // The routes of a pattern together, because a router takes each pattern once.
-            let mut patterns: Vec<(&str, Vec<(Method, usize, usize)>)> = Vec::new();
-            for (a, app) in apps.iter().enumerate() {
-                for (r, route) in app.routes.iter().enumerate().filter(|(_, r)| r.listener == *name) {
-                    let at = format!("route[{r}].{}", route.method.as_str().to_lowercase());
-                    let mut problem = |what: String, hint: &str| {
-                        let problem = Problem::new(&at, what).expected(hint);
-                        problems.push((app.name.to_string(), problem));
-                    };
-                    if reserved(&route.pattern) {
-                        problem(format!("`{}` is a path of the HTTP API's own", route.pattern), "another path");
-                        continue;
-                    }
-                    match patterns.iter_mut().find(|(p, _)| *p == route.pattern) {
-                        None => patterns.push((&route.pattern, vec![(route.method.clone(), a, r)])),
-                        Some((_, routes)) => match routes.iter().find(|(method, ..)| *method == route.method) {
-                            None => routes.push((route.method.clone(), a, r)),
-                            Some((_, other, n)) => {
-                                let of = if *other == a {
-                                    String::new()
-                                } else {
-                                    format!(" of app `{}`", apps[*other].name)
-                                };
-                                problem(format!("`{}` is route[{n}]{of} already", route.name), "one route for it");
-                            }
-                        },
-                    }
-                }
-            }
-            for (pattern, routes) in patterns {
-                let (_, a, r) = routes[0].clone();
-                if let Err(error) = listener.router.insert(pattern, routes) {
-                    let route = &apps[a].routes[r];
-                    let path = format!("route[{r}].{}", route.method.as_str().to_lowercase());
-                    let what = format!("`{}` overlaps another route: {error}", route.name);
-                    problems.push((apps[a].name.to_string(), Problem::new(path, what)));
-                }
-            }
-            made.insert((*name).to_owned(), listener);
-        }
-        if problems.is_empty() { Ok(Site { keys, apps, listeners: made }) } else { Err(problems) }
+            let endpoints = apps.iter().flat_map(|a| &a.endpoints).filter(|(l, _)| l == name);
+            let sockets = sockets(endpoints.map(|(_, path)| path));
+            let router = router(name, &apps, &mut problems);
+            ((*name).to_owned(), Listener { admin: *admin, apps: on, router, sockets })
+        });
+        let listeners = made.collect();
+        if problems.is_empty() { Ok(Site { keys, apps, listeners }) } else { Err(problems) }
     }
 
     pub(super) fn listener(&self, name: &str) -> Option<&Listener> {
@@ -98,15 +70,15 @@ impl Site {
     /// The route for a request; `Ok(None)` where no path matches.
     pub(super) fn route(&self, listener: &Listener, method: &Method, path: &str) -> Result<Option<Matched<'_>>, Fail> {
         let Ok(found) = listener.router.at(path) else { return Ok(None) };
-        let Some((_, app, route)) = found.value.iter().find(|(m, ..)| m == method) else {
-            let mut allow: Vec<&str> = found.value.iter().map(|(m, ..)| m.as_str()).collect();
+        let Some(spot) = found.value.iter().find(|spot| spot.method == *method) else {
+            let mut allow: Vec<&str> = found.value.iter().map(|spot| spot.method.as_str()).collect();
             if allow.contains(&"GET") {
                 allow.push("HEAD");
             }
             return Err(Fail::method(&allow));
         };
-        let (app, mut vars) = (&self.apps[*app], Vec::new());
-        let route = &app.routes[*route];
+        let (app, mut vars) = (&self.apps[spot.app], Vec::new());
+        let route = &app.routes[spot.route];
         for (name, (_, value)) in route.vars.iter().zip(found.params.iter()) {
             let Some(value) = percent_decode(value) else { return Ok(None) };
             vars.push((name.clone(), value.into_owned()));
@@ -144,6 +116,45 @@ impl std::fmt::Debug for Site {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.debug_tuple("Site").field(&self.keys).field(&self.apps).finish()
     }
+}
+
+/// The routes on a listener, but those that overlap or are the API's own.
+fn router(listener: &str, apps: &[AppHttp], problems: &mut Vec<(String, Problem)>) -> Router<Vec<Spot>> {
+    let mut patterns: Vec<(&str, Vec<Spot>)> = Vec::new();
+    let mut tell = |spot: &Spot, what: String, instead: &str| {
+        let path = format!("route[{}].{}", spot.route, spot.method.as_str().to_lowercase());
+        problems.push((apps[spot.app].name.to_string(), Problem::new(path, what).expected(instead)));
+    };
+    for (a, app) in apps.iter().enumerate() {
+        for (r, route) in app.routes.iter().enumerate().filter(|(_, r)| r.listener == listener) {
+            let spot = Spot { method: route.method.clone(), app: a, route: r };
+            if reserved(&route.pattern) {
+                tell(&spot, format!("`{}` is a path of the HTTP API's own", route.pattern), "another path");
+                continue;
+            }
+            let Some((_, others)) = patterns.iter_mut().find(|(p, _)| *p == route.pattern) else {
+                patterns.push((&route.pattern, vec![spot]));
+                continue;
+            };
+            match others.iter().find(|other| other.method == spot.method) {
+                None => others.push(spot),
+                Some(other) => {
+                    let of = if other.app == a { String::new() } else { format!(" of app `{}`", apps[other.app].name) };
+                    let what = format!("`{}` is route[{}]{of} already", route.name, other.route);
+                    tell(&spot, what, "one route for it");
+                }
+            }
+        }
+    }
+    let mut router = Router::new();
+    for (pattern, spots) in patterns {
+        let first = spots[0].clone();
+        if let Err(error) = router.insert(pattern, spots) {
+            let name = &apps[first.app].routes[first.route].name;
+            tell(&first, format!("`{name}` overlaps another route: {error}"), "another path");
+        }
+    }
+    router
 }
 
 /// Catch-alls are left out: nothing but a WebSocket would ever be not found there.

@@ -118,6 +118,7 @@ pub struct JwtSettings {
     #[serde(default = "one_minute")]
     pub warn_before: Ms,
     /// What happens without a token: `anonymous`, `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
+    /// With `message` in `from` that is after `limits.auth_timeout`; `anonymous` waits for no token.
     #[serde(default)]
     pub missing: OnMissing,
     /// What happens with a token that does not verify: `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
@@ -158,6 +159,7 @@ pub struct HmacSettings {
     #[serde(default = "one_minute")]
     pub warn_before: Ms,
     /// What happens without a token: `anonymous`, `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
+    /// With `message` in `from` that is after `limits.auth_timeout`; `anonymous` waits for no token.
     #[serde(default)]
     pub missing: OnMissing,
     /// What happens with a token that does not verify: `reject` (HTTP 401) or a close after the upgrade. Default `reject`.

@@ -102,7 +102,7 @@ app_limits! {
     messages_per_user: Rate = Rate { burst: 1_000, per: Ms::secs(1) },
     /// Refused messages in a row. Beyond: closed with 1008.
     #[schemars(range(min = 1))]
-    violations: u32 = 20,
+    violations: u32 = 1_000,
     /// Bytes waiting for one slow reader. Beyond: the class's overflow.
     queue_bytes: Size = Size(1 << 20),
     /// Time without progress while something waits. Beyond: closed with 1013.

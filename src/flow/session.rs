@@ -29,7 +29,7 @@ pub struct Session {
     pub last_message: Millis,
     pub subs: Vec<Sub>,
     /// Subscribe messages whose channels' homes have not all answered.
-    pub(super) asks: Option<Box<Vec<Ask>>>,
+    pub(super) asks: Option<Box<Asks>>,
     pub(super) next_ask: u32,
     pub slot: Slot,
     /// Whether it ends with its token.
@@ -37,13 +37,21 @@ pub struct Session {
     /// It was told that its token ends.
     pub warned: bool,
     /// Deliveries that wait until a subscribe message is answered in whole.
-    pub held: Option<Box<Vec<(u32, Arc<Batch>)>>>,
+    pub held: Option<Box<Held>>,
     pub(super) bucket: Bucket,
     /// Of the user's bucket, taken but not used.
     pub(super) granted: u16,
     pub(super) violations: u16,
     pub(super) memory: Option<Box<Remembered>>,
 }
+
+/// Boxed, because nearly all connections have none.
+#[derive(Default)]
+pub(super) struct Asks(pub Vec<Ask>);
+
+/// Batches that wait, with their channels' numbers.
+#[derive(Default)]
+pub struct Held(pub Vec<(u32, Arc<Batch>)>);
 
 /// One subscription: the channel's number in this shard's hub, and the seat there.
 #[derive(Clone, Copy, Debug)]
@@ -108,13 +116,13 @@ impl Session {
 /// A token bucket.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bucket {
-    /// Tokens used, in 1/1024; refills by going down.
-    used: u32,
+    /// Tokens used, in 2⁻²⁰; refills by going down.
+    used: u64,
     at: Millis,
 }
 
 impl Bucket {
-    const ONE: u64 = 1024;
+    const ONE: u64 = 1 << 20;
 
     /// Takes up to `wanted` tokens; returns how many there were.
     pub fn take(&mut self, wanted: u32, rate: Rate, now: Millis) -> u32 {
@@ -123,14 +131,14 @@ impl Bucket {
             0 => size,
             per => (now.saturating_sub(self.at)).saturating_mul(size) / per,
         };
-        // Whole units only, so that frequent takes lose no time.
+        // Whole units only, so that frequent takes lose next to no time.
         if refilled > 0 {
-            self.used = (self.used as u64).saturating_sub(refilled) as u32;
+            self.used = self.used.saturating_sub(refilled);
             self.at = now;
         }
-        let free = size.saturating_sub(self.used as u64) / Self::ONE;
+        let free = size.saturating_sub(self.used) / Self::ONE;
         let taken = free.min(wanted as u64);
-        self.used = (self.used as u64 + taken * Self::ONE).min(u32::MAX as u64) as u32;
+        self.used += taken * Self::ONE;
         taken as u32
     }
 
@@ -157,10 +165,10 @@ mod tests {
         assert_eq!(bucket.take(1_000, rate, 5_000), 100);
         assert_eq!(bucket.take(1, rate, 5_000), 0);
         assert_eq!(bucket.take(1, rate, 5_009), 0);
-        assert_eq!(bucket.take(5, rate, 5_010), 1);
+        assert_eq!(bucket.take(5, rate, 5_011), 1);
         // Asking often does not slow the refill down.
-        let taken: u32 = (5_011..=6_010).map(|now| bucket.take(1, rate, now)).sum();
+        let taken: u32 = (5_012..=6_011).map(|now| bucket.take(1, rate, now)).sum();
         assert!((99..=101).contains(&taken), "{taken}");
-        assert!(bucket.is_full(rate, 7_010));
+        assert!(bucket.is_full(rate, 7_011));
     }
 }

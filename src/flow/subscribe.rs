@@ -1,12 +1,17 @@
 //! Subscribing: decided a channel at a time, seated by the channel's home, answered as the dialect answers.
 
-use super::session::Ask;
+use super::session::{Ask, Asks};
 use super::{Sub, Walk, home};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{Join, Joined};
 use crate::model::{ChannelName, Channels, Code, Member, Position, Refusal};
 use crate::observe::LimitName;
 use crate::policy::{Permit, Policy, Scope, Subscribe};
+
+/// `Join::request` of a channel that the client did not ask for: told to it, as what the API subscribes is.
+const TOLD: u32 = u32::MAX - 1;
+/// Not told: the endpoint's own channels.
+const SILENT: u32 = u32::MAX;
 
 impl Walk<'_> {
     pub(super) fn subscribe(&mut self, channels: &Channels<'_>, since: Option<Position>, asked: Asked<'_>) {
@@ -17,7 +22,7 @@ impl Walk<'_> {
         // A position belongs to one channel.
         let since = since.filter(|_| channels.len() == 1);
         let number = self.session.next_ask;
-        self.session.next_ask = number.wrapping_add(1);
+        self.session.next_ask = (number + 1) % TOLD;
         let whole = self.json.answers_in_whole();
         let ask = Ask {
             number,
@@ -28,13 +33,12 @@ impl Walk<'_> {
             denied: Vec::new(),
             whole,
         };
-        self.session.asks.get_or_insert_default().push(ask);
-        let mut joins = Vec::new();
+        self.session.asks.get_or_insert_default().0.push(ask);
+        let mut joins: Vec<Box<Join>> = Vec::new();
         for text in channels {
             match self.may_subscribe(text, joins.len()) {
                 Ok(permit)
-                    if self.is_seated(permit.channel())
-                        || joins.iter().any(|j: &Box<Join>| j.channel == *permit.channel()) =>
+                    if self.is_seated(permit.channel()) || joins.iter().any(|j| j.channel == *permit.channel()) =>
                 {
                     self.allowed(number, text, None, None, asked)
                 }
@@ -64,7 +68,7 @@ impl Walk<'_> {
     fn may_subscribe(&mut self, text: &str, more: usize) -> Result<Permit<Subscribe>, Refusal> {
         let name = Policy::name(text)?;
         let permit = self.app.policy.decide(&name, &self.asking(), self.generation)?;
-        let waiting: usize = self.session.asks.iter().flat_map(|a| a.iter()).map(|a| a.waiting.len()).sum();
+        let waiting: usize = self.session.asks.iter().flat_map(|a| a.0.iter()).map(|a| a.waiting.len()).sum();
         if self.session.subs.len() + waiting + more >= self.app.limits.subscriptions as usize {
             self.counts.limit(LimitName::Subscriptions);
             return Err(Refusal::new(Code::Limit));
@@ -99,13 +103,25 @@ impl Walk<'_> {
         }
     }
 
-    /// Subscribed by the app itself: on connect, or by the API. Nothing is answered.
-    pub fn seat(&mut self, permit: Permit<Subscribe>) {
+    /// Subscribed without being asked by the client: by the endpoint on connect, or (`told`) by the API.
+    pub fn seat(&mut self, permit: Permit<Subscribe>, told: bool) {
         if !self.is_seated(permit.channel()) {
             let text = permit.channel().to_string();
-            let join = self.join(permit, &text, None, u32::MAX);
+            let join = self.join(permit, &text, None, if told { TOLD } else { SILENT });
             self.hub.subscribe(join);
         }
+    }
+
+    /// Unsubscribed without being asked by the client, and told so.
+    pub fn unseat(&mut self, channel: &ChannelName) -> bool {
+        let left = self.leave(channel);
+        if left {
+            match self.json.answers_unsubscribe_in_whole() {
+                true => self.say(&Answer::UnsubscribeResult { channels: &[channel.as_str()] }, None),
+                false => self.say(&Answer::Unsubscribed { channel: channel.as_str() }, None),
+            }
+        }
+        left
     }
 
     fn join(&mut self, permit: Permit<Subscribe>, text: &str, since: Option<Position>, request: u32) -> Box<Join> {
@@ -134,17 +150,17 @@ impl Walk<'_> {
 
     fn is_seated(&self, channel: &ChannelName) -> bool {
         let waiting = |ask: &Ask| ask.waiting.contains(channel);
-        self.sub(channel).is_some() || self.session.asks.iter().flat_map(|a| a.iter()).any(waiting)
+        self.sub(channel).is_some() || self.session.asks.iter().flat_map(|a| a.0.iter()).any(waiting)
     }
 
     fn ask(&mut self, number: u32) -> Option<&mut Ask> {
-        self.session.asks.as_mut()?.iter_mut().find(|a| a.number == number)
+        self.session.asks.as_mut()?.0.iter_mut().find(|a| a.number == number)
     }
 
     /// A home offers a seat. Returns whether it was taken; the events missed are the caller's to deliver.
     pub fn joined(&mut self, joined: &Joined) -> bool {
         let shown = joined.alias.as_deref().unwrap_or(joined.channel.as_str());
-        let unasked = joined.request == u32::MAX;
+        let unasked = joined.request >= TOLD;
         if !unasked {
             let Some(ask) = self.ask(joined.request) else { return false };
             // Unsubscribed before the home had answered.
@@ -155,10 +171,21 @@ impl Walk<'_> {
         }
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
         self.session.subs.push(Sub { channel, seat, auto: unasked });
-        if unasked {
-            return true;
+        let (id, user) = (self.session.id, self.session.identity.user.as_deref());
+        self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
+        match joined.request {
+            SILENT => return true,
+            TOLD => {
+                let (position, recovered) = (joined.position, joined.recovered);
+                match self.json.answers_in_whole() {
+                    true => self.say(&Answer::SubscribeResult { allowed: &[shown], denied: &[] }, None),
+                    false => self.say(&Answer::Subscribed { channel: shown, position, recovered }, None),
+                }
+                return true;
+            }
+            _ => {}
         }
-        let ask = self.session.asks.as_ref().and_then(|a| a.iter().find(|a| a.number == joined.request));
+        let ask = self.session.asks.as_ref().and_then(|a| a.0.iter().find(|a| a.number == joined.request));
         let (id, kind) = ask.map(|a| (a.id.clone(), a.kind.clone())).unwrap_or_default();
         let asked = Asked { id: id.as_deref(), kind: &kind };
         self.allowed(joined.request, shown, joined.position, joined.recovered, asked);
@@ -181,7 +208,7 @@ impl Walk<'_> {
 
     /// Answers a subscribe message where all of its channels are decided.
     pub fn answer_ask(&mut self, number: u32) {
-        let Some(asks) = self.session.asks.as_mut() else { return };
+        let Some(Asks(asks)) = self.session.asks.as_deref_mut() else { return };
         let Some(at) = asks.iter().position(|a| a.number == number && a.waiting.is_empty()) else { return };
         let ask = asks.swap_remove(at);
         if asks.is_empty() {
@@ -197,7 +224,7 @@ impl Walk<'_> {
 
     /// Whether every subscribe message is answered: what was held back may go.
     pub fn all_answered(&self) -> bool {
-        self.session.asks.as_ref().is_none_or(|asks| asks.iter().all(|a| !a.whole))
+        self.session.asks.as_ref().is_none_or(|asks| asks.0.iter().all(|a| !a.whole))
     }
 
     pub(super) fn unsubscribe(&mut self, channels: &Channels<'_>, asked: Asked<'_>) {
@@ -220,7 +247,7 @@ impl Walk<'_> {
     /// Gives up a seat, or the wish for one. Returns whether there was one.
     pub fn leave(&mut self, channel: &ChannelName) -> bool {
         let mut answered = Vec::new();
-        for ask in self.session.asks.iter_mut().flat_map(|a| a.iter_mut()) {
+        for ask in self.session.asks.iter_mut().flat_map(|a| a.0.iter_mut()) {
             let before = ask.waiting.len();
             ask.waiting.retain(|c| c != channel);
             if ask.waiting.len() < before {
@@ -230,6 +257,8 @@ impl Walk<'_> {
         let seated = self.sub(channel);
         if let Some(at) = seated {
             self.rise(at);
+            let (id, user) = (self.session.id, self.session.identity.user.as_deref());
+            self.app.log.unsubscribed(&self.app.name, id, user, channel.as_str());
         }
         let wished = !answered.is_empty();
         answered.into_iter().for_each(|number| self.answer_ask(number));

@@ -74,15 +74,17 @@ impl Table {
         number
     }
 
-    pub fn remove_if_unused(&mut self, number: u32) {
-        let Some(c) = self.channels.get(number as usize) else { return };
+    /// Returns whether a channel went that had numbered events.
+    pub fn remove_if_unused(&mut self, number: u32) -> bool {
+        let Some(c) = self.channels.get(number as usize) else { return false };
         if !c.seats.is_empty() || c.group.is_some() || c.home.as_ref().is_some_and(|h| h.in_use()) {
-            return;
+            return false;
         }
         let c = self.channels.remove(number as usize);
         if let Ok(entry) = self.by_name.find_entry(hash(c.app, c.name.as_str()), |n| *n == number) {
             entry.remove();
         }
+        c.home.is_some_and(|h| h.offset > 0)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Channel> {

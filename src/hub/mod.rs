@@ -18,7 +18,7 @@ pub use home::{Asker, Join, Joined, Leave, Published};
 pub use options::{ClassOptions, HistoryOptions, Overflow};
 pub use tally::Tally;
 
-use crate::model::{AppId, ChannelName, Event, EventKind, Member, Millis, Position, Slot};
+use crate::model::{AppId, ChannelName, Event, EventKind, Member, Millis, Position, Sender, Slot};
 use channel::Table;
 use home::{Group, Home};
 use smallvec::{SmallVec, smallvec};
@@ -114,7 +114,7 @@ impl Hub {
     /// Asks for a seat; the answer is `Out::Joined`, now or after the home was heard.
     pub fn subscribe(&mut self, join: Box<Join>) {
         if join.home == self.me {
-            self.join(join);
+            self.join(*join);
         } else {
             self.out.push(Out::To { shard: join.home, message: Message::Join(join) });
         }
@@ -129,7 +129,7 @@ impl Hub {
     }
 
     /// Gives up a seat that a `Joined` offered: its connection has gone meanwhile.
-    pub fn decline(&mut self, joined: Box<Joined>, now: Millis) {
+    pub fn decline(&mut self, joined: Joined, now: Millis) {
         let leave = Leave {
             app: joined.app,
             channel: joined.channel,
@@ -147,7 +147,7 @@ impl Hub {
         let leave = Leave { app: channel.app, channel: channel.name.clone(), shard: self.me, member };
         let home = channel.home_shard;
         self.leave_home(home, leave, now);
-        self.table.remove_if_unused(number);
+        self.drop_unused(number);
         moved
     }
 
@@ -171,7 +171,7 @@ impl Hub {
     /// A message of another hub.
     pub fn hear(&mut self, message: Message, now: Millis) {
         match message {
-            Message::Join(join) => self.join(join),
+            Message::Join(join) => self.join(*join),
             Message::Joined(joined) => self.out.push(Out::Joined(joined)),
             Message::Leave(leave) => self.leave(*leave, now),
             Message::Publish(publication) => self.sequence(*publication),
@@ -190,14 +190,14 @@ impl Hub {
 
     // ── as a home ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    fn join(&mut self, join: Box<Join>) {
+    fn join(&mut self, join: Join) {
         let number = self.table.number(join.app, &join.channel, join.class, self.me);
         // What is waiting for the end of the tick goes out first: the newcomer must not hear it twice.
         if self.table[number].group.is_some() {
             self.seal();
         }
         let options = self.options(join.app, join.class);
-        let epoch = self.fresh_epoch(options.history.is_some());
+        let epoch = self.epoch;
         let channel = &mut self.table[number];
         let home = channel.home.get_or_insert_with(|| Box::new(Home::new(epoch)));
         let (recovered, events) = home.recover(join.since, &options, join.now);
@@ -242,7 +242,7 @@ impl Hub {
         if presence && home.exit(&leave.member) {
             self.announce(number, EventKind::Left, &leave.member, now);
         }
-        self.table.remove_if_unused(number);
+        self.drop_unused(number);
     }
 
     fn announce(&mut self, number: u32, kind: EventKind, member: &Member, at: Millis) {
@@ -251,7 +251,7 @@ impl Hub {
             data: home::member_json(member).into(),
             event: None,
             key: None,
-            sender: None,
+            sender: Some(Sender { connection: member.connection, identity: member.identity.clone() }),
             exclude: Some(member.connection),
             offset: 0,
             at,
@@ -272,7 +272,7 @@ impl Hub {
                 None if keeps => self.table.number(app, name, *class, self.me),
                 None => continue, // nobody is there and nothing is kept
             };
-            let epoch = self.fresh_epoch(self.table[number].home.is_none());
+            let epoch = self.epoch;
             let home = self.table[number].home.get_or_insert_with(|| Box::new(Home::new(epoch)));
             if keeps {
                 event.offset = home.offset + 1;
@@ -344,7 +344,7 @@ impl Hub {
                 self.out.push(Out::Deliver(parts));
             }
             for number in numbers {
-                self.table.remove_if_unused(number);
+                self.drop_unused(number);
             }
         }
     }
@@ -403,7 +403,7 @@ impl Hub {
             if let Some(home) = self.table[number].home.as_mut() {
                 freed += home.expire(&options, now);
             }
-            self.table.remove_if_unused(number);
+            self.drop_unused(number);
         }
         self.history_bytes = self.history_bytes.saturating_sub(freed);
         if self.history_bytes <= bytes_max {
@@ -423,7 +423,7 @@ impl Hub {
                 self.history_bytes = self.history_bytes.saturating_sub(home.forget(self.epoch));
                 evicted += 1;
             }
-            self.table.remove_if_unused(number);
+            self.drop_unused(number);
         }
         evicted
     }
@@ -432,9 +432,12 @@ impl Hub {
         self.classes.get(app.0 as usize).and_then(|c| c.get(class as usize)).copied().unwrap_or_default()
     }
 
-    fn fresh_epoch(&mut self, wanted: bool) -> u32 {
-        self.epoch = self.epoch.wrapping_add(wanted as u32);
-        self.epoch
+    /// Channels share an epoch until one that had numbered something is forgotten: if that one comes back, its offsets
+    /// start again.
+    fn drop_unused(&mut self, number: u32) {
+        if self.table.remove_if_unused(number) {
+            self.epoch = self.epoch.wrapping_add(1);
+        }
     }
 }
 

@@ -110,12 +110,13 @@ async fn authenticate<'a>(auth: &'a [Arc<Authenticator>], credentials: &Credenti
     Found::Missing
 }
 
-/// No token: the first message may bring one where an authenticator takes it there, else the first one decides.
+/// No token: an authenticator that takes one from messages waits for the first message, unless it lets nobody in as
+/// well; else the first authenticator decides.
 fn missing(auth: &[Arc<Authenticator>]) -> Verdict {
-    match auth.first() {
+    match auth.iter().find(|a| a.takes_messages()).or(auth.first()) {
         None => Verdict::Open(Some(Identity::anonymous())),
-        Some(_) if auth.iter().any(|a| a.takes_messages()) => Verdict::Open(None),
-        Some(first) => verdict(first.on_missing()),
+        Some(by) if by.takes_messages() && *by.on_missing() != Action::Anonymous => Verdict::Open(None),
+        Some(by) => verdict(by.on_missing()),
     }
 }
 

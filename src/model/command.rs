@@ -53,4 +53,19 @@ pub enum Command<'a> {
     Ignore,
 }
 
+impl Command<'_> {
+    /// The channel that it names, or the first of several; for logs.
+    pub fn channel(&self) -> Option<&str> {
+        match self {
+            Command::Subscribe { channels, .. } | Command::Unsubscribe { channels } => {
+                channels.first().map(|c| c.as_ref())
+            }
+            Command::Publish { channel, .. } | Command::History { channel, .. } | Command::Presence { channel } => {
+                Some(channel)
+            }
+            Command::Ping | Command::Status | Command::Authenticate { .. } | Command::Close | Command::Ignore => None,
+        }
+    }
+}
+
 pub type Channels<'a> = SmallVec<[Cow<'a, str>; 2]>;

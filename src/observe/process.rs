@@ -22,8 +22,6 @@ pub struct Memory {
     pub resident: u64,
     /// Of it, backed by files: code and what is shared with other processes.
     pub shared: u64,
-    /// Data and stacks, touched or not.
-    pub data: u64,
     pub virtual_memory: u64,
 }
 
@@ -32,7 +30,7 @@ pub fn memory() -> Memory {
     let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: Vec<u64> = text.split_ascii_whitespace().map(|n| n.parse().unwrap_or(0)).collect();
     let bytes = |at: usize| pages.get(at).copied().unwrap_or(0) * page_bytes();
-    Memory { resident: bytes(1), shared: bytes(2), data: bytes(5), virtual_memory: bytes(0) }
+    Memory { resident: bytes(1), shared: bytes(2), virtual_memory: bytes(0) }
 }
 
 fn page_bytes() -> u64 {

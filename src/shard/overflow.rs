@@ -13,7 +13,15 @@ use std::sync::Arc;
 /// The newest event of each channel and key that a blocked connection missed, in the order in which they first came.
 #[derive(Default)]
 pub struct Conflated {
-    newest: VecDeque<(u32, Option<Arc<str>>, Arc<Batch>, u32)>,
+    newest: VecDeque<Kept>,
+}
+
+struct Kept {
+    channel: u32,
+    key: Option<Arc<str>>,
+    batch: Arc<Batch>,
+    /// Which of the batch's events.
+    at: u32,
 }
 
 /// Keys of one blocked connection, at most; beyond, it is closed as too slow.
@@ -23,27 +31,24 @@ impl Conflated {
     /// Returns whether an older event was replaced.
     fn put(&mut self, channel: u32, batch: &Arc<Batch>, at: u32) -> bool {
         let key = &batch.events[at as usize].key;
-        let same = |e: &&mut (u32, Option<Arc<str>>, Arc<Batch>, u32)| e.0 == channel && e.1 == *key;
-        if let Some(entry) = self.newest.iter_mut().find(same) {
-            (entry.2, entry.3) = (batch.clone(), at);
+        if let Some(kept) = self.newest.iter_mut().find(|k| k.channel == channel && k.key == *key) {
+            (kept.batch, kept.at) = (batch.clone(), at);
             return true;
         }
-        self.newest.push_back((channel, key.clone(), batch.clone(), at));
+        self.newest.push_back(Kept { channel, key: key.clone(), batch: batch.clone(), at });
         false
     }
 }
 
 impl Shard {
-    /// Keeps the newest of each key for a connection that takes nothing now. Returns whether this was its way.
-    pub(super) fn conflate(&mut self, slot: Slot, channel: u32, batch: &Arc<Batch>) -> bool {
+    /// Keeps the newest of each key for a connection that takes nothing now.
+    pub(super) fn conflate(&mut self, slot: Slot, channel: u32, batch: &Arc<Batch>, heard: &[u32]) {
         let conn = &mut self.conns[slot as usize];
         let app = conn.session.app;
         let kept = conn.conflated.get_or_insert_default();
         let mut replaced = 0;
-        for at in 0..batch.events.len() {
-            if batch.events[at].exclude != Some(conn.session.id) {
-                replaced += kept.put(channel, batch, at as u32) as usize;
-            }
+        for at in heard {
+            replaced += kept.put(channel, batch, *at) as usize;
         }
         let full = kept.newest.len() > KEYS_MAX;
         for _ in 0..replaced {
@@ -52,13 +57,12 @@ impl Shard {
         if full {
             self.too_slow(slot);
         }
-        true
     }
 
     /// The socket takes bytes again: what was conflated meanwhile goes out.
     pub(super) fn release(&mut self, slot: Slot) {
         let Some(kept) = self.conns[slot as usize].conflated.take() else { return };
-        for (channel, _, batch, at) in kept.newest {
+        for Kept { channel, batch, at, .. } in kept.newest {
             self.deliver_event(slot, channel, &batch, at as usize);
         }
     }

@@ -27,6 +27,8 @@ pub struct Entry {
 #[derive(Default)]
 pub struct Queue {
     first: Option<Entry>,
+    // Boxed, because nearly all queues have none.
+    #[allow(clippy::box_collection)]
     rest: Option<Box<VecDeque<Entry>>>,
     /// Of the first entry, already written.
     written: u32,

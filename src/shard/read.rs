@@ -129,7 +129,7 @@ impl Shard {
     fn echo(&mut self, slot: Slot, app: &crate::flow::App, op: OpCode, data: &[u8]) {
         self.conns[slot as usize].session.last_message = self.now;
         self.counts.app(app.id).messages += 1;
-        let window = self.conns[slot as usize].deflate.map_or(0, |d| d.server_bits);
+        let window = self.conns[slot as usize].encoding.window;
         let mut frame = Vec::with_capacity(data.len() + 14);
         self.encoder.message(op, data, window, app.limits.deflate_threshold.0, &mut frame);
         self.push_reply(slot, frame);
@@ -143,7 +143,7 @@ impl Shard {
         let open = self.is_same(slot, joined.connection) && self.conns[slot as usize].is_open();
         let taken = open && self.walk_own(slot, |walk| walk.joined(&joined)) == Some(true);
         if !taken {
-            return self.hub.decline(joined, self.now);
+            return self.hub.decline(*joined, self.now);
         }
         self.walk_own(slot, |walk| walk.answer_ask(joined.request));
         let Some(sub) = self.conns[slot as usize].session.subs.last().copied() else { return };
@@ -152,7 +152,7 @@ impl Shard {
             let (app, channel) = (joined.app, joined.channel);
             let batch = Arc::new(Batch::new(app, channel, joined.class, joined.epoch, events, Vec::new()));
             match &mut self.conns[slot as usize].session.held {
-                Some(held) => held.push((sub.channel, batch)),
+                Some(held) => held.0.push((sub.channel, batch)),
                 None => self.deliver_all(slot, sub.channel, &batch),
             }
         }
@@ -173,7 +173,7 @@ impl Shard {
         if self.walk_own(slot, |walk| walk.all_answered()) == Some(true)
             && let Some(held) = self.conns[slot as usize].session.held.take()
         {
-            for (channel, batch) in *held {
+            for (channel, batch) in held.0 {
                 self.deliver_all(slot, channel, &batch);
             }
         }

@@ -10,13 +10,14 @@ use super::wheel::{TICK_MS, Wheel};
 use crate::flow::{App, Generation};
 use crate::hub::{Hub, Message, Out};
 use crate::model::{Close, ConnectionId, Millis, Slot};
-use crate::observe::Local;
+use crate::observe::{CloseReason, Local};
 use crate::wire::Inflater;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use mio::{Events, Interest, Token, unix::SourceFd};
 use slab::Slab;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -173,7 +174,9 @@ impl Shard {
         let mut busy = self.hear(accept);
         busy |= self.read_ready()?;
         self.look();
-        self.end_tick();
+        if catch_unwind(AssertUnwindSafe(|| self.end_tick())).is_err() {
+            self.mend();
+        }
         busy |= !self.dirty.is_empty() || !self.gone.is_empty();
         if self.now >= self.swept_at + SWEEP_MS {
             self.swept_at = self.now;
@@ -196,10 +199,17 @@ impl Shard {
                     self.carry();
                 }
                 Input::Accepted(accepted) => accept(accepted),
-                Input::Adopt(new) => self.adopt(*new),
+                Input::Adopt(new) => {
+                    if catch_unwind(AssertUnwindSafe(|| self.adopt(*new))).is_err() {
+                        self.mend();
+                    }
+                }
                 Input::Generation(generation) => self.take_generation(generation),
                 Input::Job(job) => {
-                    job(self);
+                    // Whoever asked finds its answer dropped.
+                    if catch_unwind(AssertUnwindSafe(|| job(self))).is_err() {
+                        self.mend();
+                    }
                     self.carry();
                 }
                 Input::Drain { pace, close } => self.draining = Some(Drain { pace, close, since: self.now, closed: 0 }),
@@ -224,7 +234,7 @@ impl Shard {
         }
         for slot in std::mem::take(&mut self.unread) {
             busy = true;
-            self.read(slot);
+            self.guarded(slot, |shard| shard.read(slot));
         }
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         if let Err(e) = self.poll.poll(&mut events, Some(Duration::ZERO))
@@ -238,15 +248,37 @@ impl Shard {
             }
             busy = true;
             let slot = event.token().0 as Slot;
-            if event.is_writable() {
-                self.writable(slot);
-            }
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
-                self.read(slot);
-            }
+            self.guarded(slot, |shard| {
+                if event.is_writable() {
+                    shard.writable(slot);
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    shard.read(slot);
+                }
+            });
         }
         self.events = events;
         Ok(busy)
+    }
+
+    /// A panic is a mistake of ours: it ends one connection, never the shard.
+    fn guarded(&mut self, slot: Slot, work: impl FnOnce(&mut Shard)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
+            return;
+        }
+        self.mend();
+        tracing::error!(shard = self.me, slot, "a connection ended by a mistake of Weir's own");
+        self.close(slot, Close::INTERNAL);
+        self.flush_one(slot);
+        self.remove(slot, CloseReason::Internal);
+    }
+
+    /// Puts back what a panic left lying about.
+    fn mend(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; READ_BUFFER_BYTES];
+        }
+        self.replies.clear();
     }
 
     /// What the hub wants done, in its order.
@@ -339,7 +371,7 @@ impl Shard {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.advance(self.now, &mut due);
         for (slot, tick) in due.drain(..) {
-            self.deadline(slot, tick);
+            self.guarded(slot, |shard| shard.deadline(slot, tick));
         }
         self.due = due;
     }

@@ -165,7 +165,7 @@ async fn exchange(
     let stream = tokio::net::TcpStream::connect(address).await.map_err(|e| format!("{address}: {e}"))?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|e| e.to_string())?;
-    tokio::spawn(connection);
+    tokio::spawn(connection.with_upgrades());
     let mut request = hyper::Request::builder().method(method).uri(path).header("host", address);
     for (name, value) in headers_out {
         request = request.header(name, value);
