@@ -10,7 +10,7 @@ mod request;
 mod session;
 mod subscribe;
 
-pub use generation::{App, AutoSubscribe, Endpoint, Generation};
+pub use generation::{App, AutoSubscribe, Endpoint, Generation, Revoke};
 pub use limits::{AppLimits, Limits};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
@@ -326,7 +326,8 @@ pub fn publish(
         smallvec::smallvec![(target.permit.channel().clone(), target.permit.class())];
     channels.extend(target.also);
     let home = hub::home_of(hub.shards(), app.id, target.key.as_str());
-    hub.publish(home, Publication { app: app.id, channels, event, tally, answer });
+    let generation = target.permit.generation();
+    hub.publish(home, Publication { app: app.id, channels, generation, event, tally, answer });
 }
 
 /// The shard that numbers a channel's events.

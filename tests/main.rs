@@ -1,9 +1,10 @@
 //! Weir seen from outside: one binary, one link.
 //!
 //! `rooms` holds the order of `src/`. `faults` holds what `weir check` says against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real
-//! gateway. `support` is what both stand on.
+//! gateway. `reload` changes files under a running one. `support` is what both stand on.
 
 mod faults;
+mod reload;
 mod rooms;
 mod support;
 mod transcripts;

@@ -13,6 +13,8 @@ pub struct Join {
     pub app: AppId,
     pub channel: ChannelName,
     pub class: u16,
+    /// Whose number the class is.
+    pub generation: u64,
     pub home: u16,
     /// Where its connection is.
     pub shard: u16,
@@ -32,6 +34,8 @@ pub struct Joined {
     pub app: AppId,
     pub channel: ChannelName,
     pub class: u16,
+    /// Whose number the class is.
+    pub generation: u64,
     pub home: u16,
     pub slot: Slot,
     pub connection: ConnectionId,
@@ -204,6 +208,18 @@ impl Home {
             Some(h) => kept.history.expire(now.saturating_sub(h.ttl.0)),
             None => kept.history.expire(Millis::MAX),
         }
+    }
+
+    /// Forgets what its class does not keep. Returns the bytes freed.
+    pub fn give_up(&mut self, options: &ClassOptions) -> usize {
+        let Some(kept) = self.kept.as_deref_mut() else { return 0 };
+        if !options.presence {
+            kept.members = Vec::new();
+        }
+        if !options.last {
+            kept.last = None;
+        }
+        if options.history.is_none() { kept.history.expire(Millis::MAX) } else { 0 }
     }
 
     /// Forgets all of its history and starts again. Returns the bytes freed.
