@@ -167,7 +167,7 @@ fn a_bad_edit_changes_nothing_until_it_is_mended() {
     live.wait_for_fault("forevr");
     assert_eq!(live.metric("weir_config_last_reload_successful"), 0.0);
     assert_eq!(live.metric("weir_config_reloads_total{result=\"fault\"}"), 1.0);
-    live.gateway.wait_for_log(&["room.toml:27:13", "unknown overflow `forevr`"]).unwrap();
+    live.gateway.wait_for_log(&["room.toml:25:13", "unknown overflow `forevr`"]).unwrap();
     live.write(ROOM, good);
     let status = live.wait(|status| status["last_reload"]["result"] == "unchanged");
     assert_eq!((&status["generation"], &status["last_reload"]["faults"]), (&json!(1), &json!([])));

@@ -64,7 +64,7 @@ impl Keys {
             for (at, word) in s.verbs.iter().enumerate().filter(|(_, w)| !["*", ADMIN].contains(&w.as_str())) {
                 match Verb::parse(word) {
                     Some(verb) => verbs.push(verb),
-                    None => problems.push(unknown_verb(format!("{path}.verbs[{at}]"), word, &["*", ADMIN])),
+                    None => problems.push(unknown_verb(format!("{path}.verbs[{at}]"), word, &[ADMIN, "*"])),
                 }
             }
             let scope = Scope::compile(&s.channels, &format!("{path}.channels"));
