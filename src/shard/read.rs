@@ -15,7 +15,8 @@ use std::sync::Arc;
 const READS: usize = 4;
 
 impl Shard {
-    pub(super) fn read(&mut self, slot: Slot) {
+    /// `ended`: the other side has ended behind what it sent, or may have: no further event will tell.
+    pub(super) fn read(&mut self, slot: Slot, ended: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
         for n in 0.. {
             let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.stage != Stage::Gone) else { break };
@@ -30,7 +31,7 @@ impl Shard {
                     break;
                 }
                 Ok(bytes) => {
-                    let last = bytes < buffer.len() && conn.socket.short_read_is_last();
+                    let last = !ended && bytes < buffer.len() && conn.socket.short_read_is_last();
                     self.counts.bytes_received += bytes as u64;
                     self.feed(slot, &mut buffer[..bytes]);
                     if last {
