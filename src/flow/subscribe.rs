@@ -166,7 +166,13 @@ impl Walk<'_> {
             // Unsubscribed before the home had answered.
             let Some(at) = ask.waiting.iter().position(|c| *c == joined.channel) else { return false };
             ask.waiting.swap_remove(at);
-        } else if self.sub(&joined.channel).is_some() {
+        }
+        // Two wishes for one seat were on their way: the client's, and its endpoint's or the API's.
+        if self.sub(&joined.channel).is_some() {
+            if !unasked {
+                self.granted(joined.request, shown, None, None);
+                self.answer_ask(joined.request);
+            }
             return false;
         }
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
@@ -185,14 +191,17 @@ impl Walk<'_> {
             }
             _ => {}
         }
-        let ask = self.session.asks.as_ref().and_then(|a| a.0.iter().find(|a| a.number == joined.request));
-        let (id, kind) = ask.map(|a| (a.id.clone(), a.kind.clone())).unwrap_or_default();
-        let asked = Asked { id: id.as_deref(), kind: &kind };
-        self.allowed(joined.request, shown, joined.position, joined.recovered, asked);
+        self.granted(joined.request, shown, joined.position, joined.recovered);
         true
     }
 
     fn allowed(
+    /// A seat was taken that a subscribe message asked for.
+    fn granted(&mut self, number: u32, shown: &str, position: Option<Position>, recovered: Option<bool>) {
+        let Some((id, kind)) = self.ask(number).map(|ask| (ask.id.clone(), ask.kind.clone())) else { return };
+        self.allowed(number, shown, position, recovered, Asked { id: id.as_deref(), kind: &kind });
+    }
+
         &mut self,
         number: u32,
         text: &str,
