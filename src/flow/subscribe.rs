@@ -69,7 +69,8 @@ impl Walk<'_> {
         let name = Policy::name(text)?;
         let permit = self.app.policy.decide(&name, &self.asking(), self.generation)?;
         let waiting: usize = self.session.asks.iter().flat_map(|a| a.0.iter()).map(|a| a.waiting.len()).sum();
-        if self.session.subs.len() + waiting + more >= self.app.limits.subscriptions as usize {
+        let full = self.session.subs.len() + waiting + more >= self.app.limits.subscriptions as usize;
+        if full && !self.is_seated(permit.channel()) {
             self.counts.limit(LimitName::Subscriptions);
             return Err(Refusal::new(Code::Limit));
         }
@@ -195,13 +196,13 @@ impl Walk<'_> {
         true
     }
 
-    fn allowed(
     /// A seat was taken that a subscribe message asked for.
     fn granted(&mut self, number: u32, shown: &str, position: Option<Position>, recovered: Option<bool>) {
         let Some((id, kind)) = self.ask(number).map(|ask| (ask.id.clone(), ask.kind.clone())) else { return };
         self.allowed(number, shown, position, recovered, Asked { id: id.as_deref(), kind: &kind });
     }
 
+    fn allowed(
         &mut self,
         number: u32,
         text: &str,
