@@ -144,7 +144,12 @@ impl Shard {
         let open = self.is_same(slot, joined.connection) && self.conns[slot as usize].is_open();
         let taken = open && self.walk_own(slot, |walk| walk.joined(&joined)) == Some(true);
         if !taken {
-            return self.hub.decline(*joined, self.now);
+            self.hub.decline(*joined, self.now);
+            // The message that asked may have been the last to wait for.
+            if open {
+                self.let_go(slot);
+            }
+            return;
         }
         self.walk_own(slot, |walk| walk.answer_ask(joined.request));
         let Some(sub) = self.conns[slot as usize].session.subs.last().copied() else { return };
