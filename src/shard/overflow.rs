@@ -72,8 +72,14 @@ impl Shard {
         let Some(app) = self.app_of(slot) else { return };
         let Shard { conns, hub, .. } = self;
         let conn = &mut conns[slot as usize];
+        let subs = &conn.session.subs;
+        // What it has left since it neither misses nor hears of; its number may be nobody's by now.
+        let left = |channel: u32| !subs.iter().any(|s| s.channel == channel);
         let mut lost: Vec<(u32, u32)> = Vec::new();
         let may = |channel: u32| {
+            if left(channel) {
+                return true;
+            }
             let class = hub.channel(channel).class as usize;
             app.classes.get(class).is_some_and(|c| c.overflow == Overflow::DropOldest)
         };
@@ -81,6 +87,7 @@ impl Shard {
         let enough = conn.queue.drop_oldest(queue_bytes / 4 * 3, may, |channel, events| {
             match lost.iter_mut().find(|(c, _)| *c == channel) {
                 Some((_, n)) => *n += events,
+                None if left(channel) => {}
                 None => lost.push((channel, events)),
             }
         });
