@@ -113,7 +113,7 @@ impl Shard {
     /// Queues frames for one connection, within its bound.
     pub(super) fn push(&mut self, slot: Slot, entry: Entry) {
         let conn: &mut Conn = &mut self.conns[slot as usize];
-        let reply = entry.channel == NO_CHANNEL;
+        let (reply, length) = (entry.channel == NO_CHANNEL, entry.bytes.len());
         conn.queue.push(entry);
         if !conn.dirty {
             conn.dirty = true;
@@ -123,9 +123,12 @@ impl Shard {
         if bytes > self.queue_bytes_min && conn.is_open() {
             let queue_bytes = self.app_of(slot).map_or(0, |app| app.limits.queue_bytes.0 as usize);
             // Only what waits because the reader is slow counts: a large answer alone may go out first.
-            if bytes > queue_bytes && (self.conns[slot as usize].blocked || !reply) {
+            let waited = if reply && !self.conns[slot as usize].blocked { bytes - length } else { bytes };
+            if waited > queue_bytes {
                 self.flush_one(slot);
-                if self.conns.get(slot as usize).is_some_and(|c| c.is_open() && c.queue.bytes() > queue_bytes) {
+                let conn = &self.conns[slot as usize];
+                let waits = if reply && !conn.blocked { 0 } else { conn.queue.bytes() };
+                if conn.is_open() && waits > queue_bytes {
                     self.overflow(slot, queue_bytes);
                 }
             }
