@@ -1,8 +1,9 @@
 //! Weir seen from outside: one binary, one link.
 //!
-//! `rooms` holds the order of `src/`. `fuzz` plays the seeds of the fuzz targets. `faults` holds what `weir check` says against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real
+//! `attacks` sends what nobody should. `rooms` holds the order of `src/`. `fuzz` plays the seeds of the fuzz targets. `faults` holds what `weir check` says against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real
 //! gateway. `support` is what both stand on.
 
+mod attacks;
 mod faults;
 mod fuzz;
 mod rooms;
