@@ -250,11 +250,12 @@ impl Hub {
 
     fn join(&mut self, join: Join) {
         let class = self.class_now(join.app, &join.channel, join.class, join.generation);
-        let number = self.table.number(join.app, &join.channel, class, self.me);
         // What is waiting for the end of the tick goes out first: the newcomer must not hear it twice.
-        if self.table[number].group.is_some() {
+        if self.table.find(join.app, &join.channel).is_some_and(|number| self.table[number].group.is_some()) {
             self.seal();
         }
+        // Only now: a channel that nobody is on any more went with its last batch.
+        let number = self.table.number(join.app, &join.channel, class, self.me);
         let options = self.options(join.app, class);
         let epoch = self.epoch;
         let channel = &mut self.table[number];
@@ -400,7 +401,9 @@ impl Hub {
                 self.out.push(Out::To { shard, message: Message::Deliver(batches) });
             }
             let numbers: SmallVec<[u32; 4]> = parts.iter().map(|p| p.channel).collect();
-            if numbers.iter().any(|n| !self.table[*n].seats.is_empty()) {
+            // Channels without a seat here may be forgotten before the shard looks.
+            parts.retain(|p| !self.table[p.channel].seats.is_empty());
+            if !parts.is_empty() {
                 self.out.push(Out::Deliver(parts));
             }
             for number in numbers {
