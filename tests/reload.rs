@@ -148,7 +148,7 @@ fn a_good_edit_is_in_force_on_an_open_socket() {
     assert_eq!(live.pong(), "second");
     assert_ne!(before["digest"], after["digest"]);
     let file = live.path(ROOM).display().to_string();
-    assert_eq!(after["files"][&file], hex(&live.read(ROOM)));
+    assert_eq!(after["files"][&file], hex(live.read(ROOM)));
     assert_eq!(after["last_reload"]["by"], "file watch");
     assert_eq!(live.metric("weir_config_generation"), 2.0);
     assert_eq!(live.metric("weir_config_reloads_total{result=\"success\"}"), 1.0);
@@ -460,7 +460,7 @@ fn an_address_that_is_taken_is_a_fault() {
     let mut live = Live::unwatched();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listener = format!("\n[listener.annex]\naddress = \"{}\"\n", taken.local_addr().unwrap());
-    live.write("gateway.toml", live.read("gateway.toml") + &listener);
+    live.write("gateway.toml", live.read("gateway.toml") + listener.as_str());
     let (status, told) = live.reload();
     assert_eq!(status, 422);
     assert!(told["faults"][0]["what"].as_str().unwrap().contains("[listener.annex] cannot listen on"), "{told}");

@@ -3,6 +3,7 @@
 //! Numbers of classes and endpoints belong to a generation: channels find their class by name, connections their
 //! endpoint by its key. Subscriptions are decided again in slices, so that nobody waits while thousands are taken back.
 
+use super::conn::Conn;
 use super::shard::{Drain, Shard};
 use crate::flow::{App, Generation};
 use crate::model::{AppId, Close, ConnectionId, Slot};
@@ -34,7 +35,7 @@ impl Shard {
 
     /// One connection's way into the new generation.
     fn carry_over(&mut self, slot: Slot, before: &Generation) {
-        let session = &mut self.conns[slot as usize].session;
+        let Conn { session, encoding, .. } = &mut self.conns[slot as usize];
         let Some(now) = self.generation.app(session.app) else { return self.close(slot, Close::APP_REMOVED) };
         let old = before.app(session.app);
         if old.is_some_and(|old| Arc::ptr_eq(old, now)) {
@@ -43,6 +44,7 @@ impl Shard {
         if let Some(old) = old {
             let key = old.endpoint(session.endpoint).map(|e| &e.key);
             session.endpoint = key.and_then(|key| now.endpoint_of(key)).unwrap_or(u16::MAX);
+            encoding.endpoint = session.endpoint;
         }
         let Some(endpoint) = now.endpoint(session.endpoint) else { return self.close(slot, Close::ENDPOINT_REMOVED) };
         session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
