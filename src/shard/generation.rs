@@ -14,11 +14,15 @@ const REVIEW_SLICE: usize = 256;
 
 impl Shard {
     pub(super) fn take_generation(&mut self, generation: Arc<Generation>) {
-        self.hub.begin(generation.number);
+        let first = self.generation.number == generation.number;
         for app in generation.apps.iter().flatten() {
-            self.hub.set_classes(app.id, app.classes.clone(), Some(app.policy.clone()));
+            let known = self.generation.app(app.id).filter(|_| !first);
+            if known.is_none_or(|known| known.rules != app.rules || known.classes != app.classes) {
+                self.hub.set_classes(app.id, app.classes.clone(), Some(app.policy.clone()));
+            }
             self.former.remove(&app.id);
         }
+        self.hub.begin(generation.number);
         let bounds = generation.apps.iter().flatten().map(|a| a.limits.queue_bytes.0 as usize);
         self.queue_bytes_min = bounds.min().unwrap_or(0);
         let before = std::mem::replace(&mut self.generation, generation.clone());
