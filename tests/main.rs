@@ -2,7 +2,7 @@
 //!
 //! `rooms` holds the order of `src/`. `fuzz` plays the seeds of the fuzz targets. `faults` holds what `weir check` says
 //! against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real gateway.
-//! `reload` changes files under a running one. `support` is what both stand on.
+//! `reload` changes files under a running one. `support` is what they stand on.
 
 mod faults;
 mod fuzz;

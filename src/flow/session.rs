@@ -43,7 +43,7 @@ pub struct Session {
     pub(super) bucket: Bucket,
     /// Of the user's bucket, taken but not used.
     pub(super) granted: u16,
-    pub(super) violations: u16,
+    pub(super) violations: u32,
     pub(super) memory: Option<Box<Remembered>>,
 }
 

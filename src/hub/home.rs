@@ -275,5 +275,5 @@ impl Group {
 pub(super) fn member_json(member: &Member) -> String {
     let user = member.identity.user.as_deref();
     let joined_at = crate::model::iso8601(member.joined_at);
-    serde_json::json!({ "connection": member.connection.to_string(), "user": user, "joined_at": joined_at }).to_string()
+    serde_json::json!({ "connection": member.connection.to_string(), "user": user, "joinedAt": joined_at }).to_string()
 }

@@ -80,7 +80,8 @@ fn unparsed(path: &str, text: &str, error: &rhai::ParseError) -> Problem {
     Problem::new(path, format!("no rule: {}", error.err_type())).at(line, column).hint(hint)
 }
 
-/// The parser counts a comment's end as a line's, also where the text ends there.
+/// The parser ends a line at a lone carriage return too, where nobody else does: what is behind the last line is
+/// told at its end.
 fn within(text: &str, (line, column): Spot) -> Spot {
     let mut lines = text.split('\n');
     match (lines.clone().count() as u32, lines.next_back()) {
