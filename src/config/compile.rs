@@ -14,7 +14,7 @@ use crate::model::{AppId, Problem};
 use crate::{api, auth, listen, observe};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,6 +47,8 @@ pub struct Compiled {
     pub overrides: Vec<String>,
     /// Every file read, and the SHA-256 of its content in hex.
     pub files: BTreeMap<PathBuf, String>,
+    /// Those of them whose digests are for nobody.
+    pub secrets: BTreeSet<PathBuf>,
     pub reload: ReloadSettings,
 }
 
@@ -134,6 +136,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             made_up: secrets.made_up(),
             overrides,
             files: files.seen(),
+            secrets: files.secrets(),
             reload: file.reload,
         });
     }
@@ -167,9 +170,10 @@ fn entrance(
         .collect();
     for tls in file.listener.values().filter_map(|l| l.tls.as_ref()) {
         // For the digest and the watch; what is wrong with them, `listen` says.
-        for name in [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()].into_iter().flatten() {
+        for name in [Some(&tls.cert), tls.client_ca.as_ref()].into_iter().flatten() {
             drop(files.read(&files.path(name), DATA_BYTES_MAX));
         }
+        drop(files.secret(&files.path(&tls.key), DATA_BYTES_MAX));
     }
     let compiled = listen::Entrance::compile(&file.listener, numbers, &file.http, &apps, &files.path(""));
     let problems = match compiled {

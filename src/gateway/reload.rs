@@ -71,8 +71,10 @@ pub fn desk(compiled: &Compiled) -> (Arc<Desk>, Requests) {
 }
 
 fn in_force(compiled: &Compiled, number: u64) -> Value {
-    let files: serde_json::Map<_, _> =
-        compiled.files.iter().map(|(path, digest)| (path.display().to_string(), digest.as_str().into())).collect();
+    let shown =
+        |path: &PathBuf, digest: &str| if compiled.secrets.contains(path) { "secret".into() } else { digest.into() };
+    let files: serde_json::Map<String, Value> =
+        compiled.files.iter().map(|(path, digest)| (path.display().to_string(), shown(path, digest))).collect();
     json!({ "generation": number, "digest": &*compiled.digest, "loaded_at": iso8601(clock()), "files": files })
 }
 

@@ -6,6 +6,7 @@
 
 mod batch;
 mod channel;
+mod classes;
 pub mod history;
 mod home;
 mod options;
@@ -20,8 +21,8 @@ pub use options::{ClassOptions, HistoryOptions, Overflow};
 pub use tally::Tally;
 
 use crate::model::{AppId, ChannelName, Event, Member, Millis, Position, Slot};
-use crate::policy::Policy;
 use channel::Table;
+use classes::Classes;
 use home::Group;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -84,17 +85,6 @@ pub struct Hub {
     out: Vec<Out>,
 }
 
-/// An app's classes.
-#[derive(Clone)]
-struct Classes {
-    options: Arc<[ClassOptions]>,
-    /// Tells the class of a name; `None`: numbers never change.
-    policy: Option<Arc<Policy>>,
-}
-
-/// The number of no class: of a channel that no pattern matches any more.
-const NO_CLASS: u16 = u16::MAX;
-
 /// The home of a channel among so many shards: `key` is its name, or what its class's `home` expands to.
 pub fn home_of(shards: u16, app: AppId, key: &str) -> u16 {
     if shards == 1 { 0 } else { (channel::hash(app, key) >> 32) as u16 % shards }
@@ -105,55 +95,6 @@ impl Hub {
     pub fn new(me: u16, shards: u16, epoch: u32) -> Hub {
         let (table, groups, classes, out) = (Table::default(), Vec::new(), Vec::new(), Vec::new());
         Hub { me, shards, table, groups, classes, generation: 0, epoch, history_bytes: 0, out }
-    }
-
-    /// From now on classes have the numbers of this generation; those of other generations are looked up by name.
-    pub fn begin(&mut self, generation: u64) {
-        self.generation = generation;
-    }
-
-    /// The options of an app's classes, by class number. Each of its channels finds its class anew, and gives up what
-    /// that one does not keep.
-    pub fn set_classes(&mut self, app: AppId, options: Arc<[ClassOptions]>, policy: Option<Arc<Policy>>) {
-        let at = app.0 as usize;
-        if self.classes.len() <= at {
-            self.classes.resize(at + 1, Classes { options: Arc::from([]), policy: None });
-        }
-        self.classes[at] = Classes { options, policy };
-        for number in self.table.numbers() {
-            if self.table[number].app == app {
-                self.match_again(number);
-            }
-        }
-    }
-
-    fn match_again(&mut self, number: u32) {
-        let channel = &self.table[number];
-        let (app, class) = (channel.app, self.class_of(channel.app, &channel.name, channel.class));
-        let options = self.options(app, class);
-        let channel = &mut self.table[number];
-        channel.class = class;
-        let Some(home) = channel.home.as_mut() else { return };
-        let mut freed = home.give_up(&options);
-        if options.history.is_none() && !options.last && home.offset > 0 {
-            // Its events are not numbered any more: who comes back with an old number must not think that it missed none.
-            self.epoch = self.epoch.wrapping_add(1);
-            freed += home.forget(self.epoch);
-        }
-        self.history_bytes = self.history_bytes.saturating_sub(freed);
-    }
-
-    /// The class of a name as its app's files are now; `class` where they tell nothing.
-    fn class_of(&self, app: AppId, name: &ChannelName, class: u16) -> u16 {
-        match self.classes.get(app.0 as usize).and_then(|c| c.policy.as_ref()) {
-            Some(policy) => policy.find(name).map_or(NO_CLASS, |found| found.number()),
-            None => class,
-        }
-    }
-
-    /// A class's number as another generation, or another shard's, had it.
-    fn class_now(&self, app: AppId, name: &ChannelName, class: u16, generation: u64) -> u16 {
-        if generation == self.generation { class } else { self.class_of(app, name, class) }
     }
 
     pub fn shards(&self) -> u16 {
@@ -324,10 +265,6 @@ impl Hub {
             self.drop_unused(number);
         }
         evicted
-    }
-
-    fn options(&self, app: AppId, class: u16) -> ClassOptions {
-        self.classes.get(app.0 as usize).and_then(|c| c.options.get(class as usize)).copied().unwrap_or_default()
     }
 
     /// Channels share an epoch until one that had numbered something is forgotten: if that one comes back, its offsets
