@@ -16,6 +16,7 @@ mod gateway;
 mod handle;
 mod json;
 mod keys;
+mod noted;
 mod once;
 mod place;
 mod query;

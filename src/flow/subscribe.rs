@@ -5,7 +5,7 @@ use super::{Sub, Walk, home};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{Join, Joined};
 use crate::model::{ChannelName, Channels, Code, Member, Position, Refusal};
-use crate::observe::LimitName;
+use crate::observe::{LimitName, audit_join};
 use crate::policy::{Permit, Policy, Scope, Subscribe};
 
 /// `Join::request` of a channel that the client did not ask for: told to it, as what the API subscribes is.
@@ -45,6 +45,7 @@ impl Walk<'_> {
                 Ok(permit) => joins.push(self.join(permit, text, since, number)),
                 Err(refusal) if whole => {
                     self.counts.app(self.app.id).refused(refusal.code);
+                    self.log_refusal(&refusal, Some(text), Some(asked));
                     if let Some(ask) = self.ask(number) {
                         ask.denied.push((text.as_ref().into(), refusal));
                     }
@@ -173,6 +174,9 @@ impl Walk<'_> {
         self.session.subs.push(Sub { channel, seat, auto: unasked });
         let (id, user) = (self.session.id, self.session.identity.user.as_deref());
         self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
+        if self.app.classes.get(joined.class as usize).is_some_and(|class| class.audit) {
+            audit_join(&self.app.name, user, &id.to_string(), joined.channel.as_str());
+        }
         match joined.request {
             SILENT => return true,
             TOLD => {

@@ -5,15 +5,17 @@
 
 mod assemble;
 mod http;
+pub mod notify;
 mod process;
 
 use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Means, summary};
 use crate::listen::{Attempts, Context, accept, bind, serve};
 use crate::model::Close;
-use crate::observe::{Logs, Metrics};
+use crate::observe::{Logs, Metrics, finish_audit, start_audit};
 use crate::shard::{Accepted, Door, Port, Shared, clock, start};
 use arc_swap::ArcSwap;
+use notify::Systemd;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
@@ -40,7 +42,12 @@ pub fn run(gateway: &Path, env: &Environment) -> ExitCode {
         Err(faults) => return tell(&faults),
     };
     let logs = Logs::start(&compiled.log);
-    let result = background.block_on(serve_all(gateway, compiled, background.handle().clone(), logs));
+    if let Err(error) = start_audit(&compiled.audit, gateway.parent().unwrap_or(Path::new(""))) {
+        return fail("cannot audit", error);
+    }
+    let systemd = Systemd::of(env);
+    let result = background.block_on(serve_all(gateway, compiled, background.handle().clone(), logs, &systemd));
+    finish_audit();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail("cannot serve", error),
@@ -63,6 +70,7 @@ async fn serve_all(
     compiled: Compiled,
     background: tokio::runtime::Handle,
     _logs: Logs,
+    systemd: &Systemd,
 ) -> std::io::Result<()> {
     process::raise_open_files();
     let metrics = Metrics::new();
@@ -101,12 +109,16 @@ async fn serve_all(
     let handshake = move |accepted: Accepted, door: Rc<dyn Door>| serve(accepted, door, context.clone());
     let threads = start(generation, shared.clone(), handshake)?;
     announce(&compiled, &listeners, shards, gateway);
+    systemd.ready(&format!("{} apps, generation 1 {}", compiled.apps.len(), &compiled.digest[..12]));
+    let watchdog = systemd.clone();
+    tokio::spawn(async move { watchdog.alive().await });
 
     let mut acceptors = Vec::new();
     for (number, (_, _, _, listener)) in listeners.into_iter().enumerate() {
         acceptors.push(tokio::spawn(accepting(listener, number as u16, shared.clone(), metrics.clone())));
     }
     process::stop_asked().await;
+    systemd.stopping();
     tracing::info!("stopping: no new connections, closing {} existing ones", shared.connections.connections());
     shared.draining.store(true, Ordering::Relaxed);
     let _ = drain.send(true);
