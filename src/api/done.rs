@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 pub(super) enum Done {
     Published {
         recipients: u32,
-        positions: Vec<(ChannelName, Position)>,
+        /// Where one channel was named, and its class keeps history.
+        position: Option<Position>,
     },
     /// Connections that a message reached.
     Sent(u32),
@@ -30,7 +31,6 @@ impl Done {
     /// The HTTP API's answer, as JSON text.
     pub fn to_json(&self) -> String {
         let fields: &[&str] = match self {
-            Done::Published { positions, .. } if positions.len() > 1 => &["recipients", "positions"],
             Done::Published { .. } => &["recipients", "position"],
             Done::Sent(_) => &["recipients"],
             Done::Changed(_) => &["connections"],
@@ -50,10 +50,7 @@ impl Done {
         let value = match (self, name) {
             (Done::Published { recipients, .. } | Done::Sent(recipients), "recipients") => json!(recipients),
             (Done::Changed(n), "connections" | "count") => json!(n),
-            (Done::Published { positions, .. }, "position") => json!(positions.first()?.1.to_string()),
-            (Done::Published { positions, .. }, "positions") => {
-                positions.iter().map(|(c, p)| (c.to_string(), Value::from(p.to_string()))).collect::<Map<_, _>>().into()
-            }
+            (Done::Published { position, .. }, "position") => json!((*position)?.to_string()),
             (Done::Presence(channel, _) | Done::History(channel, _), "channel") => json!(channel.as_str()),
             (Done::Presence(_, members), "count") => json!(members.len()),
             (Done::Presence(_, members), "members") => members.iter().map(member).collect(),
@@ -80,7 +77,7 @@ impl Done {
 /// What each `do` of a route gives to its reply.
 pub(super) fn fields(action: &str) -> &'static [&'static str] {
     match action {
-        "publish" => &["recipients", "position", "positions"],
+        "publish" => &["recipients", "position"],
         "broadcast" | "send" => &["recipients"],
         "subscribe" | "unsubscribe" | "disconnect" | "cleanup" => &["count"],
         "presence" => &["channel", "count", "members"],
@@ -93,7 +90,6 @@ pub(super) fn fields(action: &str) -> &'static [&'static str] {
         _ => &[
             "recipients",
             "position",
-            "positions",
             "count",
             "channel",
             "members",

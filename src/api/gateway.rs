@@ -21,10 +21,11 @@ pub struct Ground {
 
 /// What the API asks of all shards. `Port` answers; tests have one of their own. A handle: cheap to clone.
 pub trait Gateway: Clone + Send + Sync + 'static {
+    /// To all of these; a connection on several of them hears it once.
     fn publish(
         &self,
         ground: &Ground,
-        channel: &ChannelName,
+        channels: &[ChannelName],
         draft: Draft,
         via: Via,
     ) -> impl Future<Output = Result<Receipt, Refusal>> + Send;
@@ -84,8 +85,8 @@ pub trait Gateway: Clone + Send + Sync + 'static {
 }
 
 impl Gateway for Port {
-    async fn publish(&self, g: &Ground, channel: &ChannelName, draft: Draft, via: Via) -> Result<Receipt, Refusal> {
-        Port::publish(self, &g.generation, &g.app, &g.scope, channel, draft, via).await
+    async fn publish(&self, g: &Ground, channels: &[ChannelName], draft: Draft, via: Via) -> Result<Receipt, Refusal> {
+        Port::publish(self, &g.generation, &g.app, &g.scope, channels, draft, via).await
     }
     async fn send(&self, app: AppId, target: Target, text: Bytes) -> Result<u32, Refusal> {
         Port::send(self, app, target, text).await

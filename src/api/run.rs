@@ -8,7 +8,7 @@ use super::noted::Noted;
 use crate::model::{ChannelName, Refusal};
 use crate::observe::Via;
 use crate::policy::{Right, Scope};
-use crate::shard::{Filter, Target};
+use crate::shard::{Filter, Receipt, Target};
 
 impl Ground {
     /// Whether the channel exists and the scope covers it, for a right that the gateway itself makes no permit for.
@@ -36,14 +36,11 @@ async fn carry_out<G: Gateway>(gateway: &G, ground: &Ground, call: Call, via: Vi
             for channel in &channels {
                 ground.covers::<Publish>(channel)?;
             }
-            let (mut recipients, mut positions) = (0, Vec::new());
-            for channel in &channels {
-                let receipt = gateway.publish(ground, channel, draft.clone(), via).await?;
-                recipients += receipt.recipients;
-                positions.extend(receipt.position.map(|p| (channel.clone(), p)));
-                app.log.broadcast(&app.name, Some(channel.as_str()), receipt.recipients, &ground.by);
-            }
-            Done::Published { recipients, positions }
+            let Receipt { recipients, position } = gateway.publish(ground, &channels, draft, via).await?;
+            let names = channels.iter().map(ChannelName::as_str).collect::<Vec<_>>().join(" ");
+            app.log.broadcast(&app.name, Some(&names), recipients, &ground.by);
+            // Each channel has a position of its own: told where there is one channel.
+            Done::Published { recipients, position: position.filter(|_| channels.len() == 1) }
         }
         Call::Send { target, data } => {
             let many = matches!(target, Target::Filter(_));

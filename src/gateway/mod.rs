@@ -8,6 +8,7 @@ mod http;
 pub mod notify;
 mod process;
 
+use self::notify::Systemd;
 use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Means, summary};
 use crate::listen::{Attempts, Context, accept, bind, serve};
@@ -15,7 +16,6 @@ use crate::model::Close;
 use crate::observe::{Logs, Metrics, finish_audit, start_audit};
 use crate::shard::{Accepted, Door, Port, Shared, clock, start};
 use arc_swap::ArcSwap;
-use notify::Systemd;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;

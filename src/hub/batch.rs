@@ -35,12 +35,17 @@ impl Batch {
         events: SmallVec<[Event; 1]>,
         tallies: Vec<(u32, Arc<Tally>)>,
     ) -> Batch {
-        let exclusive = events.iter().any(|e| e.exclude.is_some());
+        let exclusive = events.iter().any(|e| e.exclude.is_some()) || tallies.iter().any(|(_, t)| t.is_once());
         Batch { app, channel, class, epoch, events, tallies, exclusive }
     }
 
-    /// Whether this connection hears all of it.
-    pub fn whole_for(&self, connection: ConnectionId) -> bool {
-        !self.exclusive || !self.events.iter().any(|e| e.exclude == Some(connection))
+    /// The events that this connection hears. Asked once a connection: what several homes pass round counts as heard.
+    pub fn heard_by(&self, connection: ConnectionId) -> SmallVec<[u32; 8]> {
+        let first = |at: &u32| {
+            let mut tallies = self.tallies.iter().filter(|(event, _)| event == at);
+            tallies.all(|(_, tally)| tally.first(connection))
+        };
+        let not_excluded = |at: &u32| self.events[*at as usize].exclude != Some(connection);
+        (0..self.events.len() as u32).filter(not_excluded).filter(first).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Counts recipients over all shards: whoever holds the last clone answers.
 
-use crate::model::Position;
+use crate::model::{ConnectionId, Position};
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,21 +10,47 @@ pub struct Tally {
     recipients: AtomicU32,
     position: Mutex<Option<Position>>,
     done: Mutex<Option<Done>>,
+    /// Of a publication to channels of several homes: who has heard it. None else needs it.
+    heard: Option<Mutex<HashSet<ConnectionId>>>,
 }
 
 type Done = Box<dyn FnOnce(u32, Option<Position>) + Send>;
 
 impl Tally {
     pub fn new(done: impl FnOnce(u32, Option<Position>) + Send + 'static) -> Tally {
-        Tally { recipients: AtomicU32::new(0), position: Mutex::new(None), done: Mutex::new(Some(Box::new(done))) }
+        Tally {
+            recipients: AtomicU32::new(0),
+            position: Mutex::new(None),
+            done: Mutex::new(Some(Box::new(done))),
+            heard: None,
+        }
+    }
+
+    /// For a publication to channels of several homes, which reaches a connection on several of them more than once.
+    pub fn once(done: impl FnOnce(u32, Option<Position>) + Send + 'static) -> Tally {
+        let mut tally = Tally::new(done);
+        tally.heard = Some(Mutex::default());
+        tally
+    }
+
+    pub fn is_once(&self) -> bool {
+        self.heard.is_some()
+    }
+
+    /// Whether this connection has not heard it yet; from now on it has.
+    pub fn first(&self, connection: ConnectionId) -> bool {
+        let Some(heard) = &self.heard else { return true };
+        heard.lock().unwrap_or_else(|e| e.into_inner()).insert(connection)
     }
 
     pub fn add(&self, recipients: u32) {
         self.recipients.fetch_add(recipients, Ordering::Relaxed);
     }
 
+    /// Where it was put; the first channel's counts.
     pub fn at(&self, position: Option<Position>) {
-        *self.position.lock().unwrap_or_else(|e| e.into_inner()) = position;
+        let mut at = self.position.lock().unwrap_or_else(|e| e.into_inner());
+        *at = at.or(position);
     }
 }
 

@@ -39,9 +39,9 @@ impl Shard {
     fn next_due(&self, slot: Slot, app: &App) -> Option<(Millis, Due)> {
         let conn = self.conns.get(slot as usize)?;
         let (limits, session) = (&app.limits, &conn.session);
-        match conn.stage {
+        match &conn.stage {
             Stage::Open => {}
-            Stage::Closing { since, .. } => return Some((since + limits.close_timeout.0, Due::CloseEnd)),
+            Stage::Closing(closing) => return Some((closing.since + limits.close_timeout.0, Due::CloseEnd)),
             Stage::Gone => return None,
         }
         let mut next: Option<(Millis, Due)> = None;

@@ -35,7 +35,7 @@ impl Shard {
                     held.0.push((*channel, batch.clone()));
                     continue;
                 }
-                let encoding = Encoding::new(conn.session.endpoint, conn.deflate);
+                let encoding = conn.encoding;
                 let encoded = match encodings.iter().find(|(e, _)| *e == encoding) {
                     Some((_, encoded)) => encoded,
                     None => {
@@ -46,7 +46,7 @@ impl Shard {
                     }
                 };
                 let Some(encoded) = encoded else { continue };
-                if simple || !conflate && batch.whole_for(conn.session.id) {
+                if simple {
                     if encoded.bytes.is_empty() {
                         continue;
                     }
@@ -73,26 +73,24 @@ impl Shard {
         conflate: bool,
     ) -> u64 {
         let conn = &self.conns[slot as usize];
-        let id = conn.session.id;
-        let heard = batch.events.iter().filter(|e| e.exclude != Some(id)).count();
+        let heard = batch.heard_by(conn.session.id);
         for (at, tally) in &batch.tallies {
-            tally.add((batch.events[*at as usize].exclude != Some(id)) as u32);
+            tally.add(heard.contains(at) as u32);
         }
-        if conflate && conn.blocked && self.conflate(slot, channel, batch) {
-            return heard as u64;
-        }
-        if batch.whole_for(id) {
-            let entry = Entry { bytes: encoded.bytes.clone(), channel, events: heard as u32 };
+        if conflate && (conn.blocked || conn.queue.bytes() >= self.queue_bytes_min / 2) {
+            self.conflate(slot, channel, batch, &heard);
+        } else if heard.len() == batch.events.len() {
+            let entry = Entry { bytes: encoded.bytes.clone(), channel, events: heard.len() as u32 };
             self.push(slot, entry);
-            return heard as u64;
-        }
-        for at in (0..batch.events.len()).filter(|at| batch.events[*at].exclude != Some(id)) {
-            let bytes = encoded.event(at);
-            if !bytes.is_empty() && self.conns[slot as usize].is_open() {
-                self.push(slot, Entry { bytes, channel, events: 1 });
+        } else {
+            for at in &heard {
+                let bytes = encoded.event(*at as usize);
+                if !bytes.is_empty() && self.conns[slot as usize].is_open() {
+                    self.push(slot, Entry { bytes, channel, events: 1 });
+                }
             }
         }
-        heard as u64
+        heard.len() as u64
     }
 
     /// One event of a batch, to one connection.
@@ -102,7 +100,7 @@ impl Shard {
         if !conn.is_open() || batch.events[at].exclude == Some(conn.session.id) {
             return;
         }
-        let encoding = Encoding::new(conn.session.endpoint, conn.deflate);
+        let encoding = conn.encoding;
         let Some(json) = app.json(encoding.endpoint) else { return };
         let mut text = std::mem::take(&mut self.text);
         text.clear();
@@ -126,7 +124,7 @@ impl Shard {
                 &stamped
             }
         };
-        let window = self.conns[slot as usize].deflate.map_or(0, |d| d.server_bits);
+        let window = self.conns[slot as usize].encoding.window;
         let mut frame = Vec::with_capacity(text.len() + 16);
         self.encoder.frame(text, window, app.limits.deflate_threshold.0, &mut frame);
         self.push(slot, Entry { bytes: frame.into(), channel: NO_CHANNEL, events: 0 });

@@ -28,6 +28,7 @@ impl Encoding {
 }
 
 /// A shard's tools for writing frames.
+#[derive(Default)]
 pub struct Encoder {
     deflater: Deflater,
     text: Vec<u8>,
@@ -36,7 +37,7 @@ pub struct Encoder {
 
 impl Encoder {
     pub fn new() -> Encoder {
-        Encoder { deflater: Deflater::new(), text: Vec::new(), deflated: Vec::new() }
+        Encoder::default()
     }
 
     /// Appends one text message as a frame; deflated above `threshold`, where that makes it smaller.

@@ -1,7 +1,8 @@
 //! From adoption to the last byte: greeting, closing, giving everything back.
 
-use super::conn::{Conn, Stage};
+use super::conn::{Closing, Conn, Stage};
 use super::door::NewConnection;
+use super::encode::Encoding;
 use super::queue::{Flushed, Queue};
 use super::shard::{Shard, random_u128};
 use super::socket::Socket;
@@ -35,7 +36,7 @@ impl Shard {
             dirty: false,
             blocked: false,
             heard: self.mark,
-            deflate: new.deflate,
+            encoding: Encoding::new(new.endpoint, new.deflate),
             progress_at: self.now,
             pinged_at: 0,
             tick: 0,
@@ -133,7 +134,7 @@ impl Shard {
         }
         if !replies.is_empty() {
             let (window, open) = match self.conns.get(slot as usize) {
-                Some(conn) => (conn.deflate.map_or(0, |d| d.server_bits), conn.is_open()),
+                Some(conn) => (conn.encoding.window, conn.is_open()),
                 None => (0, false),
             };
             if open {
@@ -165,7 +166,7 @@ impl Shard {
         self.push_reply(slot, frame);
         let conn = &mut self.conns[slot as usize];
         self.leaving.push((slot, conn.session.id));
-        conn.stage = Stage::Closing { since: self.now, close, answered: false };
+        conn.stage = Stage::Closing(Box::new(Closing { since: self.now, close, answered: false }));
         conn.conflated = None;
         self.schedule(slot);
     }
@@ -173,8 +174,8 @@ impl Shard {
     /// The client closes: its code goes back, and that is all.
     pub(super) fn client_closes(&mut self, slot: Slot, code: Option<u16>) {
         let conn = &mut self.conns[slot as usize];
-        if let Stage::Closing { answered, .. } = &mut conn.stage {
-            *answered = true;
+        if let Stage::Closing(closing) = &mut conn.stage {
+            closing.answered = true;
             if conn.queue.is_empty() {
                 let reason = self.reason_of(slot);
                 self.remove(slot, reason);
@@ -190,14 +191,14 @@ impl Shard {
         self.push_reply(slot, frame);
         let conn = &mut self.conns[slot as usize];
         self.leaving.push((slot, conn.session.id));
-        conn.stage = Stage::Closing { since: self.now, close, answered: true };
+        conn.stage = Stage::Closing(Box::new(Closing { since: self.now, close, answered: true }));
         self.schedule(slot);
     }
 
     pub(super) fn reason_of(&self, slot: Slot) -> CloseReason {
         match &self.conns[slot as usize].stage {
-            Stage::Closing { close, .. } if *close == Close::NORMAL => CloseReason::Client,
-            Stage::Closing { close, .. } => CloseReason::of(close),
+            Stage::Closing(closing) if closing.close == Close::NORMAL => CloseReason::Client,
+            Stage::Closing(closing) => CloseReason::of(&closing.close),
             Stage::Open | Stage::Gone => CloseReason::Lost,
         }
     }
@@ -233,8 +234,11 @@ impl Shard {
                     return;
                 }
                 conn.progress_at = self.now;
+                if conn.conflated.is_some() {
+                    return self.release(slot);
+                }
                 // Both close frames are out: the server ends the TCP connection first (RFC 6455 §7.1.1).
-                if matches!(conn.stage, Stage::Closing { answered: true, .. }) {
+                if matches!(&conn.stage, Stage::Closing(closing) if closing.answered) {
                     let reason = self.reason_of(slot);
                     self.remove(slot, reason);
                 }
@@ -250,9 +254,6 @@ impl Shard {
             return;
         }
         self.flush_one(slot);
-        if self.conns.get(slot as usize).is_some_and(|c| !c.blocked && c.conflated.is_some()) {
-            self.release(slot);
-        }
     }
 
     /// The socket is done with. Its connection is forgotten at the end of the tick: a batch may be on its way through
@@ -262,7 +263,7 @@ impl Shard {
         conn.socket.end();
         let (id, user) = (conn.session.id, conn.session.identity.user.clone());
         let code = match std::mem::replace(&mut conn.stage, Stage::Gone) {
-            Stage::Closing { close, .. } => Some(close.code),
+            Stage::Closing(closing) => Some(closing.close.code),
             Stage::Open | Stage::Gone => None,
         };
         self.counts.app(conn.session.app).closed(reason);

@@ -25,6 +25,7 @@ mod wheel;
 
 pub use counts::{Counts, Full, HttpSeat, Seat, party};
 pub use door::{Accepted, Closed, Door, NewConnection};
+pub use encode::{Encoded, Encoder};
 pub use mailbox::Mailbox;
 pub use port::{AppStats, ChannelInfo, ConnectionInfo, Filter, Port, Receipt, Target};
 pub use shard::{Shard, clock};

@@ -41,16 +41,14 @@ impl Conflated {
 }
 
 impl Shard {
-    /// Keeps the newest of each key for a connection that takes nothing now. Returns whether this was its way.
-    pub(super) fn conflate(&mut self, slot: Slot, channel: u32, batch: &Arc<Batch>) -> bool {
+    /// Keeps the newest of each key for a connection that takes nothing now.
+    pub(super) fn conflate(&mut self, slot: Slot, channel: u32, batch: &Arc<Batch>, heard: &[u32]) {
         let conn = &mut self.conns[slot as usize];
         let app = conn.session.app;
         let kept = conn.conflated.get_or_insert_default();
         let mut replaced = 0;
-        for at in 0..batch.events.len() {
-            if batch.events[at].exclude != Some(conn.session.id) {
-                replaced += kept.put(channel, batch, at as u32) as usize;
-            }
+        for at in heard {
+            replaced += kept.put(channel, batch, *at) as usize;
         }
         let full = kept.newest.len() > KEYS_MAX;
         for _ in 0..replaced {
@@ -59,7 +57,6 @@ impl Shard {
         if full {
             self.too_slow(slot);
         }
-        true
     }
 
     /// The socket takes bytes again: what was conflated meanwhile goes out.

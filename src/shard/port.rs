@@ -93,32 +93,39 @@ impl Port {
         &self.shared
     }
 
-    /// Publishes to a channel in the scope's name; resolves once every shard has it in its out-queues.
+    /// Publishes to channels in the scope's name, all or none: a connection on several of them hears it once. Resolves
+    /// once every shard has it in its out-queues.
     pub async fn publish(
         &self,
         generation: &Generation,
         app: &Arc<App>,
         scope: &Scope,
-        channel: &ChannelName,
+        channels: &[ChannelName],
         draft: Draft,
         via: Via,
     ) -> Result<Receipt, Refusal> {
-        let target = flow::Target::by(scope, app, channel, generation.number)?;
+        let targets: Vec<flow::Target> = (channels.iter())
+            .map(|channel| flow::Target::by(scope, app, channel, generation.number))
+            .collect::<Result<_, _>>()?;
         let (tell, told) = oneshot::channel();
-        let tally = Arc::new(Tally::new(move |recipients, position| {
+        let done = move |recipients, position| {
             let _ = tell.send(Receipt { recipients, position });
-        }));
-        let app = app.clone();
-        let home = target.home(self.shared.shards() as u16);
-        let asked = self.shared.peers().get(home as usize).is_some_and(|home| {
-            home.ask(move |shard| {
-                shard.counts.app(app.id).published(via);
-                flow::publish(&mut shard.hub, &app, target, draft, None, Some(tally), None, shard.now);
-            })
-        });
-        if !asked {
-            return Err(OVERLOADED);
+        };
+        let tally = Arc::new(if targets.len() > 1 { Tally::once(done) } else { Tally::new(done) });
+        for target in targets {
+            let (app, draft, tally) = (app.clone(), draft.clone(), tally.clone());
+            let home = target.home(self.shards());
+            let asked = self.shared.peers().get(home as usize).is_some_and(|home| {
+                home.ask(move |shard| {
+                    shard.counts.app(app.id).published(via);
+                    flow::publish(&mut shard.hub, &app, target, draft, None, Some(tally), None, shard.now);
+                })
+            });
+            if !asked {
+                return Err(OVERLOADED);
+            }
         }
+        drop(tally);
         told.await.map_err(|_| OVERLOADED)
     }
 

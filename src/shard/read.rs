@@ -129,7 +129,7 @@ impl Shard {
     fn echo(&mut self, slot: Slot, app: &crate::flow::App, op: OpCode, data: &[u8]) {
         self.conns[slot as usize].session.last_message = self.now;
         self.counts.app(app.id).messages += 1;
-        let window = self.conns[slot as usize].deflate.map_or(0, |d| d.server_bits);
+        let window = self.conns[slot as usize].encoding.window;
         let mut frame = Vec::with_capacity(data.len() + 14);
         self.encoder.message(op, data, window, app.limits.deflate_threshold.0, &mut frame);
         self.push_reply(slot, frame);

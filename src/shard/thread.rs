@@ -6,10 +6,14 @@ use super::shard::Shard;
 use super::shared::Shared;
 use crate::flow::Generation;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+
+/// An internal error: `EX_SOFTWARE` of sysexits.h.
+const EX_SOFTWARE: i32 = 70;
 
 /// The running shards.
 pub struct Shards {
@@ -63,9 +67,13 @@ where
         };
         let name = format!("shard-{}", threads.len());
         threads.push(std::thread::Builder::new().name(name).spawn(move || {
-            if let Err(error) = runtime() {
-                tracing::error!(%error, "a shard ended");
+            // Half a gateway is worse than none: whoever watches the process starts it again.
+            match catch_unwind(AssertUnwindSafe(runtime)) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => tracing::error!(%error, "a shard ended"),
+                Err(_) => tracing::error!("a shard ended by a mistake of Weir's own"),
             }
+            std::process::exit(EX_SOFTWARE);
         })?);
     }
     Ok(Shards { threads })

@@ -1,5 +1,4 @@
 """The documents' wscat lines, typed at a terminal. WEIR_MAIN=127.0.0.1:3000 WSCAT=…/wscat python3 wscat.py"""
-import json
 import os
 import pty
 import re
@@ -59,7 +58,8 @@ def manual_lines():
 
 def a_note_by_curl():
     t = manual_lines()
-    body = json.dumps({"channel": "test:channel", "data": {"type": "note", "text": "hello"}}).encode()
+    # As the README has it: what is published arrives as it was written.
+    body = b'{"channel":"test:channel","data":{"type":"note","text":"hello"}}'
     headers = {"Authorization": "Bearer dev-weir-api-key", "Content-Type": "application/json"}
     urllib.request.urlopen(urllib.request.Request(f"http://{main}/api/publish", body, headers), timeout=PATIENCE_S).read()
     t.wait(r'< \{"type":"note","text":"hello"')

@@ -68,7 +68,7 @@ fn short(target: &Target) -> String {
 }
 
 impl Gateway for Fake {
-    async fn publish(&self, g: &Ground, channel: &ChannelName, draft: Draft, via: Via) -> Result<Receipt, Refusal> {
+    async fn publish(&self, g: &Ground, channels: &[ChannelName], draft: Draft, via: Via) -> Result<Receipt, Refusal> {
         let gate = self.0.gate.lock().unwrap().clone();
         if let Some(gate) = gate {
             gate.acquire().await.unwrap().forget();
@@ -79,7 +79,9 @@ impl Gateway for Fake {
             return Err(Refusal::new(Code::Overloaded));
         }
         let event = draft.event.as_deref().map(|e| format!(" event={e}")).unwrap_or_default();
-        self.note(format!("{} publish {channel} {}{event} {}", g.app.name, text(&draft.data), via.as_str()));
+        for channel in channels {
+            self.note(format!("{} publish {channel} {}{event} {}", g.app.name, text(&draft.data), via.as_str()));
+        }
         Ok(Receipt { recipients: 2, position: Some(Position { epoch: 1, offset: 7 }) })
     }
     async fn send(&self, _: AppId, target: Target, data: Bytes) -> Result<u32, Refusal> {

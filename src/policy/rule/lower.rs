@@ -69,7 +69,7 @@ fn lowered<'c>(
 }
 
 fn unparsed(path: &str, text: &str, error: &rhai::ParseError) -> Problem {
-    let (line, column) = spot(error.position());
+    let (line, column) = within(text, spot(error.position()));
     let single = text.replace("==", "").replace("!=", "").replace("<=", "").replace(">=", "").contains('=');
     let hint = match error.err_type() {
         _ if text.contains("===") => Some("compare with `==`".into()),
@@ -78,6 +78,16 @@ fn unparsed(path: &str, text: &str, error: &rhai::ParseError) -> Problem {
         _ => None,
     };
     Problem::new(path, format!("no rule: {}", error.err_type())).at(line, column).hint(hint)
+}
+
+/// The parser ends a line at a lone carriage return too, where nobody else does: what is behind the last line is
+/// told at its end.
+fn within(text: &str, (line, column): Spot) -> Spot {
+    let mut lines = text.split('\n');
+    match (lines.clone().count() as u32, lines.next_back()) {
+        (count, Some(last)) if line > count => (count, last.chars().count() as u32 + 1),
+        _ => (line, column),
+    }
 }
 
 pub(super) struct Lower<'c> {

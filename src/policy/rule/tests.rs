@@ -193,6 +193,7 @@ fn mistakes_are_found_at_load_with_their_place() {
         ("#{a: 1} == user.x", (1, 1), "no"),
         ("a::b == 1", (1, 1), "this is no part of a rule"),
         ("user.known; true", (1, 11), "no rule:"),
+        ("user.known // so\rit is", (1, 23), "no rule:"),
     ] {
         let (offset, told) = problem(text);
         assert!(told.contains(says), "{text}: {told}");
