@@ -221,6 +221,16 @@ fn a_message_goes_all_the_way_and_where_it_cannot_one_is_told() {
 }
 
 #[test]
+fn the_log_of_a_refusal_says_why_where_one_looks_closely() {
+    let gateway = started(&[("WEIR_LOG__LEVEL", "debug")]);
+    let admin = format!("http://{}", gateway.address("admin").unwrap());
+    let address = format!("ws://{}/", gateway.address("clinic").unwrap());
+    let asked = ["smoke", &address, "--url", &admin, "--app", "clinic", "--user", "u1", "--channel", "clinic:c2:queue"];
+    assert_eq!(here(&asked).0, 1);
+    gateway.wait_for_log(&["refused", "clinic.toml:", "user.clinicId == clinicId is false (c1, c2)"]).unwrap();
+}
+
+#[test]
 fn a_running_gateway_is_spoken_to() {
     let gateway = started(&[]);
     let admin = format!("http://{}", gateway.address("admin").unwrap());
@@ -267,13 +277,21 @@ fn who_did_what_is_written_down_without_what_was_said() {
     let admin = format!("http://{}", gateway.address("admin").unwrap());
     here(&["publish", "--url", &admin, "--app", "reports", "test:a", r#"{"type":"hush"}"#]);
     here(&["publish", "--url", &admin, "--app", "reports", "nobody:knows", "1"]);
+    let (_, token, _) =
+        here(&["token", "issue", "--app", "reports", "--user", "a1", "--claims", r#"{"role":"admin"}"#]);
+    let address = format!("ws://{}/ws", gateway.address("main").unwrap());
+    let join =
+        ["smoke", &address, "--url", &admin, "--app", "reports", "--channel", "admin:x", "--token", token.trim()];
+    assert_eq!(here(&join).0, 0);
     gateway.signal(libc::SIGTERM).unwrap();
     gateway.wait_for_end().unwrap();
     let text = std::fs::read_to_string(gateway.file("audit.jsonl")).unwrap();
     let records: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    assert_eq!(records.len(), 2, "{text}");
+    assert_eq!(records.len(), 4, "{text}");
     assert_eq!((&records[0]["verb"], &records[0]["who"]), (&"publish".into(), &"default".into()), "{text}");
     assert_eq!((&records[0]["channel"], &records[0]["result"]), (&"test:a".into(), &"ok".into()), "{text}");
     assert_eq!(records[1]["result"], "unknown_channel", "{text}");
-    assert!(!text.contains("hush"), "{text}");
+    assert_eq!((&records[2]["audit"], &records[2]["who"]), (&"join".into(), &"a1".into()), "{text}");
+    assert_eq!(records[2]["channel"], "admin:x", "{text}");
+    assert!(!text.contains("hush") && !text.contains("weir.smoke"), "{text}");
 }
