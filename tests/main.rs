@@ -2,10 +2,12 @@
 //!
 //! `rooms` holds the order of `src/`. `fuzz` plays the seeds of the fuzz targets. `faults` holds what `weir check` says
 //! against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real gateway.
-//! `verbs` runs the operators' verbs as processes. `support` is what all stand on.
+//! `verbs` runs the operators' verbs as processes. `reload` changes files under a running one. `support` is what they
+//! stand on.
 
 mod faults;
 mod fuzz;
+mod reload;
 mod rooms;
 mod support;
 mod transcripts;

@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct AuditSettings {
     /// `off`, `log`, or the path of a file, relative to gateway.toml. Takes a restart to change.
     pub target: String,
-    /// Publishes, sends and broadcasts of the HTTP API too; they may be many.
+    /// Publishes, sends and broadcasts of the HTTP API too; they may be many. Takes a restart to change.
     pub publishes: bool,
 }
 
