@@ -1,9 +1,10 @@
 //! Weir seen from outside: one binary, one link.
 //!
-//! `rooms` holds the order of `src/`. `fuzz` plays the seeds of the fuzz targets. `faults` holds what `weir check` says
+//! `attacks` sends what nobody should. `rooms` holds the order of `src/`. `fuzz` plays the seeds of the fuzz targets. `faults` holds what `weir check` says
 //! against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real gateway.
 //! `reload` changes files under a running one. `support` is what they stand on.
 
+mod attacks;
 mod faults;
 mod fuzz;
 mod reload;

@@ -71,7 +71,8 @@ impl Walk<'_> {
         let name = Policy::name(text)?;
         let permit = self.app.policy.decide(&name, &self.asking(), self.generation)?;
         let waiting: usize = self.session.asks.iter().flat_map(|a| a.0.iter()).map(|a| a.waiting.len()).sum();
-        if self.session.subs.len() + waiting + more >= self.app.limits.subscriptions as usize {
+        let full = self.session.subs.len() + waiting + more >= self.app.limits.subscriptions as usize;
+        if full && !self.is_seated(permit.channel()) {
             self.counts.limit(LimitName::Subscriptions);
             return Err(Refusal::new(Code::Limit));
         }
@@ -202,7 +203,13 @@ impl Walk<'_> {
             // Unsubscribed before the home had answered.
             let Some(at) = ask.waiting.iter().position(|c| *c == joined.channel) else { return false };
             ask.waiting.swap_remove(at);
-        } else if self.sub(&joined.channel).is_some() {
+        }
+        // Two wishes for one seat were on their way: the client's, and its endpoint's or the API's.
+        if self.sub(&joined.channel).is_some() {
+            if !unasked {
+                self.granted(joined.request, shown, None, None);
+                self.answer_ask(joined.request);
+            }
             return false;
         }
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
@@ -221,11 +228,14 @@ impl Walk<'_> {
             }
             _ => {}
         }
-        let ask = self.session.asks.as_ref().and_then(|a| a.0.iter().find(|a| a.number == joined.request));
-        let (id, kind) = ask.map(|a| (a.id.clone(), a.kind.clone())).unwrap_or_default();
-        let asked = Asked { id: id.as_deref(), kind: &kind };
-        self.allowed(joined.request, shown, joined.position, joined.recovered, asked);
+        self.granted(joined.request, shown, joined.position, joined.recovered);
         true
+    }
+
+    /// A seat was taken that a subscribe message asked for.
+    fn granted(&mut self, number: u32, shown: &str, position: Option<Position>, recovered: Option<bool>) {
+        let Some((id, kind)) = self.ask(number).map(|ask| (ask.id.clone(), ask.kind.clone())) else { return };
+        self.allowed(number, shown, position, recovered, Asked { id: id.as_deref(), kind: &kind });
     }
 
     fn allowed(

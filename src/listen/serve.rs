@@ -13,7 +13,7 @@ use crate::shard::{Accepted, Door};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HOST};
+use hyper::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode, Version};
@@ -32,6 +32,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+/// HTTP connections of admin listeners beyond `http.connections`: a flood elsewhere does not lock operators out.
+const ADMIN_CONNECTIONS: u32 = 128;
 /// After a last response: how long, and how much of what the client still sends is read, so that its kernel does not
 /// throw the response away with a reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -63,7 +65,8 @@ pub async fn serve(accepted: Accepted, door: Rc<dyn Door>, context: Arc<Context>
     let front = context.front.load_full();
     let (peer, number) = (accepted.peer, accepted.listener);
     let Some(listener) = front.entrance.listener(number) else { return };
-    let Some(_seat) = context.counts.http(front.entrance.http.connections) else {
+    let reserved = if listener.admin { ADMIN_CONNECTIONS } else { 0 };
+    let Some(_seat) = context.counts.http(front.entrance.http.connections.saturating_add(reserved)) else {
         context.metrics.limit(LimitName::HttpConnections, 1);
         tracing::debug!(%peer, listener = &*listener.name, "too many HTTP connections");
         return;
@@ -153,6 +156,7 @@ async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
     };
     let header_bytes = settings.header_bytes.0 as usize;
     let mut http = http1::Builder::new()
+        .keep_alive(!*context.draining.borrow())
         .auto_date_header(false)
         .header_read_timeout(None)
         .max_buf_size(header_bytes)
@@ -181,7 +185,9 @@ async fn run<S>(
 where
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future = Answering> + Unpin,
 {
-    let mut drain = Some(Box::pin(async move { draining.wait_for(|draining| *draining).await.is_ok() }));
+    // Who comes while the process drains is answered once: `/readyz` says why.
+    let late = *draining.borrow();
+    let mut drain = (!late).then(|| Box::pin(async move { draining.wait_for(|draining| *draining).await.is_ok() }));
     let mut alarm = pin!(sleep_until(first));
     poll_fn(|cx| {
         if let Some(Poll::Ready(draining)) = drain.as_mut().map(|d| d.as_mut().poll(cx)) {
@@ -239,10 +245,13 @@ async fn answer(request: Request<Incoming>, x: &Exchange) -> Response<Full<Bytes
                       Set `mode = \"production\"` in gateway.toml to serve others.";
         return problem(StatusCode::FORBIDDEN, detail);
     }
+    // RFC 9112 §6.1: where a `Content-Length` stood beside it, somebody before Weir may have seen another end of this
+    // request. hyper reads the chunks and hides the length: what follows on the connection is never believed.
+    let chunked = headers.contains_key(TRANSFER_ENCODING);
     let ip = x.front.entrance.trusted.client(x.peer, headers);
-    if upgrade::is_upgrade(headers) {
-        upgrade::answer(request, x, ip).await
-    } else {
-        http::answer(request, x, ip).await
-    }
+    let response = match upgrade::is_upgrade(headers) {
+        true => upgrade::answer(request, x, ip).await,
+        false => http::answer(request, x, ip).await,
+    };
+    if chunked { with(response, CONNECTION, "close") } else { response }
 }

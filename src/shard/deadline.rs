@@ -277,5 +277,11 @@ impl Shard {
             over = over.saturating_sub(bytes);
             self.too_slow(slot);
         }
+        if over > 0 {
+            // Queues are empty and it is still too much: the oldest histories go, or newcomers would be turned away until
+            // they expire.
+            let evicted = self.hub.sweep(self.now, self.hub.history_bytes().saturating_sub(over));
+            (0..evicted).for_each(|_| self.counts.limit(LimitName::HistoryBytes));
+        }
     }
 }

@@ -72,6 +72,9 @@ impl Shard {
         if !leftover.is_empty() {
             self.feed(slot, &mut leftover);
         }
+        if self.conns.get(slot as usize).is_some_and(|c| c.socket.may_hold_input()) {
+            self.unread.push(slot);
+        }
     }
 
     fn opened(&mut self, slot: Slot, app: &App) {
@@ -231,7 +234,8 @@ impl Shard {
     pub(super) fn flush_one(&mut self, slot: Slot) {
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
         conn.dirty = false;
-        if conn.blocked || conn.queue.is_empty() || conn.stage == Stage::Gone {
+        let nothing = conn.queue.is_empty() && !conn.socket.wants_flush();
+        if conn.blocked || nothing || conn.stage == Stage::Gone {
             return;
         }
         let before = conn.queue.bytes();

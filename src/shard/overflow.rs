@@ -72,8 +72,14 @@ impl Shard {
         let Some(app) = self.app_of(slot) else { return };
         let Shard { conns, hub, .. } = self;
         let conn = &mut conns[slot as usize];
+        let subs = &conn.session.subs;
+        // What it has left since it neither misses nor hears of; its number may be nobody's by now.
+        let left = |channel: u32| !subs.iter().any(|s| s.channel == channel);
         let mut lost: Vec<(u32, u32)> = Vec::new();
         let may = |channel: u32| {
+            if left(channel) {
+                return true;
+            }
             let class = hub.channel(channel).class as usize;
             app.classes.get(class).is_some_and(|c| c.overflow == Overflow::DropOldest)
         };
@@ -81,6 +87,7 @@ impl Shard {
         let enough = conn.queue.drop_oldest(queue_bytes / 4 * 3, may, |channel, events| {
             match lost.iter_mut().find(|(c, _)| *c == channel) {
                 Some((_, n)) => *n += events,
+                None if left(channel) => {}
                 None => lost.push((channel, events)),
             }
         });
@@ -106,7 +113,7 @@ impl Shard {
     /// Queues frames for one connection, within its bound.
     pub(super) fn push(&mut self, slot: Slot, entry: Entry) {
         let conn: &mut Conn = &mut self.conns[slot as usize];
-        let reply = entry.channel == NO_CHANNEL;
+        let (reply, length) = (entry.channel == NO_CHANNEL, entry.bytes.len());
         conn.queue.push(entry);
         if !conn.dirty {
             conn.dirty = true;
@@ -116,9 +123,12 @@ impl Shard {
         if bytes > self.queue_bytes_min && conn.is_open() {
             let queue_bytes = self.app_of(slot).map_or(0, |app| app.limits.queue_bytes.0 as usize);
             // Only what waits because the reader is slow counts: a large answer alone may go out first.
-            if bytes > queue_bytes && (self.conns[slot as usize].blocked || !reply) {
+            let waited = if reply && !self.conns[slot as usize].blocked { bytes - length } else { bytes };
+            if waited > queue_bytes {
                 self.flush_one(slot);
-                if self.conns.get(slot as usize).is_some_and(|c| c.is_open() && c.queue.bytes() > queue_bytes) {
+                let conn = &self.conns[slot as usize];
+                let waits = if reply && !conn.blocked { 0 } else { conn.queue.bytes() };
+                if conn.is_open() && waits > queue_bytes {
                     self.overflow(slot, queue_bytes);
                 }
             }

@@ -15,7 +15,8 @@ use std::sync::Arc;
 const READS: usize = 4;
 
 impl Shard {
-    pub(super) fn read(&mut self, slot: Slot) {
+    /// `ended`: the other side has ended behind what it sent, or may have: no further event will tell.
+    pub(super) fn read(&mut self, slot: Slot, ended: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
         for n in 0.. {
             let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.stage != Stage::Gone) else { break };
@@ -30,7 +31,7 @@ impl Shard {
                     break;
                 }
                 Ok(bytes) => {
-                    let last = bytes < buffer.len() && conn.socket.short_read_is_last();
+                    let last = !ended && bytes < buffer.len() && conn.socket.short_read_is_last();
                     self.counts.bytes_received += bytes as u64;
                     self.feed(slot, &mut buffer[..bytes]);
                     if last {
@@ -144,7 +145,12 @@ impl Shard {
         let open = self.is_same(slot, joined.connection) && self.conns[slot as usize].is_open();
         let taken = open && self.walk_own(slot, |walk| walk.joined(&joined)) == Some(true);
         if !taken {
-            return self.hub.decline(*joined, self.now);
+            self.hub.decline(*joined, self.now);
+            // The message that asked may have been the last to wait for.
+            if open {
+                self.let_go(slot);
+            }
+            return;
         }
         if joined.generation != self.generation.number {
             self.review_later(slot);

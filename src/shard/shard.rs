@@ -249,7 +249,7 @@ impl Shard {
         }
         for slot in std::mem::take(&mut self.unread) {
             busy = true;
-            self.guarded(slot, |shard| shard.read(slot));
+            self.guarded(slot, |shard| shard.read(slot, true));
         }
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         if let Err(e) = self.poll.poll(&mut events, Some(Duration::ZERO))
@@ -267,8 +267,9 @@ impl Shard {
                 if event.is_writable() {
                     shard.writable(slot);
                 }
-                if event.is_readable() || event.is_read_closed() || event.is_error() {
-                    shard.read(slot);
+                let ended = event.is_read_closed() || event.is_error();
+                if event.is_readable() || ended {
+                    shard.read(slot, ended);
                 }
             });
         }

@@ -65,11 +65,23 @@ impl Socket {
         match write_tls(tls, &mut self.stream) {
             Err(e) if e.kind() == ErrorKind::WouldBlock && taken > 0 => Ok(taken),
             Err(e) => Err(e),
+            // It was full of what has just been written: now it has room.
+            Ok(()) if taken == 0 => tls.writer().write_vectored(slices),
             Ok(()) => Ok(taken),
         }
     }
 
-    /// Whether ciphertext still waits. Plain sockets keep nothing back.
+    /// Whether ciphertext waits that only `flush` will write.
+    pub fn wants_flush(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    /// Whether bytes may be here already that no readiness tells of: decrypted with the handshake.
+    pub fn may_hold_input(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Writes ciphertext that still waits. Plain sockets keep nothing back.
     pub fn flush(&mut self) -> io::Result<()> {
         match &mut self.tls {
             None => Ok(()),

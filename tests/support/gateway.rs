@@ -68,8 +68,23 @@ impl Gateway {
             "shipped" => root.to_path_buf(),
             name => root.join("tests/config").join(name),
         };
+        Gateway::start_copy(&from, environment)
+    }
+
+    /// Files written by the test: their names below the configuration's folder, and their texts.
+    pub fn start_files(files: &[(&str, &str)], environment: &[(String, String)]) -> Result<Gateway, String> {
+        let from = tempfile::tempdir().map_err(|e| e.to_string())?;
+        for (name, text) in files {
+            let path = from.path().join(name);
+            fs::create_dir_all(path.parent().unwrap_or(from.path())).map_err(|e| e.to_string())?;
+            fs::write(path, text).map_err(|e| e.to_string())?;
+        }
+        Gateway::start_copy(from.path(), environment)
+    }
+
+    fn start_copy(from: &Path, environment: &[(String, String)]) -> Result<Gateway, String> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let listeners = copy(&from, folder.path()).map_err(|e| format!("{}: {e}", from.display()))?;
+        let listeners = copy(from, folder.path()).map_err(|e| format!("{}: {e}", from.display()))?;
         let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
             .args(["run", "-c"])
             .arg(folder.path().join("gateway.toml"))
@@ -120,6 +135,13 @@ impl Gateway {
     pub fn wait_for_log(&self, words: &[&str]) -> Result<(), String> {
         let found = self.output.wait(|lines| lines.iter().find(|l| words.iter().all(|w| l.contains(w))).map(drop));
         found.ok_or_else(|| format!("no line of the log holds {words:?}:\n{}", self.output()))
+    }
+
+    /// Bytes of its memory: resident now (`VmRSS`), or at most so far (`VmHWM`).
+    pub fn memory(&self, field: &str) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
+        line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<usize>().ok()).unwrap_or(0) << 10
     }
 
     /// `SIGTERM` or `SIGHUP`.
