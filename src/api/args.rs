@@ -2,8 +2,8 @@
 
 use super::fail::{Fail, Why};
 use super::json::members;
-use super::query::query_pairs;
 use crate::model::did_you_mean;
+use crate::model::query_pairs;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use std::borrow::Cow;

@@ -20,7 +20,6 @@ mod keys;
 mod noted;
 mod once;
 mod place;
-mod query;
 mod rate;
 mod request;
 mod route;

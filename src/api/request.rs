@@ -1,7 +1,7 @@
 //! A request as `listen` hands it over.
 
-use super::query::query_pairs;
 use crate::model::Millis;
+use crate::model::query_pairs;
 use crate::policy::RequestView;
 use bytes::Bytes;
 use hyper::header::AUTHORIZATION;

@@ -3,9 +3,9 @@
 use super::app::AppHttp;
 use super::fail::{Fail, Why};
 use super::keys::{ApiKey, Keys};
-use super::query::percent_decode;
 use super::route::Route;
 use super::verb::Verb;
+use crate::model::percent_decode;
 use crate::model::{Problem, one_of};
 use hyper::Method;
 use matchit::Router;

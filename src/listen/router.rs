@@ -7,8 +7,9 @@
 use super::origins::Origins;
 use super::pattern::Pattern;
 use super::settings::{EndpointSettings, WhenSettings};
-use super::text::{list, percent_decode, query_pairs};
+use super::text::list;
 use crate::model::{AppId, Problem, did_you_mean, one_of};
+use crate::model::{percent_decode, query_pairs};
 use hyper::HeaderMap;
 use smallvec::SmallVec;
 use std::sync::Arc;

@@ -3,10 +3,11 @@
 use super::respond::{problem, with};
 use super::router::{Asked, Candidate};
 use super::serve::Exchange;
-use super::text::{list, query_pairs};
+use super::text::list;
 use super::who::{Decision, Verdict, decide};
 use crate::auth::{Credentials, redact_query};
 use crate::flow::{App, KeptRequest};
+use crate::model::query_pairs;
 use crate::model::{AppId, Close, Identity};
 use crate::observe::LimitName;
 use crate::shard::{Closed, Full as Met, NewConnection, Seat};

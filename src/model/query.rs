@@ -1,17 +1,17 @@
-//! Query strings and escaped paths.
+//! Query strings and escaped paths, as requests carry them.
 
 use std::borrow::Cow;
 
-/// Parameters that are looked at; more than any verb or route has.
+/// Parameters of a query that are looked at; a client that sends more is not one of ours.
 const PAIRS_MAX: usize = 128;
 
 /// `%41` → `A` (RFC 3986 §2.1). `None`: a broken escape, or not UTF-8.
-pub(super) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+pub fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     decode(text, false)
 }
 
 /// The decoded pairs of a query, `+` as a space; a pair that does not decode is left out.
-pub(super) fn query_pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+pub fn query_pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     query.split('&').filter(|pair| !pair.is_empty()).take(PAIRS_MAX).filter_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         Some((decode(name, true)?, decode(value, true)?))
