@@ -147,7 +147,8 @@ fn turned_away_and_let_in_again(gateway: &Attacked) {
 
 #[test]
 fn beyond_its_memory_the_gateway_closes_the_largest_queue() {
-    let gateway = gateway("", "memory = \"4MiB\"\nclose_timeout = \"1m\"\nqueue_bytes = \"64MiB\"", "");
+    // The small queues are on other shards than the large one.
+    let gateway = gateway("shards = 3", "memory = \"4MiB\"\nclose_timeout = \"1m\"\nqueue_bytes = \"64MiB\"", "");
     let (mut ann, mut sleeper, mut small) = (gateway.client(), Raw::slow(gateway.at()), gateway.client());
     sleeper.subscribe("room:1");
     small.subscribe("room:2");
