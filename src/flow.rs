@@ -10,7 +10,7 @@ mod request;
 mod session;
 mod subscribe;
 
-pub use generation::{App, AutoSubscribe, Endpoint, Generation};
+pub use generation::{App, AutoSubscribe, Endpoint, Generation, Revoke};
 pub use limits::{AppLimits, Limits};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
@@ -94,6 +94,7 @@ impl Walk<'_> {
         if let Err(refusal) = self.admit(&command) {
             return self.refuse(&refusal, None, Some(asked));
         }
+        let refused_before = self.session.violations;
         match command {
             Command::Subscribe { channels, since } => self.subscribe(&channels, since, asked),
             Command::Unsubscribe { channels } => self.unsubscribe(&channels, asked),
@@ -125,7 +126,10 @@ impl Walk<'_> {
             Command::Close => self.replies.close = Some(Close::NORMAL),
             Command::Ignore => {}
         }
-        self.session.violations = 0;
+        // A token is judged later, and a subscribe may be refused in part: neither wipes the slate by itself.
+        if self.session.violations == refused_before && self.replies.errands.is_empty() {
+            self.session.violations = 0;
+        }
     }
 
     /// Whether one more message may come now, and whether this one may come from somebody unknown.
@@ -233,7 +237,7 @@ impl Walk<'_> {
         );
         self.say(&Answer::Error { refusal, channel }, asked);
         self.session.violations = self.session.violations.saturating_add(1);
-        if self.session.violations as u32 > self.app.limits.violations {
+        if self.session.violations > self.app.limits.violations {
             self.counts.limit(LimitName::Violations);
             self.replies.close = Some(Close::POLICY);
         }
@@ -326,7 +330,8 @@ pub fn publish(
         smallvec::smallvec![(target.permit.channel().clone(), target.permit.class())];
     channels.extend(target.also);
     let home = hub::home_of(hub.shards(), app.id, target.key.as_str());
-    hub.publish(home, Publication { app: app.id, channels, event, tally, answer });
+    let generation = target.permit.generation();
+    hub.publish(home, Publication { app: app.id, channels, generation, event, tally, answer });
 }
 
 /// The shard that numbers a channel's events.

@@ -1,11 +1,13 @@
 //! Weir seen from outside: one binary, one link.
 //!
-//! `attacks` sends what nobody should. `rooms` holds the order of `src/`. `fuzz` plays the seeds of the fuzz targets. `faults` holds what `weir check` says against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real
-//! gateway. `support` is what both stand on.
+//! `attacks` sends what nobody should. `rooms` holds the order of `src/`. `fuzz` plays the seeds of the fuzz targets. `faults` holds what `weir check` says
+//! against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real gateway.
+//! `reload` changes files under a running one. `support` is what they stand on.
 
 mod attacks;
 mod faults;
 mod fuzz;
+mod reload;
 mod rooms;
 mod support;
 mod transcripts;

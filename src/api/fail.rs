@@ -42,6 +42,8 @@ whys! {
     TooLarge = "too_large" 413 "Too large",
     /// An idempotency key came again with another body.
     KeyReused = "idempotency_key_reused" 422 "The idempotency key belongs to another request",
+    /// Files that a reload was to put in force have mistakes.
+    InvalidConfig = "invalid_config" 422 "The files have mistakes",
     /// RFC 9110 §15.5.22.
     UpgradeRequired = "upgrade_required" 426 "Only WebSockets are here",
     RateLimited = "rate_limited" 429 "Too many requests",
@@ -68,6 +70,7 @@ impl Why {
             | Why::MethodNotAllowed
             | Why::Limit
             | Why::KeyReused
+            | Why::InvalidConfig
             | Why::UpgradeRequired
             | Why::RateLimited
             | Why::Internal => None,

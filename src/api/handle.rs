@@ -1,6 +1,7 @@
 //! A request's way: Weir's own paths, then routes, then not found.
 
 use super::State;
+use super::admin::{Admin, admin};
 use super::app::AppHttp;
 use super::args::Args;
 use super::call::Call;
@@ -38,6 +39,8 @@ pub struct Context<G> {
     pub metrics: Arc<Metrics>,
     /// Why Weir is not ready: `starting`, `draining`. Empty: it is.
     pub not_ready: &'static [&'static str],
+    /// `None`: there are no files to read again.
+    pub admin: Option<Arc<dyn Admin>>,
 }
 
 impl<G> Context<G> {
@@ -74,6 +77,11 @@ async fn answer<G: Gateway>(context: &Context<G>, request: &Request) -> (&'stati
         Ok(Some(matched)) => return ("route", serve(context, request, &matched).await),
         Ok(None) => {}
         Err(fail) => return ("route", fail.response()),
+    }
+    if listener.admin
+        && let Some(answered) = admin(context, request).await
+    {
+        return answered;
     }
     if let Some((word, response)) = health(context, request, listener) {
         return (word, response);
@@ -140,7 +148,7 @@ fn health<G>(
     }
 }
 
-fn expect(request: &Request, method: Method) -> Result<(), Fail> {
+pub(super) fn expect(request: &Request, method: Method) -> Result<(), Fail> {
     match *request.method() == method {
         true => Ok(()),
         false if method == Method::GET => Err(Fail::method(&["GET", "HEAD"])),

@@ -21,8 +21,13 @@ pub(super) struct ApiKey {
     /// `None`: all.
     apps: Option<Vec<String>>,
     verbs: Option<Vec<Verb>>,
+    /// Its verbs name `admin`.
+    admin: bool,
     scope: Scope,
 }
+
+/// The word for what concerns the gateway itself: its files.
+const ADMIN: &str = "admin";
 
 /// A secret's SHA-256. Comparing two of them takes the same time wherever they differ, and says nothing of lengths.
 #[derive(Clone, Copy)]
@@ -56,10 +61,10 @@ impl Keys {
                 );
             }
             let mut verbs = Vec::new();
-            for (at, word) in s.verbs.iter().enumerate().filter(|(_, w)| *w != "*") {
+            for (at, word) in s.verbs.iter().enumerate().filter(|(_, w)| !["*", ADMIN].contains(&w.as_str())) {
                 match Verb::parse(word) {
                     Some(verb) => verbs.push(verb),
-                    None => problems.push(unknown_verb(format!("{path}.verbs[{at}]"), word, &["*"])),
+                    None => problems.push(unknown_verb(format!("{path}.verbs[{at}]"), word, &[ADMIN, "*"])),
                 }
             }
             let scope = Scope::compile(&s.channels, &format!("{path}.channels"));
@@ -85,6 +90,7 @@ impl Keys {
                 name: name.as_str().into(),
                 fingerprint,
                 apps: (!all(&s.apps)).then(|| s.apps.clone()),
+                admin: s.verbs.iter().any(|w| w == ADMIN),
                 verbs: (!all(&s.verbs)).then_some(verbs),
                 scope,
             });
@@ -127,6 +133,16 @@ impl ApiKey {
             return refused(format!("`{}`", verb.as_str()));
         }
         Ok((self.scope.clone(), self.name.clone()))
+    }
+}
+
+impl ApiKey {
+    /// Its name, where it covers the gateway itself.
+    pub fn allows_admin(&self) -> Result<Arc<str>, Fail> {
+        match self.apps.is_none() && (self.verbs.is_none() || self.admin) {
+            true => Ok(self.name.clone()),
+            false => Err(Fail::new(Why::Forbidden, "The key does not cover `admin` of all apps")),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! In: `Request`, a `Site` compiled from the files. Out: `http::Response`; errors as RFC 9457 problem details.
 
 mod access;
+mod admin;
 mod app;
 mod args;
 mod call;
@@ -30,6 +31,7 @@ mod site;
 mod tests;
 mod verb;
 
+pub use admin::{Admin, Reloading};
 pub use app::{AppHttp, AppParts, Surroundings};
 pub use fail::{Fail, Why};
 pub use gateway::{Gateway, Ground};

@@ -16,7 +16,7 @@ pub struct ApiKeySettings {
     #[serde(default = "all")]
     pub apps: Vec<String>,
     /// `publish`, `broadcast`, `send`, `subscribe`, `unsubscribe`, `disconnect`, `cleanup`, `presence`, `history`,
-    /// `channels`, `connections`; `*` is all.
+    /// `channels`, `connections`, `admin` (the files: `/admin/config`, `/admin/reload`); `*` is all.
     #[serde(default = "all")]
     pub verbs: Vec<String>,
     /// Patterns of channels, such as `clinic:{*rest}`; `*` is all. With less than all, a broadcast must name channels.

@@ -10,6 +10,8 @@ use crate::model::{AppId, Problem};
 use crate::policy::{Policy, Reads, RightKind, Template};
 use crate::{api, auth, flow, listen};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,8 +49,14 @@ impl Compiling<'_> {
         tell(&self.sheet.doc, section, problems, &mut self.faults);
     }
 
-    /// `None`: its faults are in `faults`.
-    pub fn app(&mut self, read: Read, resolve: auth::Resolve, warnings: &mut Vec<Fault>) -> Option<App> {
+    /// `rows`: over the rows that `read` has read. `None`: its faults are in `faults`.
+    pub fn app(
+        &mut self,
+        read: Read,
+        rows: &RefCell<Sha256>,
+        resolve: auth::Resolve,
+        warnings: &mut Vec<Fault>,
+    ) -> Option<App> {
         let file = self.file;
         // Names count even where the gateway's own file has faults elsewhere.
         let listeners = self.gateway.doc.root.get("listener").and_then(|n| n.table()).unwrap_or_default();
@@ -82,6 +90,7 @@ impl Compiling<'_> {
         let born_with = endpoints.iter().any(|(_, subscribe)| subscribe.iter().any(|s| !s.vars.is_empty()));
         let endpoints = endpoints.into_iter().map(|(e, subscribe)| {
             Some(flow::Endpoint {
+                key: self.key(e),
                 path: e.path.as_str().into(),
                 dialect: dialects.get(&e.dialect)?.clone(),
                 auth: e.auth.iter().map(|name| auths.get(name).cloned()).collect::<Option<_>>()?,
@@ -98,6 +107,7 @@ impl Compiling<'_> {
             settings: self.settings(),
             log: file.log.clone(),
             tables: Arc::new(tables),
+            rules: self.rules(rows),
             keeps_requests: reads_request || born_with,
         };
         let endpoints = file.endpoint.iter().cloned();
@@ -149,6 +159,20 @@ impl Compiling<'_> {
             }
         }
         made
+    }
+
+    /// What a reload knows an endpoint by.
+    fn key(&self, e: &listen::EndpointSettings) -> Arc<str> {
+        let listener = e.listener.as_deref().or(self.file.listener.as_deref()).unwrap_or_default();
+        format!("{listener} {} {} {:?}", e.host.as_deref().unwrap_or("*").to_ascii_lowercase(), e.path, e.when).into()
+    }
+
+    /// What live subscriptions were decided by.
+    fn rules(&self, rows: &RefCell<Sha256>) -> [u8; 32] {
+        let mut all = rows.borrow().clone();
+        self.file.channel.iter().for_each(|class| all.update(format!("{:?}\0", class.a)));
+        self.file.table.iter().for_each(|(name, table)| all.update(format!("{name} {table:?}\0")));
+        all.finalize().into()
     }
 
     /// The channels that connections of an endpoint are born with.

@@ -4,13 +4,16 @@ use super::app::{App, Compiling};
 use super::check;
 use super::doc::Doc;
 use super::fault::{Fault, sorted};
-use super::file::{AppFile, GatewayFile, Mode, Shards};
+use super::file::{AppFile, GatewayFile, Mode, ReloadSettings, Shards};
 use super::files::{DATA_BYTES_MAX, Files};
 use super::load::{Loaded, Sheet};
+use super::restart;
 use super::secret::{Environment, Secrets};
 use crate::flow::Limits;
 use crate::model::{AppId, Problem};
 use crate::{api, auth, listen, observe};
+use sha2::{Digest, Sha256};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +35,8 @@ pub struct Compiled {
     pub apps: Vec<App>,
     /// Of every app that ever was in force, by name: a reload keeps numbers.
     pub ids: BTreeMap<String, AppId>,
+    /// Of every listener that ever was in force.
+    pub numbers: listen::Numbers,
     /// SHA-256 over all files read, in hex.
     pub digest: Arc<str>,
     /// Legal, and worth a look.
@@ -40,8 +45,9 @@ pub struct Compiled {
     pub made_up: Vec<String>,
     /// Variables that changed a setting.
     pub overrides: Vec<String>,
-    /// Every file read.
-    pub files: Vec<PathBuf>,
+    /// Every file read, and the SHA-256 of its content in hex.
+    pub files: BTreeMap<PathBuf, String>,
+    pub reload: ReloadSettings,
 }
 
 /// What compiling needs beside the files.
@@ -62,6 +68,9 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
     let (mut keys, mut api_keys) = (None, None);
     if let Some(file) = &gateway.made {
         check::listeners(file, &gateway.doc, &mut faults);
+        if let Some(previous) = means.previous {
+            restart::gateway(file, previous).iter().for_each(|problem| faults.push(gateway.doc.locate(problem)));
+        }
         tell(&gateway.doc, "limits", check::limits(file), &mut faults);
         tell(&gateway.doc, "limits", check::doubtful(&file.limits.b), &mut warnings);
         let compiled = auth::Keys::compile(&file.key, &resolve, means.fetcher, means.previous.map(|p| &p.keys));
@@ -84,18 +93,24 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
         let id = *ids.entry(sheet.name.clone()).or_insert(next);
         let Some(file) = &sheet.made else { continue };
         let mut one = Compiling { id, sheet, file, gateway: &gateway, keys: keys.as_ref(), means, faults: Vec::new() };
+        let rows = RefCell::new(Sha256::new());
         let read = |name: &str| {
             let path = files.path("channels").join(name);
-            files.read(&path, DATA_BYTES_MAX).map_err(|why| format!("{} {why}", path.display()))
+            let bytes = files.read(&path, DATA_BYTES_MAX).map_err(|why| format!("{} {why}", path.display()))?;
+            rows.borrow_mut().update(Sha256::digest(&bytes));
+            Ok(bytes)
         };
-        let app = one.app(&read, &secrets.within("channels"), &mut warnings);
+        let app = one.app(&read, &rows, &secrets.within("channels"), &mut warnings);
         https
             .extend(app.as_ref().and_then(|app| one.http(app, mode == Mode::Development, &secrets.within("channels"))));
         faults.extend(one.faults);
         made.extend(app);
     }
-    let entrance =
-        gateway.made.as_ref().and_then(|file| entrance(file, &gateway.doc, &apps, &ids, &files, &mut faults));
+    let mut numbers = means.previous.map(|p| p.numbers.clone()).unwrap_or_default();
+    let entrance = gateway.made.as_ref().and_then(|file| {
+        listen::number(&file.listener, &mut numbers);
+        entrance(file, &gateway.doc, &apps, (&ids, &numbers), &files, &mut faults)
+    });
     let whole = https.len() == apps.len();
     let site = gateway.made.as_ref().filter(|_| whole).zip(api_keys);
     let site = site.and_then(|(file, api_keys)| site_of(file, api_keys, https, &apps, &mut faults));
@@ -113,11 +128,13 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             log: file.log,
             apps: made,
             ids,
+            numbers,
             digest: files.digest(),
             warnings: sorted(warnings),
             made_up: secrets.made_up(),
             overrides,
             files: files.seen(),
+            reload: file.reload,
         });
     }
     if faults.is_empty() {
@@ -134,7 +151,7 @@ fn entrance(
     file: &GatewayFile,
     doc: &Doc,
     sheets: &[Sheet<AppFile>],
-    ids: &BTreeMap<String, AppId>,
+    (ids, numbers): (&BTreeMap<String, AppId>, &listen::Numbers),
     files: &Files,
     faults: &mut Vec<Fault>,
 ) -> Option<Arc<listen::Entrance>> {
@@ -154,7 +171,7 @@ fn entrance(
             drop(files.read(&files.path(name), DATA_BYTES_MAX));
         }
     }
-    let compiled = listen::Entrance::compile(&file.listener, &file.http, &apps, &files.path(""));
+    let compiled = listen::Entrance::compile(&file.listener, numbers, &file.http, &apps, &files.path(""));
     let problems = match compiled {
         Ok(entrance) => return Some(Arc::new(entrance)),
         Err(problems) => problems,

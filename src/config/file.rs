@@ -2,7 +2,8 @@
 
 use super::both::Both;
 use crate::flow::limits::{AppLimits, AppLimitsOverride, Limits};
-use crate::{api, auth, dialect, hub, listen, observe, policy};
+use crate::model::Ms;
+use crate::{api, auth, dialect, flow, hub, listen, observe, policy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -28,6 +29,49 @@ pub struct GatewayFile {
     pub api_key: BTreeMap<String, api::ApiKeySettings>,
     /// Where Weir writes what happens.
     pub log: observe::LogSettings,
+    /// How changed files come into force.
+    pub reload: ReloadSettings,
+}
+
+/// `[reload]`: how changed files come into force. `SIGHUP` and `POST /admin/reload` always do.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReloadSettings {
+    /// How changes are noticed. Takes a restart to change.
+    pub watch: Watching,
+    /// Quiet after a change before the files are read: an editor writes in several steps. Takes a restart to change.
+    pub debounce: Ms,
+    /// And at most, where changes do not end. Takes a restart to change.
+    pub debounce_max: Ms,
+    /// How often `watch = "poll"` looks. Takes a restart to change.
+    pub poll_interval: Ms,
+    /// What becomes of a live subscription that new rules do not allow.
+    pub revoke: flow::Revoke,
+}
+
+impl Default for ReloadSettings {
+    fn default() -> ReloadSettings {
+        ReloadSettings {
+            watch: Watching::Auto,
+            debounce: Ms(50),
+            debounce_max: Ms::secs(1),
+            poll_interval: Ms::secs(2),
+            revoke: flow::Revoke::default(),
+        }
+    }
+}
+
+/// How changed files are noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Watching {
+    /// The system tells; where it cannot, as `poll`.
+    #[default]
+    Auto,
+    /// Contents are compared every now and then: for network and overlay file systems.
+    Poll,
+    /// Not at all.
+    Off,
 }
 
 /// `channels/NAME.toml`: one app.

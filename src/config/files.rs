@@ -85,9 +85,9 @@ impl Files {
         hex::encode(all.finalize()).into()
     }
 
-    /// Every file read, for the watch.
-    pub fn seen(&self) -> Vec<PathBuf> {
-        self.read.borrow().keys().cloned().collect()
+    /// Every file read and the SHA-256 of its content in hex: for the watch and for the status.
+    pub fn seen(&self) -> BTreeMap<PathBuf, String> {
+        self.read.borrow().iter().map(|(path, content)| (path.clone(), hex::encode(content))).collect()
     }
 }
 

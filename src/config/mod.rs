@@ -5,7 +5,7 @@
 //! `compile` hands each room its own table and puts what it makes together; what a room finds wrong (`model::Problem`)
 //! becomes a `Fault` with file, line and column. All faults are told at once.
 //!
-//! Leaves to others: what a table means (the room that owns it), when to read again (`gateway`), telling people (`cli`).
+//! Leaves to others: what a table means (the room that owns it), when to read again (`watch` tells, `gateway` does), telling people (`cli`).
 //! In: a path to `gateway.toml` and an environment. Out: `Compiled`, or every `Fault`.
 
 mod app;
@@ -19,18 +19,21 @@ mod fault;
 mod file;
 mod files;
 mod load;
+mod restart;
 mod schema;
 mod secret;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use app::App;
 pub use both::Both;
 pub use compile::{Compiled, Means};
 pub use fault::{Fault, count, summary};
-pub use file::{AppFile, Channel, GatewayFile, Mode, Shards};
+pub use file::{AppFile, Channel, GatewayFile, Mode, ReloadSettings, Shards, Watching};
 pub use secret::{Environment, published};
+pub use watch::Watch;
 
 use std::path::Path;
 

@@ -16,6 +16,10 @@ pub struct Generation {
     pub digest: String,
     pub development: bool,
     pub limits: Limits,
+    /// What becomes of subscriptions that its rules do not allow.
+    pub revoke: Revoke,
+    /// By number of the listener: whether it is still listened on.
+    pub listeners: Vec<bool>,
     /// By `AppId`; a number whose app is gone is empty.
     pub apps: Vec<Option<Arc<App>>>,
 }
@@ -28,6 +32,19 @@ impl Generation {
     pub fn by_name(&self, name: &str) -> Option<&Arc<App>> {
         self.apps.iter().flatten().find(|app| &*app.name == name)
     }
+}
+
+/// What becomes of a live subscription that new rules do not allow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Revoke {
+    /// It is taken back, and its client is told in its dialect.
+    #[default]
+    Unsubscribe,
+    /// Its connection is closed with 1008.
+    Disconnect,
+    /// It stays; the log and the metrics say so.
+    Report,
 }
 
 /// One file of `channels/`.
@@ -43,12 +60,16 @@ pub struct App {
     pub settings: serde_json::Map<String, serde_json::Value>,
     pub log: LogNames,
     pub tables: Arc<Tables>,
+    /// SHA-256 of what decides: its classes and its tables. While it stays the same, so do live subscriptions.
+    pub rules: [u8; 32],
     /// A rule or an automatic subscription reads the request: connections keep theirs.
     pub keeps_requests: bool,
 }
 
 /// Where and how clients of an app connect. Its path and matchers are `listen`'s.
 pub struct Endpoint {
+    /// What tells it apart from all others of its app: listener, host, path and conditions. A reload finds it by this.
+    pub key: Arc<str>,
     pub path: Arc<str>,
     pub dialect: Arc<Dialect>,
     /// In order; empty: everybody is anonymous.
@@ -67,6 +88,11 @@ pub struct AutoSubscribe {
 impl App {
     pub fn endpoint(&self, number: u16) -> Option<&Endpoint> {
         self.endpoints.get(number as usize)
+    }
+
+    /// The number of the endpoint with this key.
+    pub fn endpoint_of(&self, key: &str) -> Option<u16> {
+        self.endpoints.iter().position(|e| &*e.key == key).map(|number| number as u16)
     }
 
     pub fn json(&self, endpoint: u16) -> Option<&Json> {

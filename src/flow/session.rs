@@ -1,8 +1,8 @@
 //! What the corridor remembers of one connection.
 
 use super::Target;
-use crate::hub::Batch;
-use crate::model::{AppId, ChannelName, ConnectionId, Identity, Millis, Rate, Refusal, Slot};
+use crate::hub::{Batch, Hub, Seat};
+use crate::model::{AppId, ChannelName, ConnectionId, Identity, Member, Millis, Rate, Refusal, Slot};
 use crate::policy::RequestView;
 use serde_json::value::RawValue;
 use std::net::IpAddr;
@@ -13,6 +13,8 @@ pub struct Session {
     pub id: ConnectionId,
     pub app: AppId,
     pub endpoint: u16,
+    /// The number of the listener that it came by.
+    pub listener: u16,
     pub identity: Arc<Identity>,
     /// Still to authenticate with its first message.
     pub newcomer: bool,
@@ -41,7 +43,7 @@ pub struct Session {
     pub(super) bucket: Bucket,
     /// Of the user's bucket, taken but not used.
     pub(super) granted: u16,
-    pub(super) violations: u16,
+    pub(super) violations: u32,
     pub(super) memory: Option<Box<Remembered>>,
 }
 
@@ -89,6 +91,7 @@ impl Session {
             id,
             app,
             endpoint,
+            listener: 0,
             identity: Identity::anonymous(),
             newcomer: false,
             ip,
@@ -109,6 +112,29 @@ impl Session {
             granted: 0,
             violations: 0,
             memory: None,
+        }
+    }
+}
+
+impl Session {
+    /// Gives up the seat of one subscription. Seats of others that thereby have a new index are added to `moved`.
+    pub fn rise(&mut self, at: usize, hub: &mut Hub, now: Millis, moved: &mut Vec<(Seat, u32)>) {
+        let sub = self.subs.swap_remove(at);
+        if let Some(moved) = self.subs.get(at) {
+            hub.channel_mut(moved.channel).seats[moved.seat as usize].sub = at as u32;
+        }
+        let member = Member { connection: self.id, identity: self.identity.clone(), joined_at: now };
+        if let Some(seat) = hub.rise(sub.channel, sub.seat, member, now) {
+            moved.push((seat, sub.seat));
+        }
+    }
+
+    /// Gives up all seats; what it asked for and was not yet given, too. Needs no app: that one may be gone.
+    pub fn leave_all(&mut self, hub: &mut Hub, now: Millis, moved: &mut Vec<(Seat, u32)>) {
+        self.asks = None;
+        self.held = None;
+        while !self.subs.is_empty() {
+            self.rise(self.subs.len() - 1, hub, now, moved);
         }
     }
 }

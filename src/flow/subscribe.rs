@@ -1,15 +1,17 @@
 //! Subscribing: decided a channel at a time, seated by the channel's home, answered as the dialect answers.
 
 use super::session::{Ask, Asks};
-use super::{Sub, Walk, home};
+use super::{Revoke, Sub, Walk, home};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{Join, Joined};
-use crate::model::{ChannelName, Channels, Code, Member, Position, Refusal};
+use crate::model::{ChannelName, Channels, Close, Code, Member, Position, Refusal};
 use crate::observe::LimitName;
 use crate::policy::{Permit, Policy, Scope, Subscribe};
 
 /// `Join::request` of a channel that the client did not ask for: told to it, as what the API subscribes is.
-const TOLD: u32 = u32::MAX - 1;
+const TOLD: u32 = u32::MAX - 2;
+/// Not told, and still the client's own: its channel's home changed.
+const MOVED: u32 = u32::MAX - 1;
 /// Not told: the endpoint's own channels.
 const SILENT: u32 = u32::MAX;
 
@@ -86,22 +88,55 @@ impl Walk<'_> {
         self.app.policy.allow_api(&Scope::everywhere(), &name, self.generation).ok()
     }
 
-    /// Decides every subscription again, after the identity or the rules changed. Those refused now are taken back.
-    pub fn decide_again(&mut self) {
-        let mut at = 0;
-        while let Some(sub) = self.session.subs.get(at) {
-            let name = self.hub.channel(sub.channel).name.clone();
-            let decided: Result<Permit<Subscribe>, Refusal> =
-                self.app.policy.decide(&name, &self.asking(), self.generation);
+    /// Decides every subscription again, after the identity or the rules changed. Returns how many are not allowed now.
+    pub fn decide_again(&mut self, revoke: Revoke) -> u32 {
+        let (mut at, mut revoked) = (0, 0);
+        while let Some(sub) = self.session.subs.get(at).copied() {
+            let channel = self.hub.channel(sub.channel);
+            let (name, home_now) = (channel.name.clone(), channel.home_shard);
+            let decided: Result<Permit<Subscribe>, Refusal> = match sub.auto {
+                true => self.app.policy.allow_api(&Scope::everywhere(), &name, self.generation),
+                false => self.app.policy.decide(&name, &self.asking(), self.generation),
+            };
             match decided {
-                Ok(_) => at += 1,
-                Err(_) if sub.auto => at += 1,
-                Err(refusal) => {
+                // Its class is numbered elsewhere now: the seat follows.
+                Ok(permit) if home(self.app, self.hub.shards(), &name) != home_now => {
                     self.rise(at);
-                    self.say(&Answer::Revoked { channel: name.as_str(), refusal: Some(&refusal) }, None);
+                    let join = self.join(permit, name.as_str(), None, if sub.auto { SILENT } else { MOVED });
+                    self.hub.subscribe(join);
+                }
+                Ok(_) => at += 1,
+                Err(refusal) => {
+                    revoked += 1;
+                    self.log_revoked(&name, &refusal, revoke);
+                    match revoke {
+                        Revoke::Report => at += 1,
+                        Revoke::Disconnect => {
+                            self.replies.close = Some(Close::REVOKED);
+                            return revoked;
+                        }
+                        Revoke::Unsubscribe => {
+                            self.rise(at);
+                            self.say(&Answer::Revoked { channel: name.as_str(), refusal: Some(&refusal) }, None);
+                        }
+                    }
                 }
             }
         }
+        revoked
+    }
+
+    fn log_revoked(&self, channel: &ChannelName, refusal: &Refusal, revoke: Revoke) {
+        tracing::info!(
+            app = &*self.app.name,
+            connectionId = %self.session.id,
+            userId = self.session.identity.user.as_deref(),
+            channel = channel.as_str(),
+            code = refusal.code.as_str(),
+            rule = refusal.rule.as_deref(),
+            ?revoke,
+            "subscription no longer allowed"
+        );
     }
 
     /// Subscribed without being asked by the client: by the endpoint on connect, or (`told`) by the API.
@@ -131,6 +166,7 @@ impl Walk<'_> {
         Box::new(Join {
             app: self.app.id,
             class: permit.class(),
+            generation: permit.generation(),
             home: home(self.app, self.hub.shards(), &channel),
             shard: session.shard,
             slot: session.slot,
@@ -177,11 +213,11 @@ impl Walk<'_> {
             return false;
         }
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
-        self.session.subs.push(Sub { channel, seat, auto: unasked });
+        self.session.subs.push(Sub { channel, seat, auto: unasked && joined.request != MOVED });
         let (id, user) = (self.session.id, self.session.identity.user.as_deref());
         self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
         match joined.request {
-            SILENT => return true,
+            SILENT | MOVED => return true,
             TOLD => {
                 let (position, recovered) = (joined.position, joined.recovered);
                 match self.json.answers_in_whole() {
@@ -275,25 +311,7 @@ impl Walk<'_> {
         seated.is_some() || wished
     }
 
-    /// Gives up the seat of one subscription. The seat that takes its place is told in `Replies::moved`.
     fn rise(&mut self, at: usize) {
-        let sub = self.session.subs.swap_remove(at);
-        if let Some(moved) = self.session.subs.get(at) {
-            self.hub.channel_mut(moved.channel).seats[moved.seat as usize].sub = at as u32;
-        }
-        let session = &*self.session;
-        let member = Member { connection: session.id, identity: session.identity.clone(), joined_at: self.now };
-        if let Some(seat) = self.hub.rise(sub.channel, sub.seat, member, self.now) {
-            self.replies.moved.push((seat, sub.seat));
-        }
-    }
-
-    /// Gives up all seats.
-    pub fn leave_all(&mut self) {
-        self.session.asks = None;
-        self.session.held = None;
-        while !self.session.subs.is_empty() {
-            self.rise(self.session.subs.len() - 1);
-        }
+        self.session.rise(at, self.hub, self.now, &mut self.replies.moved);
     }
 }

@@ -12,11 +12,14 @@ pub fn front(compiled: &Compiled, number: u64) -> Front {
         apps.resize(apps.len().max(place + 1), None);
         apps[place] = Some(app.clone());
     }
+    let count = compiled.numbers.values().map(|n| usize::from(*n) + 1).max().unwrap_or(0);
     let generation = Generation {
         number,
         digest: compiled.digest.to_string(),
         development: compiled.mode == Mode::Development,
         limits: compiled.limits.clone(),
+        revoke: compiled.reload.revoke,
+        listeners: (0..count as u16).map(|number| compiled.entrance.listener(number).is_some()).collect(),
         apps,
     };
     Front { generation: Arc::new(generation), entrance: compiled.entrance.clone(), site: compiled.site.clone() }

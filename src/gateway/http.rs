@@ -1,8 +1,9 @@
 //! Joins the HTTP API to the listeners.
 
-use crate::api::{self, Context, State};
+use crate::api::{self, Admin, Context, State};
 use crate::listen::{Answering, Api, ApiRequest, Front};
 use crate::shard::{Port, clock};
+use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,7 +12,8 @@ pub struct Http {
     pub state: Arc<State>,
     pub port: Port,
     /// By listener: what it is bound to.
-    pub ports: Vec<u16>,
+    pub ports: Arc<ArcSwap<Vec<u16>>>,
+    pub admin: Arc<dyn Admin>,
 }
 
 impl Api for Http {
@@ -25,6 +27,7 @@ impl Api for Http {
             metrics: shared.metrics.clone(),
             not_ready: if draining { &["draining"] } else { &[] },
             gateway: self.port.clone(),
+            admin: Some(self.admin.clone()),
         };
         let listener = usize::from(request.listener);
         let request = api::Request {
@@ -35,7 +38,7 @@ impl Api for Http {
             body: request.body,
             ip: request.ip,
             listener: front.entrance.listener(request.listener).map_or_else(String::new, |l| l.name.clone()).into(),
-            port: self.ports.get(listener).copied().unwrap_or_default(),
+            port: self.ports.load().get(listener).copied().unwrap_or_default(),
             now: clock(),
         };
         Box::pin(async move { api::handle(&context, request).await })

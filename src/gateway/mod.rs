@@ -5,21 +5,24 @@
 
 mod assemble;
 mod http;
+mod listeners;
 mod process;
+mod reload;
 
 use crate::auth::Fetcher;
-use crate::config::{self, Compiled, Environment, Fault, Means, summary};
-use crate::listen::{Attempts, Context, accept, bind, serve};
+use crate::config::{self, Compiled, Environment, Fault, Means, Watch, summary};
+use crate::listen::{Attempts, Context, serve};
 use crate::model::Close;
 use crate::observe::{Logs, Metrics};
 use crate::shard::{Accepted, Door, Port, Shared, clock, start};
 use arc_swap::ArcSwap;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use listeners::Listeners;
+use reload::Reload;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -40,11 +43,22 @@ pub fn run(gateway: &Path, env: &Environment) -> ExitCode {
         Err(faults) => return tell(&faults),
     };
     let logs = Logs::start(&compiled.log);
-    let result = background.block_on(serve_all(gateway, compiled, background.handle().clone(), logs));
+    let (gateway, env, handle) = (gateway.to_owned(), env.clone(), background.handle().clone());
+    let result = background.block_on(serve_all(Start { gateway, env, compiled, fetcher, background: handle, logs }));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail("cannot serve", error),
     }
+}
+
+/// What serving starts with.
+struct Start {
+    gateway: PathBuf,
+    env: Environment,
+    compiled: Compiled,
+    fetcher: Fetcher,
+    background: tokio::runtime::Handle,
+    logs: Logs,
 }
 
 fn fail(what: &str, error: impl std::fmt::Display) -> ExitCode {
@@ -58,12 +72,8 @@ fn tell(faults: &[Fault]) -> ExitCode {
     ExitCode::from(EX_CONFIG)
 }
 
-async fn serve_all(
-    gateway: &Path,
-    compiled: Compiled,
-    background: tokio::runtime::Handle,
-    _logs: Logs,
-) -> std::io::Result<()> {
+async fn serve_all(start_with: Start) -> std::io::Result<()> {
+    let Start { gateway, env, compiled, fetcher, background, logs } = start_with;
     process::raise_open_files();
     let metrics = Metrics::new();
     let front = assemble::front(&compiled, 1);
@@ -72,25 +82,22 @@ async fn serve_all(
     }
     let generation = front.generation.clone();
     let front = Arc::new(ArcSwap::from_pointee(front));
-
-    let mut listeners = Vec::new();
-    for (name, settings) in &compiled.listeners {
-        let listener = bind(settings)
-            .map_err(|e| std::io::Error::new(e.kind(), format!("listener `{name}` on {}: {e}", settings.address)))?;
-        let address = listener.local_addr()?;
-        listeners.push((name.clone(), settings.tls.is_some(), address, listener));
-    }
+    let mut listeners = Listeners::new();
+    let failed = |(name, why): (String, String)| std::io::Error::other(format!("listener `{name}` on {why}"));
+    let bound = listeners.bind(&compiled).map_err(failed)?;
 
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let shards = compiled.shards.map_or(cores, |n| n.max(1) as usize);
     let shared = Shared::new(shards, metrics.clone(), background);
     let (drain, draining) = watch::channel(false);
+    let (desk, requests) = reload::desk(&compiled);
     let context = Arc::new(Context {
         front: front.clone(),
         api: Arc::new(http::Http {
             state: Arc::default(),
             port: Port::new(shared.clone()),
-            ports: listeners.iter().map(|(_, _, address, _)| address.port()).collect(),
+            ports: listeners.ports.clone(),
+            admin: desk.clone(),
         }),
         counts: shared.connections.clone(),
         attempts: Arc::new(Attempts::default()),
@@ -100,19 +107,35 @@ async fn serve_all(
     });
     let handshake = move |accepted: Accepted, door: Rc<dyn Door>| serve(accepted, door, context.clone());
     let threads = start(generation, shared.clone(), handshake)?;
-    announce(&compiled, &listeners, shards, gateway);
-
-    let mut acceptors = Vec::new();
-    for (number, (_, _, _, listener)) in listeners.into_iter().enumerate() {
-        acceptors.push(tokio::spawn(accepting(listener, number as u16, shared.clone(), metrics.clone())));
+    // Before anybody is told that it is ready: a change from then on is seen.
+    let watch = Watch::start(&gateway, &compiled.reload).unwrap_or_else(|error| {
+        tracing::error!(%error, "the files cannot be watched: SIGHUP and POST /admin/reload put changes in force");
+        None
+    });
+    reload::hear_signals(desk.clone());
+    listeners.take(bound, &compiled, &shared);
+    announce(&compiled, &listeners, shards, &gateway);
+    metrics.in_force(1, clock());
+    let (compiled, listeners) = (Arc::new(compiled), Arc::new(Mutex::new(listeners)));
+    let in_force = Arc::new(ArcSwap::new(compiled.clone()));
+    if let Some(mut watch) = watch {
+        watch.follow(compiled.files.keys());
+        tokio::spawn(reload::watch_files(desk.clone(), watch, in_force.clone()));
     }
+    let (front_too, shared_too, listeners_too) = (front.clone(), shared.clone(), listeners.clone());
+    let reload =
+        Reload { gateway, env, fetcher, front, shared: shared_too, listeners, logs, compiled, number: 1, desk };
+    let reloading = tokio::spawn(reload.run(requests, in_force));
+    let (front, listeners) = (front_too, listeners_too);
+
     process::stop_asked().await;
+    reloading.abort();
     tracing::info!("stopping: no new connections, closing {} existing ones", shared.connections.connections());
     shared.draining.store(true, Ordering::Relaxed);
     let _ = drain.send(true);
     let limits = front.load().generation.limits.clone();
     tokio::select! {
-        () = drain_all(&shared, &limits, &acceptors) => {}
+        () = drain_all(&shared, &limits, &listeners) => {}
         () = process::stop_asked() => tracing::warn!("asked again: stopping at once"),
         () = tokio::time::sleep(limits.drain.duration()) => tracing::warn!("the time to drain is over"),
     }
@@ -121,22 +144,10 @@ async fn serve_all(
     Ok(())
 }
 
-async fn accepting(listener: TcpListener, number: u16, shared: Arc<Shared>, metrics: Arc<Metrics>) {
-    let deliver = |accepted| {
-        if let Some(shard) = shared.least_loaded() {
-            shard.accepted(accepted);
-        }
-    };
-    let failed = |_: &std::io::Error| metrics.limit(crate::observe::LimitName::Connections, 1);
-    if let Err(error) = accept(listener, number, deliver, failed).await {
-        tracing::error!(listener = number, %error, "a listener ended");
-    }
-}
-
 /// Readiness fails first, so that balancers look elsewhere; then nobody new, then everybody is closed at a pace.
-async fn drain_all(shared: &Shared, limits: &crate::flow::Limits, acceptors: &[tokio::task::JoinHandle<()>]) {
+async fn drain_all(shared: &Shared, limits: &crate::flow::Limits, listeners: &Mutex<Listeners>) {
     tokio::time::sleep(Duration::from_millis(UNREADY_MS)).await;
-    acceptors.iter().for_each(|acceptor| acceptor.abort());
+    listeners.lock().unwrap_or_else(|e| e.into_inner()).stop();
     let pace = limits.drain_pace.div_ceil(shared.shards() as u32).max(1);
     shared.peers().iter().for_each(|peer| peer.drain(pace, Close::GOING_AWAY));
     while shared.connections.connections() > 0 {
@@ -145,24 +156,24 @@ async fn drain_all(shared: &Shared, limits: &crate::flow::Limits, acceptors: &[t
 }
 
 /// What people look at first.
-fn announce(compiled: &Compiled, listeners: &[(String, bool, SocketAddr, TcpListener)], shards: usize, gateway: &Path) {
+fn announce(compiled: &Compiled, listeners: &Listeners, shards: usize, gateway: &Path) {
     for name in &compiled.made_up {
         tracing::warn!("development: {name} is not set, its published value `{}` is used", config::published(name));
     }
     for warning in &compiled.warnings {
         tracing::warn!("{warning}");
     }
-    for (name, tls, address, _) in listeners {
+    for (name, (tls, address)) in listeners.all() {
         println!("weir: listening {name} {address}");
-        let s = if *tls { "s" } else { "" };
+        let s = if tls { "s" } else { "" };
         let host =
             if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
         println!("        http{s}://{host}  ws{s}://{host}");
     }
     for app in &compiled.apps {
-        for (name, _, address, _) in listeners {
+        for (name, (_, address)) in listeners.all() {
             if app.endpoints.iter().any(|e| e.listener.as_deref() == Some(name)) {
-                app.flow.log.started(&app.flow.name, *address);
+                app.flow.log.started(&app.flow.name, address);
             }
         }
     }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 pub struct Batch {
     pub app: AppId,
     pub channel: ChannelName,
-    pub class: u16,
     pub epoch: u32,
     pub events: SmallVec<[Event; 1]>,
     /// Of which event, whose count.
@@ -30,13 +29,12 @@ impl Batch {
     pub fn new(
         app: AppId,
         channel: ChannelName,
-        class: u16,
         epoch: u32,
         events: SmallVec<[Event; 1]>,
         tallies: Vec<(u32, Arc<Tally>)>,
     ) -> Batch {
         let exclusive = events.iter().any(|e| e.exclude.is_some()) || tallies.iter().any(|(_, t)| t.is_once());
-        Batch { app, channel, class, epoch, events, tallies, exclusive }
+        Batch { app, channel, epoch, events, tallies, exclusive }
     }
 
     /// The events that this connection hears. Asked once a connection: what several homes pass round counts as heard.

@@ -13,6 +13,8 @@ pub struct Join {
     pub app: AppId,
     pub channel: ChannelName,
     pub class: u16,
+    /// Whose number the class is.
+    pub generation: u64,
     pub home: u16,
     /// Where its connection is.
     pub shard: u16,
@@ -32,6 +34,8 @@ pub struct Joined {
     pub app: AppId,
     pub channel: ChannelName,
     pub class: u16,
+    /// Whose number the class is.
+    pub generation: u64,
     pub home: u16,
     pub slot: Slot,
     pub connection: ConnectionId,
@@ -206,6 +210,18 @@ impl Home {
         }
     }
 
+    /// Forgets what its class does not keep. Returns the bytes freed.
+    pub fn give_up(&mut self, options: &ClassOptions) -> usize {
+        let Some(kept) = self.kept.as_deref_mut() else { return 0 };
+        if !options.presence {
+            kept.members = Vec::new();
+        }
+        if !options.last {
+            kept.last = None;
+        }
+        if options.history.is_none() { kept.history.expire(Millis::MAX) } else { 0 }
+    }
+
     /// Forgets all of its history and starts again. Returns the bytes freed.
     pub fn forget(&mut self, epoch: u32) -> usize {
         let Some(kept) = self.kept.as_deref_mut() else { return 0 };
@@ -259,5 +275,5 @@ impl Group {
 pub(super) fn member_json(member: &Member) -> String {
     let user = member.identity.user.as_deref();
     let joined_at = crate::model::iso8601(member.joined_at);
-    serde_json::json!({ "connection": member.connection.to_string(), "user": user, "joined_at": joined_at }).to_string()
+    serde_json::json!({ "connection": member.connection.to_string(), "user": user, "joinedAt": joined_at }).to_string()
 }

@@ -19,6 +19,7 @@ pub use options::{ClassOptions, HistoryOptions, Overflow};
 pub use tally::Tally;
 
 use crate::model::{AppId, ChannelName, Event, EventKind, Member, Millis, Position, Sender, Slot};
+use crate::policy::Policy;
 use channel::Table;
 use home::{Group, Home};
 use smallvec::{SmallVec, smallvec};
@@ -59,6 +60,8 @@ pub struct Publication {
     pub app: AppId,
     /// The first is the one that was named; the others are its copies (`also`), all of one home.
     pub channels: SmallVec<[(ChannelName, u16); 1]>,
+    /// Whose numbers the classes are.
+    pub generation: u64,
     pub event: Event,
     pub tally: Option<Arc<Tally>>,
     /// Whom to tell the position: shard and connection.
@@ -71,11 +74,25 @@ pub struct Hub {
     table: Table,
     /// Of this tick, in the order in which they were opened.
     groups: Vec<Group>,
-    classes: Vec<Arc<[ClassOptions]>>,
+    /// By app.
+    classes: Vec<Classes>,
+    /// Whose numbers the classes are.
+    generation: u64,
     epoch: u32,
     history_bytes: usize,
     out: Vec<Out>,
 }
+
+/// An app's classes.
+#[derive(Clone)]
+struct Classes {
+    options: Arc<[ClassOptions]>,
+    /// Tells the class of a name; `None`: numbers never change.
+    policy: Option<Arc<Policy>>,
+}
+
+/// The number of no class: of a channel that no pattern matches any more.
+const NO_CLASS: u16 = u16::MAX;
 
 /// The home of a channel among so many shards: `key` is its name, or what its class's `home` expands to.
 pub fn home_of(shards: u16, app: AppId, key: &str) -> u16 {
@@ -86,16 +103,56 @@ impl Hub {
     /// `epoch`: any number that another run of the process is unlikely to use again.
     pub fn new(me: u16, shards: u16, epoch: u32) -> Hub {
         let (table, groups, classes, out) = (Table::default(), Vec::new(), Vec::new(), Vec::new());
-        Hub { me, shards, table, groups, classes, epoch, history_bytes: 0, out }
+        Hub { me, shards, table, groups, classes, generation: 0, epoch, history_bytes: 0, out }
     }
 
-    /// The options of an app's classes, by class number.
-    pub fn set_classes(&mut self, app: AppId, classes: Arc<[ClassOptions]>) {
+    /// From now on classes have the numbers of this generation; those of other generations are looked up by name.
+    pub fn begin(&mut self, generation: u64) {
+        self.generation = generation;
+    }
+
+    /// The options of an app's classes, by class number. Each of its channels finds its class anew, and gives up what
+    /// that one does not keep.
+    pub fn set_classes(&mut self, app: AppId, options: Arc<[ClassOptions]>, policy: Option<Arc<Policy>>) {
         let at = app.0 as usize;
         if self.classes.len() <= at {
-            self.classes.resize_with(at + 1, || Arc::from([]));
+            self.classes.resize(at + 1, Classes { options: Arc::from([]), policy: None });
         }
-        self.classes[at] = classes;
+        self.classes[at] = Classes { options, policy };
+        for number in self.table.numbers() {
+            if self.table[number].app == app {
+                self.match_again(number);
+            }
+        }
+    }
+
+    fn match_again(&mut self, number: u32) {
+        let channel = &self.table[number];
+        let (app, class) = (channel.app, self.class_of(channel.app, &channel.name, channel.class));
+        let options = self.options(app, class);
+        let channel = &mut self.table[number];
+        channel.class = class;
+        let Some(home) = channel.home.as_mut() else { return };
+        let mut freed = home.give_up(&options);
+        if options.history.is_none() && !options.last && home.offset > 0 {
+            // Its events are not numbered any more: who comes back with an old number must not think that it missed none.
+            self.epoch = self.epoch.wrapping_add(1);
+            freed += home.forget(self.epoch);
+        }
+        self.history_bytes = self.history_bytes.saturating_sub(freed);
+    }
+
+    /// The class of a name as its app's files are now; `class` where they tell nothing.
+    fn class_of(&self, app: AppId, name: &ChannelName, class: u16) -> u16 {
+        match self.classes.get(app.0 as usize).and_then(|c| c.policy.as_ref()) {
+            Some(policy) => policy.find(name).map_or(NO_CLASS, |found| found.number()),
+            None => class,
+        }
+    }
+
+    /// A class's number as another generation, or another shard's, had it.
+    fn class_now(&self, app: AppId, name: &ChannelName, class: u16, generation: u64) -> u16 {
+        if generation == self.generation { class } else { self.class_of(app, name, class) }
     }
 
     pub fn shards(&self) -> u16 {
@@ -122,7 +179,8 @@ impl Hub {
 
     /// Takes the seat that a `Joined` offers. Returns the channel's number and the seat's index in it.
     pub fn sit(&mut self, joined: &Joined, slot: Slot, sub: u32) -> (u32, u32) {
-        let number = self.table.number(joined.app, &joined.channel, joined.class, joined.home);
+        let class = self.class_now(joined.app, &joined.channel, joined.class, joined.generation);
+        let number = self.table.number(joined.app, &joined.channel, class, joined.home);
         let channel = &mut self.table[number];
         channel.seats.push(Seat { slot, sub });
         (number, channel.seats.len() as u32 - 1)
@@ -191,13 +249,14 @@ impl Hub {
     // ── as a home ───────────────────────────────────────────────────────────────────────────────────────────────
 
     fn join(&mut self, join: Join) {
+        let class = self.class_now(join.app, &join.channel, join.class, join.generation);
         // What is waiting for the end of the tick goes out first: the newcomer must not hear it twice.
         if self.table.find(join.app, &join.channel).is_some_and(|number| self.table[number].group.is_some()) {
             self.seal();
         }
         // Only now: a channel that nobody is on any more went with its last batch.
-        let number = self.table.number(join.app, &join.channel, join.class, self.me);
-        let options = self.options(join.app, join.class);
+        let number = self.table.number(join.app, &join.channel, class, self.me);
+        let options = self.options(join.app, class);
         let epoch = self.epoch;
         let channel = &mut self.table[number];
         let home = channel.home.get_or_insert_with(|| Box::new(Home::new(epoch)));
@@ -211,6 +270,7 @@ impl Hub {
             app: join.app,
             channel: join.channel,
             class: join.class,
+            generation: join.generation,
             home: self.me,
             slot: join.slot,
             connection: join.member.connection,
@@ -261,16 +321,17 @@ impl Hub {
     }
 
     fn sequence(&mut self, publication: Publication) {
-        let Publication { app, channels, mut event, tally, answer } = publication;
+        let Publication { app, channels, generation, mut event, tally, answer } = publication;
         let mut numbers: SmallVec<[u32; 1]> = smallvec![];
         let mut events: SmallVec<[Event; 1]> = smallvec![];
         let mut position = None;
         for (name, class) in &channels {
-            let options = self.options(app, *class);
+            let class = self.class_now(app, name, *class, generation);
+            let options = self.options(app, class);
             let keeps = options.history.is_some() || options.last;
             let number = match self.table.find(app, name) {
                 Some(number) => number,
-                None if keeps => self.table.number(app, name, *class, self.me),
+                None if keeps => self.table.number(app, name, class, self.me),
                 None => continue, // nobody is there and nothing is kept
             };
             let epoch = self.epoch;
@@ -332,8 +393,7 @@ impl Hub {
                         shards.push(*shard);
                     }
                 }
-                let (app, class, epoch) = (channel.app, channel.class, home.epoch);
-                let batch = Batch::new(app, channel.name.clone(), class, epoch, events, tallies.clone());
+                let batch = Batch::new(channel.app, channel.name.clone(), home.epoch, events, tallies.clone());
                 parts.push(Part { channel: number, batch: Arc::new(batch) });
             }
             for shard in shards {
@@ -432,7 +492,7 @@ impl Hub {
     }
 
     fn options(&self, app: AppId, class: u16) -> ClassOptions {
-        self.classes.get(app.0 as usize).and_then(|c| c.get(class as usize)).copied().unwrap_or_default()
+        self.classes.get(app.0 as usize).and_then(|c| c.options.get(class as usize)).copied().unwrap_or_default()
     }
 
     /// Channels share an epoch until one that had numbered something is forgotten: if that one comes back, its offsets

@@ -16,7 +16,7 @@ impl World {
     fn new(shards: u16, options: ClassOptions) -> World {
         let hubs = (0..shards).map(|me| {
             let mut hub = Hub::new(me, shards, 7);
-            hub.set_classes(APP, Arc::from([options]));
+            hub.set_classes(APP, Arc::from([options]), None);
             hub
         });
         World { hubs: hubs.collect(), heard: vec![], joined: vec![], home: shards - 1 }
@@ -29,6 +29,7 @@ impl World {
             app: APP,
             channel: ChannelName::parse(channel).unwrap(),
             class: 0,
+            generation: 0,
             home: self.home,
             shard,
             slot,
@@ -66,7 +67,8 @@ impl World {
         };
         let channels = channels.iter().map(|c| (ChannelName::parse(c).unwrap(), 0)).collect();
         let home = self.home;
-        self.hubs[shard as usize].publish(home, Publication { app: APP, channels, event, tally, answer: None });
+        self.hubs[shard as usize]
+            .publish(home, Publication { app: APP, channels, generation: 0, event, tally, answer: None });
     }
 
     /// Ends the tick everywhere and carries messages until none is left.

@@ -16,13 +16,25 @@ const HEADER_BYTES_MIN: u64 = 8 << 10;
 /// What this room needs of one loading of the files.
 pub struct Entrance {
     pub router: Router,
-    /// By number: the place of the name in alphabetical order. A reload keeps the names.
-    pub listeners: Vec<Listener>,
+    /// By number: a name and an address have theirs for the life of the process. `None`: it is gone.
+    pub listeners: Vec<Option<Listener>>,
     pub http: HttpSettings,
     pub(super) trusted: Trusted,
     pub(super) origins: Origins,
     /// By listener: the origins that its apps name, whose pages may call the HTTP API.
     pub(super) cors: Vec<Vec<Origins>>,
+}
+
+/// Numbers of listeners by name and address: of every one that ever was in force.
+pub type Numbers = BTreeMap<(String, String), u16>;
+
+/// Numbers those that are new. A listener at another address is another one: its connections are those of a listener
+/// that is gone.
+pub fn number(listeners: &BTreeMap<String, ListenerSettings>, numbers: &mut Numbers) {
+    for (name, settings) in listeners {
+        let next = u16::try_from(numbers.len()).unwrap_or(u16::MAX);
+        numbers.entry((name.clone(), settings.address.clone())).or_insert(next);
+    }
 }
 
 /// One `[listener.NAME]`.
@@ -35,18 +47,27 @@ pub struct Listener {
 
 impl Entrance {
     /// All that is wrong at once. A problem's path is relative to the file of the app beside it, else to `gateway.toml`;
-    /// `base` is the folder of that.
+    /// `base` is the folder of that. `numbers`: as [`number`] made them.
     pub fn compile(
         listeners: &BTreeMap<String, ListenerSettings>,
+        numbers: &Numbers,
         http: &HttpSettings,
         apps: &[AppEndpoints],
         base: &Path,
     ) -> Result<Entrance, Vec<(Option<AppId>, Problem)>> {
         let mut problems = Vec::new();
         let (trusted, origins) = compile_http(http, &mut problems);
-        let compiled = listeners.iter().map(|(name, s)| listener(name, s, &trusted, base, &mut problems)).collect();
+        let count = numbers.values().map(|n| usize::from(*n) + 1).max().unwrap_or(0);
+        let mut compiled: Vec<Option<Listener>> = (0..count).map(|_| None).collect();
+        let mut names = vec![""; count];
+        for (name, s) in listeners {
+            let made = listener(name, s, &trusted, base, &mut problems);
+            if let Some(number) = numbers.get(&(name.clone(), s.address.clone())) {
+                compiled[usize::from(*number)] = Some(made);
+                names[usize::from(*number)] = name;
+            }
+        }
         let mut problems: Vec<_> = problems.into_iter().map(|problem| (None, problem)).collect();
-        let names: Vec<&str> = listeners.keys().map(String::as_str).collect();
         let router = Router::compile(apps, &names)
             .map_err(|of_apps| problems.extend(of_apps.into_iter().map(|(app, problem)| (Some(app), problem))));
         match router {
@@ -59,7 +80,7 @@ impl Entrance {
     }
 
     pub fn listener(&self, number: u16) -> Option<&Listener> {
-        self.listeners.get(usize::from(number))
+        self.listeners.get(usize::from(number))?.as_ref()
     }
 }
 
@@ -114,6 +135,8 @@ mod tests {
             ("main".to_owned(), listener(r#"{"address":"127.0.0.1:0","proxy_protocol":"require"}"#)),
             ("tls".to_owned(), listener(r#"{"address":"127.0.0.1:0","tls":{"cert":"no.pem","key":"no.pem"}}"#)),
         ]);
+        let mut numbers = Numbers::new();
+        number(&listeners, &mut numbers);
         let http = HttpSettings {
             trusted_proxies: vec!["proxy".into()],
             origins: vec!["example".into()],
@@ -126,7 +149,7 @@ mod tests {
             .collect();
         let app =
             AppEndpoints { app: AppId(3), name: "a", listener: Some("main"), origins: None, endpoints: &endpoints };
-        let problems = Entrance::compile(&listeners, &http, &[app], Path::new("/nowhere")).err().unwrap();
+        let problems = Entrance::compile(&listeners, &numbers, &http, &[app], Path::new("/nowhere")).err().unwrap();
         let paths: Vec<_> = problems.iter().map(|(app, p)| (app.map(|a| a.0), p.path.as_str())).collect();
         assert_eq!(
             paths,

@@ -28,7 +28,7 @@ mod who;
 pub use accept::{accept, bind};
 pub use attempts::Attempts;
 pub use context::{Answering, Api, ApiRequest, Context, Front};
-pub use entrance::{Entrance, Listener};
+pub use entrance::{Entrance, Listener, Numbers, number};
 pub use forwarded::Trusted;
 pub use origins::Origins;
 pub use pattern::Pattern as PathPattern;

@@ -85,7 +85,7 @@ struct Target {
 }
 
 impl Router {
-    /// `listeners` in the order of their numbers. Problems' paths are relative to the file of the app beside them.
+    /// `listeners` in the order of their numbers; the name of one that is gone is empty. Problems' paths are relative to the file of the app beside them.
     pub fn compile(apps: &[AppEndpoints], listeners: &[&str]) -> Result<Router, Vec<(AppId, Problem)>> {
         let (mut router, mut problems) = (Router::default(), Vec::new());
         for app in apps {
@@ -208,10 +208,11 @@ fn listener_of(app: &AppEndpoints, i: usize, e: &EndpointSettings, listeners: &[
             return Err(problem.expected("`listener`, here or for the whole app"));
         }
     };
-    listeners.iter().position(|l| *l == name).map(|number| number as u16).ok_or_else(|| {
+    let known = || listeners.iter().copied().filter(|l| !l.is_empty());
+    listeners.iter().position(|l| *l == name && !l.is_empty()).map(|number| number as u16).ok_or_else(|| {
         Problem::new(at, format!("unknown listener `{name}`"))
-            .expected(one_of(listeners.iter().copied()))
-            .hint(did_you_mean(name, listeners.iter().copied()))
+            .expected(one_of(known()))
+            .hint(did_you_mean(name, known()))
     })
 }
 

@@ -33,6 +33,8 @@ const USER_AGENT_BYTES: usize = 256;
 pub struct Draft {
     app: AppId,
     endpoint: u16,
+    endpoint_key: Arc<str>,
+    listener: u16,
     identity: Option<Arc<Identity>>,
     close_at_once: Option<Close>,
     deflate: Option<DeflateParams>,
@@ -51,6 +53,8 @@ impl Draft {
             leftover,
             app: self.app,
             endpoint: self.endpoint,
+            endpoint_key: self.endpoint_key,
+            listener: self.listener,
             identity: self.identity,
             close_at_once: self.close_at_once,
             deflate: self.deflate,
@@ -146,6 +150,8 @@ async fn accept(
     let draft = Draft {
         app: app.id,
         endpoint: *endpoint,
+        endpoint_key: app.endpoint(*endpoint).map(|e| e.key.clone()).unwrap_or_default(),
+        listener: x.listener,
         identity,
         close_at_once,
         deflate,

@@ -26,6 +26,9 @@ impl Close {
     pub const TOO_MANY_CONNECTIONS: Close = Close::new(1008, "too many connections");
     pub const TOO_BIG: Close = Close::new(1009, "message too big");
     pub const INTERNAL: Close = Close::new(1011, "internal error");
+    pub const REVOKED: Close = Close::new(1008, "no longer allowed");
+    pub const ENDPOINT_REMOVED: Close = Close::new(1012, "endpoint removed");
+    pub const LISTENER_REMOVED: Close = Close::new(1012, "listener removed");
     pub const APP_REMOVED: Close = Close::new(1012, "app removed");
     pub const TOO_SLOW: Close = Close::new(1013, "too slow");
     pub const OVERLOADED: Close = Close::new(1013, "overloaded");

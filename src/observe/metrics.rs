@@ -27,6 +27,9 @@ pub struct Metrics {
     http_duration: HistogramVec,
     reload_successful: IntGauge,
     reload_at: prometheus::Gauge,
+    generation: IntGauge,
+    reloads: IntCounterVec,
+    revoked: IntCounter,
     families: Families,
     apps: RwLock<Vec<Option<Arc<AppMetrics>>>>,
 }
@@ -64,6 +67,8 @@ pub struct AppMetrics {
 
 /// Methods that have a label of their own; all others count as `other`.
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+/// What comes of reading the files again.
+const RELOADS: [&str; 3] = ["success", "unchanged", "fault"];
 /// Seconds, from a memory look-up to a slow client.
 const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
@@ -78,6 +83,10 @@ impl Metrics {
         let limit_hits = counters(r, "weir_limit_hits_total", "Times that a bound was reached.", &["limit"]);
         for limit in LimitName::ALL {
             limit_hits.with_label_values(&[limit.as_str()]);
+        }
+        let reloads = counters(r, "weir_config_reloads_total", "Files read again, by what came of it.", &["result"]);
+        for result in RELOADS {
+            reloads.with_label_values(&[result]);
         }
         let started = Instant::now();
         Arc::new(Metrics {
@@ -107,6 +116,13 @@ impl Metrics {
                     "weir_config_last_reload_success_timestamp_seconds",
                     "When files were last put in force.",
                 ),
+            ),
+            generation: gauge(r, "weir_config_generation", "The number of the files in force: 1 at the start."),
+            reloads,
+            revoked: counter(
+                r,
+                "weir_config_revoked_subscriptions_total",
+                "Live subscriptions that new rules did not allow.",
             ),
             families: Families::new(r),
             apps: RwLock::default(),
@@ -140,6 +156,21 @@ impl Metrics {
         let class = CLASSES.get((status / 100).saturating_sub(1) as usize).copied().unwrap_or("other");
         self.http_requests.with_label_values(&[method, class, verb]).inc();
         self.http_duration.with_label_values(&[verb]).observe(took.as_secs_f64());
+    }
+
+    /// These files are in force now.
+    pub fn in_force(&self, generation: u64, now: Millis) {
+        self.generation.set(generation as i64);
+        self.reloaded(true, now);
+    }
+
+    /// The files were read again: `success`, `unchanged` or `fault`.
+    pub fn reload(&self, result: &'static str) {
+        self.reloads.with_label_values(&[result]).inc();
+    }
+
+    pub fn revoked(&self, subscriptions: u64) {
+        self.revoked.inc_by(subscriptions);
     }
 
     pub fn reloaded(&self, successful: bool, now: Millis) {

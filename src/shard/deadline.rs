@@ -4,7 +4,7 @@ use super::conn::Stage;
 use super::shard::Shard;
 use crate::auth::{Action, Outcome};
 use crate::dialect::Answer;
-use crate::flow::{App, Question};
+use crate::flow::{App, Question, Revoke};
 use crate::model::{Close, Code, Millis, Refusal, Slot};
 use crate::observe::{AuthOutcome, CloseReason, LimitName, SlowAction};
 use crate::wire::{self, OpCode};
@@ -224,7 +224,7 @@ impl Shard {
 
     /// The identity changed: subscriptions that its rules no longer allow are taken back.
     pub(super) fn decide_again(&mut self, slot: Slot) {
-        self.walk_own(slot, |walk| walk.decide_again());
+        self.walk_own(slot, |walk| walk.decide_again(Revoke::Unsubscribe));
         self.carry();
     }
 
@@ -247,6 +247,7 @@ impl Shard {
             self.relieve(over);
         }
         self.give_back();
+        self.forget_former();
         for app in generation.apps.iter().flatten() {
             let subscriptions = self.conns.iter().filter(|(_, c)| c.session.app == app.id);
             self.counts.app(app.id).subscriptions = subscriptions.map(|(_, c)| c.session.subs.len() as u64).sum();

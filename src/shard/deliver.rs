@@ -16,7 +16,8 @@ impl Shard {
         let several = parts.len() > 1;
         self.mark = self.mark.wrapping_add(several as u32);
         for Part { channel, batch } in parts {
-            let conflate = app.classes.get(batch.class as usize).is_some_and(|c| c.overflow == Overflow::Conflate);
+            let class = self.hub.channel(*channel).class;
+            let conflate = app.classes.get(class as usize).is_some_and(|c| c.overflow == Overflow::Conflate);
             let simple = !batch.exclusive && !conflate;
             let mut encodings: SmallVec<[(Encoding, Option<Encoded>); 2]> = SmallVec::new();
             let (mut delivered, mut whole) = (0, 0);

@@ -29,6 +29,10 @@ pub struct NewConnection {
     pub app: AppId,
     /// Index of the app's `[[endpoint]]`.
     pub endpoint: u16,
+    /// That endpoint's key, where a reload has changed the numbers.
+    pub endpoint_key: Arc<str>,
+    /// The listener's number.
+    pub listener: u16,
     /// `None`: not yet known; the first message is to tell, within `auth_timeout`.
     pub identity: Option<Arc<Identity>>,
     /// Say this and nothing else.

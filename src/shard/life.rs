@@ -8,6 +8,7 @@ use super::shard::{Shard, random_u128};
 use super::socket::Socket;
 use crate::dialect::{Answer, Dialect, Json};
 use crate::flow::{App, Rows, Session, Walk};
+use crate::hub::Seat;
 use crate::model::{Close, ConnectionId, Identity, Slot};
 use crate::observe::CloseReason;
 use crate::wire::{self, Reader};
@@ -17,10 +18,14 @@ use std::sync::atomic::Ordering;
 impl Shard {
     pub(super) fn adopt(&mut self, new: NewConnection) {
         let Some(app) = self.generation.app(new.app).cloned() else { return };
-        let Some(endpoint) = app.endpoint(new.endpoint) else { return };
+        // Numbers may have changed since it was routed.
+        let same = app.endpoint(new.endpoint).filter(|e| e.key == new.endpoint_key).map(|_| new.endpoint);
+        let number = same.or_else(|| app.endpoint_of(&new.endpoint_key));
+        let Some((number, endpoint)) = number.and_then(|n| Some((n, app.endpoint(n)?))) else { return };
         let Ok(socket) = Socket::new(new.stream, new.tls) else { return };
         let id = endpoint.dialect.connection_ids().make(self.now, random_u128());
-        let mut session = Session::new(id, app.id, new.endpoint, new.ip, self.now);
+        let mut session = Session::new(id, app.id, number, new.ip, self.now);
+        session.listener = new.listener;
         session.shard = self.me;
         session.newcomer = new.identity.is_none() && new.close_at_once.is_none();
         session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
@@ -52,7 +57,10 @@ impl Shard {
         self.by_id.insert(id, slot);
         self.shared.peers()[self.me as usize].load.fetch_add(1, Ordering::Relaxed);
         self.counts.app(app.id).opened += 1;
-        if let Some(close) = new.close_at_once {
+        let close_at_once = new.close_at_once;
+        if !self.is_listening(new.listener) {
+            self.close(slot, Close::LISTENER_REMOVED);
+        } else if let Some(close) = close_at_once {
             app.log.auth_failed(&app.name, Some(id), &close.reason, new.ip);
             self.close(slot, close);
         } else {
@@ -130,11 +138,7 @@ impl Shard {
     /// Carries out what a walk came to.
     fn reply(&mut self, slot: Slot, app: &App) {
         let mut replies = std::mem::take(&mut self.replies);
-        for (seat, index) in replies.moved.drain(..) {
-            if let Some(sub) = self.conns[seat.slot as usize].session.subs.get_mut(seat.sub as usize) {
-                sub.seat = index;
-            }
-        }
+        self.resettle(&mut replies.moved);
         if !replies.is_empty() {
             let (window, open) = match self.conns.get(slot as usize) {
                 Some(conn) => (conn.encoding.window, conn.is_open()),
@@ -156,6 +160,15 @@ impl Shard {
         }
         replies.clear();
         self.replies = replies;
+    }
+
+    /// Tells connections the new places of their seats.
+    fn resettle(&mut self, moved: &mut Vec<(Seat, u32)>) {
+        for (seat, index) in moved.drain(..) {
+            if let Some(sub) = self.conns[seat.slot as usize].session.subs.get_mut(seat.sub as usize) {
+                sub.seat = index;
+            }
+        }
     }
 
     /// Begins to close: our close frame goes out behind what waits, the client's answer or a deadline ends it.
@@ -211,7 +224,10 @@ impl Shard {
         if self.conns.get(slot as usize).is_none_or(|c| c.session.id != id) {
             return;
         }
-        self.walk_own(slot, |walk| walk.leave_all());
+        let mut moved = std::mem::take(&mut self.replies.moved);
+        self.conns[slot as usize].session.leave_all(&mut self.hub, self.now, &mut moved);
+        self.resettle(&mut moved);
+        self.replies.moved = moved;
     }
 
     /// Writes what waits. One write where one is enough.
@@ -271,7 +287,7 @@ impl Shard {
             Stage::Open | Stage::Gone => None,
         };
         self.counts.app(conn.session.app).closed(reason);
-        if let Some(app) = self.generation.app(conn.session.app) {
+        if let Some(app) = self.app_of(slot) {
             app.log.disconnected(&app.name, id, user.as_deref(), reason, code);
         }
         self.gone.push(slot);
@@ -287,25 +303,31 @@ impl Shard {
         self.shared.peers()[self.me as usize].load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Closes at the drain's pace.
+    /// Closes at the drains' pace.
     pub(super) fn drain_some(&mut self) {
-        let Some(drain) = &mut self.draining else { return };
-        let elapsed = self.now.saturating_sub(drain.since) + 100;
-        let due = (elapsed * drain.pace as u64 / 1_000).saturating_sub(drain.closed);
-        if due == 0 {
-            return;
-        }
-        let close = drain.close.clone();
-        let open = self.conns.iter().filter(|(_, c)| c.is_open()).map(|(slot, _)| slot as Slot);
-        let slots: Vec<Slot> = open.take(due as usize).collect();
-        drain.closed += slots.len() as u64;
-        for slot in slots {
-            let own = self.app_of(slot).and_then(|app| {
-                let json = app.json(self.conns[slot as usize].session.endpoint)?;
-                json.shutdown().cloned()
-            });
-            self.close(slot, own.unwrap_or_else(|| close.clone()));
-        }
+        let mut drains = std::mem::take(&mut self.drains);
+        drains.retain_mut(|drain| {
+            let elapsed = self.now.saturating_sub(drain.since) + 100;
+            let due = (elapsed * drain.pace as u64 / 1_000).saturating_sub(drain.closed);
+            if due == 0 {
+                return true;
+            }
+            let here = |c: &Conn| c.is_open() && drain.listener.is_none_or(|number| number == c.session.listener);
+            let open = self.conns.iter().filter(|(_, c)| here(c)).map(|(slot, _)| slot as Slot);
+            let slots: Vec<Slot> = open.take(due as usize).collect();
+            drain.closed += slots.len() as u64;
+            let all = (slots.len() as u64) < due;
+            for slot in slots {
+                let own = self.app_of(slot).filter(|_| drain.listener.is_none()).and_then(|app| {
+                    let json = app.json(self.conns[slot as usize].session.endpoint)?;
+                    json.shutdown().cloned()
+                });
+                self.close(slot, own.unwrap_or_else(|| drain.close.clone()));
+            }
+            // Who comes late to a listener that is gone is turned away at once.
+            drain.listener.is_none() || !all
+        });
+        self.drains = drains;
     }
 
     pub(super) fn is_same(&self, slot: Slot, id: ConnectionId) -> bool {

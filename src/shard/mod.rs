@@ -10,6 +10,7 @@ mod deadline;
 mod deliver;
 mod door;
 mod encode;
+mod generation;
 mod life;
 mod mailbox;
 mod overflow;

@@ -56,7 +56,8 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
         conn.session.last_activity = now;
         conn.pinged_at = 0;
-        let Some(endpoint) = app.endpoint(conn.session.endpoint) else { return };
+        // Without an endpoint it is closing: its own close frame is all that is heard.
+        let dialect = app.endpoint(conn.session.endpoint).map_or(&Dialect::Echo, |e| &*e.dialect);
         let limits =
             Limits { message_bytes: app.limits.message_bytes.0 as usize, fragments: app.limits.message_fragments };
         let id = conn.session.id;
@@ -68,7 +69,7 @@ impl Shard {
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
                 Ok(Some(incoming)) => {
-                    self.incoming(slot, incoming, &endpoint.dialect, &app);
+                    self.incoming(slot, incoming, dialect, &app);
                     if !self.is_same(slot, id) {
                         self.inflater = inflater;
                         return;
@@ -151,12 +152,15 @@ impl Shard {
             }
             return;
         }
+        if joined.generation != self.generation.number {
+            self.review_later(slot);
+        }
         self.walk_own(slot, |walk| walk.answer_ask(joined.request));
         let Some(sub) = self.conns[slot as usize].session.subs.last().copied() else { return };
         if !joined.events.is_empty() {
             let events = joined.events.into_iter().collect();
             let (app, channel) = (joined.app, joined.channel);
-            let batch = Arc::new(Batch::new(app, channel, joined.class, joined.epoch, events, Vec::new()));
+            let batch = Arc::new(Batch::new(app, channel, joined.epoch, events, Vec::new()));
             match &mut self.conns[slot as usize].session.held {
                 Some(held) => held.0.push((sub.channel, batch)),
                 None => self.deliver_all(slot, sub.channel, &batch),

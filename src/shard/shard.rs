@@ -9,13 +9,14 @@ use super::shared::Shared;
 use super::wheel::{TICK_MS, Wheel};
 use crate::flow::{App, Generation};
 use crate::hub::{Hub, Message, Out};
-use crate::model::{Close, ConnectionId, Millis, Slot};
+use crate::model::{AppId, Close, ConnectionId, Millis, Slot};
 use crate::observe::{CloseReason, Local};
 use crate::wire::Inflater;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use mio::{Events, Interest, Token, unix::SourceFd};
 use slab::Slab;
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -66,7 +67,11 @@ pub struct Shard {
     events: Events,
     mailbox: Arc<Mailbox>,
     inputs: Receiver<Input>,
-    pub(super) draining: Option<Drain>,
+    /// Connections that a new generation has yet to look at, and whether their subscriptions are to be decided again.
+    pub(super) reviews: VecDeque<(Slot, ConnectionId, bool)>,
+    /// Apps whose files are gone, while connections of theirs close.
+    pub(super) former: HashMap<AppId, Arc<App>>,
+    pub(super) drains: Vec<Drain>,
     swept_at: Millis,
     /// Connections at the last sweep, and whether memory was given back since they changed.
     pub(super) seen: usize,
@@ -77,8 +82,9 @@ pub struct Shard {
     pub(super) flushed: usize,
 }
 
-/// Closing everybody at a pace.
+/// Closing everybody, or all of one listener, at a pace.
 pub(super) struct Drain {
+    pub listener: Option<u16>,
     pub pace: u32,
     pub close: Close,
     pub since: Millis,
@@ -127,7 +133,9 @@ impl Shard {
             events: Events::with_capacity(EVENTS),
             mailbox,
             inputs,
-            draining: None,
+            reviews: VecDeque::new(),
+            former: HashMap::new(),
+            drains: Vec::new(),
             swept_at: now,
             seen: 0,
             settled: true,
@@ -162,7 +170,7 @@ impl Shard {
     }
 
     fn wait_ms(&self) -> u64 {
-        if self.draining.is_some() {
+        if !self.drains.is_empty() {
             return TICK_MS;
         }
         self.wheel.next().map_or(SWEEP_MS, |at| at.saturating_sub(clock()).clamp(1, SWEEP_MS))
@@ -174,6 +182,10 @@ impl Shard {
         let mut busy = self.hear(accept);
         busy |= self.read_ready()?;
         self.look();
+        busy |= !self.reviews.is_empty();
+        if catch_unwind(AssertUnwindSafe(|| self.review())).is_err() {
+            self.mend();
+        }
         if catch_unwind(AssertUnwindSafe(|| self.end_tick())).is_err() {
             self.mend();
         }
@@ -212,7 +224,9 @@ impl Shard {
                     }
                     self.carry();
                 }
-                Input::Drain { pace, close } => self.draining = Some(Drain { pace, close, since: self.now, closed: 0 }),
+                Input::Drain { pace, close } => {
+                    self.drains.push(Drain { listener: None, pace, close, since: self.now, closed: 0 });
+                }
                 Input::Stop => self.stopping = true,
             }
         }
@@ -342,19 +356,6 @@ impl Shard {
         self.flushed = written;
         self.counts.queue_bytes = self.queued_bytes as u64;
         self.counts.flush(&self.shared.metrics, self.now);
-    }
-
-    pub(super) fn app_of(&self, slot: Slot) -> Option<Arc<App>> {
-        self.generation.app(self.conns.get(slot as usize)?.session.app).cloned()
-    }
-
-    fn take_generation(&mut self, generation: Arc<Generation>) {
-        for app in generation.apps.iter().flatten() {
-            self.hub.set_classes(app.id, app.classes.clone());
-        }
-        let bounds = generation.apps.iter().flatten().map(|a| a.limits.queue_bytes.0 as usize);
-        self.queue_bytes_min = bounds.min().unwrap_or(0);
-        self.generation = generation;
     }
 
     pub(super) fn register(&self, slot: Slot) -> std::io::Result<()> {

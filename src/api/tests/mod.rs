@@ -121,11 +121,19 @@ fn context(routes: Value, errors: Value, development: bool) -> Context<Fake> {
             settings: Default::default(),
             log: LogNames::default(),
             tables: Arc::new(made.tables.clone()),
+            rules: [0; 32],
             keeps_requests: false,
         }))
     });
-    let generation =
-        Generation { number: 1, digest: String::new(), development, limits: Default::default(), apps: apps.collect() };
+    let generation = Generation {
+        number: 1,
+        digest: String::new(),
+        development,
+        limits: Default::default(),
+        revoke: Default::default(),
+        listeners: Vec::new(),
+        apps: apps.collect(),
+    };
     let metrics = Metrics::new();
     metrics.app(AppId(0), "clinic");
     Context {
@@ -135,6 +143,7 @@ fn context(routes: Value, errors: Value, development: bool) -> Context<Fake> {
         gateway: Fake::default(),
         metrics,
         not_ready: &[],
+        admin: None,
     }
 }
 

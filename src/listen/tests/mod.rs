@@ -133,6 +133,7 @@ fn authenticator(name: &str, keys: &Keys) -> Arc<Authenticator> {
 
 fn app(number: u16, name: &str, endpoints: &[EndpointSettings], keys: &Keys, limits: &AppLimits) -> Arc<App> {
     let endpoint = |e: &EndpointSettings| Endpoint {
+        key: e.path.as_str().into(),
         path: e.path.as_str().into(),
         dialect: Arc::new(Dialect::Echo),
         auth: e.auth.iter().map(|name| authenticator(name, keys)).collect(),
@@ -148,6 +149,7 @@ fn app(number: u16, name: &str, endpoints: &[EndpointSettings], keys: &Keys, lim
         settings: Default::default(),
         log: Default::default(),
         tables: Arc::new(Tables::default()),
+        rules: [0; 32],
         keeps_requests: true,
     })
 }
@@ -171,10 +173,13 @@ impl House {
         let listeners = BTreeMap::from([("main".to_owned(), listener.clone())]);
         let http = serde_json::from_value(setup.http).unwrap();
         let base = setup.base.as_deref().unwrap_or(Path::new("."));
-        let entrance = Entrance::compile(&listeners, &http, &of_apps, base).ok().unwrap();
+        let mut numbers = crate::listen::Numbers::new();
+        crate::listen::number(&listeners, &mut numbers);
+        let entrance = Entrance::compile(&listeners, &numbers, &http, &of_apps, base).ok().unwrap();
         let apps = (0..2).map(|i| Some(app(i as u16, names[i], &endpoints[i], &keys, &setup.app_limits))).collect();
         let (development, limits) = (setup.development, setup.limits);
-        let generation = Generation { number: 1, digest: String::new(), development, limits, apps };
+        let (revoke, listeners) = (Default::default(), vec![true]);
+        let generation = Generation { number: 1, digest: String::new(), development, limits, revoke, listeners, apps };
         let site =
             Arc::new(crate::api::Site::compile(&[("main", false)], Default::default(), Vec::new()).ok().unwrap());
         let front = Front { generation: Arc::new(generation), entrance: Arc::new(entrance), site };

@@ -110,7 +110,7 @@ struct Room {
 impl Room {
     fn new(channels: usize, seats: usize, options: ClassOptions) -> Room {
         let mut hub = Hub::new(0, 1, 1);
-        hub.set_classes(APP, Arc::from([options]));
+        hub.set_classes(APP, Arc::from([options]), None);
         let names = (0..channels).map(|n| ChannelName::parse(&format!("clinic:c{n:05}:queue")).unwrap()).collect();
         let (encoder, json, queues) = (Encoder::new(), dialect(MINI, "mini"), Vec::new());
         let mut room = Room { hub, encoder, json, queues, names };
@@ -127,6 +127,7 @@ impl Room {
             app: APP,
             channel: self.names[channel].clone(),
             class: 0,
+            generation: 0,
             home: 0,
             shard: 0,
             slot,
@@ -146,7 +147,7 @@ impl Room {
 
     fn publish(&mut self, channel: usize, event: Event) {
         let channels = smallvec![(self.names[channel].clone(), 0)];
-        self.hub.publish(0, Publication { app: APP, channels, event, tally: None, answer: None });
+        self.hub.publish(0, Publication { app: APP, channels, generation: 0, event, tally: None, answer: None });
     }
 
     /// As a shard's tick: seal, encode once, a slice for each seat.
@@ -273,7 +274,7 @@ pub fn encode() {
         let mut encoder = Encoder::new();
         for bytes in [128, 1024] {
             let event = event(bytes);
-            let batch = Batch::new(APP, name.clone(), 0, 1, smallvec![event.clone()], Vec::new());
+            let batch = Batch::new(APP, name.clone(), 1, smallvec![event.clone()], Vec::new());
             let weir = || encoder.batch(black_box(&batch), &json, window, Some(0)).bytes;
             race(&format!("encode: {what}, {bytes} B"), 1, weir, || Bytes::copy_from_slice(black_box(&event.data)));
         }

@@ -1,0 +1,112 @@
+//! The sockets that are listened on, by number: opened and closed as generations come.
+
+use crate::config::Compiled;
+use crate::listen::{ListenerSettings, accept, bind};
+use crate::shard::Shared;
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+/// Open listeners. Lives on the background runtime.
+pub struct Listeners {
+    open: BTreeMap<u16, Open>,
+    /// By number: what each is bound to; 0 where it is gone.
+    pub ports: Arc<ArcSwap<Vec<u16>>>,
+}
+
+struct Open {
+    name: String,
+    settings: ListenerSettings,
+    address: SocketAddr,
+    /// The same socket that `accepting` has.
+    socket: TcpListener,
+    accepting: Option<JoinHandle<()>>,
+}
+
+/// Sockets bound and not yet listened on: nothing has happened if they are dropped.
+pub struct Bound(BTreeMap<u16, Open>);
+
+impl Listeners {
+    pub fn new() -> Listeners {
+        Listeners { open: BTreeMap::new(), ports: Arc::default() }
+    }
+
+    /// Binds what is not open yet. Err: the listener's name and why.
+    pub fn bind(&self, compiled: &Compiled) -> Result<Bound, (String, String)> {
+        let mut bound = BTreeMap::new();
+        for (name, settings) in &compiled.listeners {
+            let number = compiled.numbers[&(name.clone(), settings.address.clone())];
+            if self.open.contains_key(&number) {
+                continue;
+            }
+            // Another name for an address: its socket is taken over.
+            let same = self.open.values().find(|open| open.settings.address == settings.address && !fresh(settings));
+            let socket = same.map_or_else(|| bind(settings), |open| open.socket.try_clone());
+            let opened = socket.and_then(|socket| Ok((socket.local_addr()?, socket)));
+            let (address, socket) = opened.map_err(|e| (name.clone(), format!("{}: {e}", settings.address)))?;
+            let (name, settings) = (name.clone(), settings.clone());
+            bound.insert(number, Open { name, settings, address, socket, accepting: None });
+        }
+        Ok(Bound(bound))
+    }
+
+    /// Listens on what was bound, and no longer on what these files do not name. Returns the new ones.
+    pub fn take(&mut self, bound: Bound, compiled: &Compiled, shared: &Arc<Shared>) -> Vec<(String, SocketAddr)> {
+        let live = |number: &u16| {
+            let open = compiled.numbers.iter().find(|(_, n)| *n == number);
+            open.is_some_and(|((name, at), _)| compiled.listeners.get(name).is_some_and(|l| l.address == *at))
+        };
+        self.open.retain(|number, open| {
+            let stays = live(number);
+            if !stays {
+                open.accepting.iter().for_each(JoinHandle::abort);
+                tracing::info!(listener = &*open.name, address = %open.address, "no longer listening");
+            }
+            stays
+        });
+        let mut opened = Vec::new();
+        for (number, mut open) in bound.0 {
+            match open.socket.try_clone() {
+                Ok(socket) => open.accepting = Some(tokio::spawn(accepting(socket, number, shared.clone()))),
+                Err(error) => tracing::error!(listener = &*open.name, %error, "a listener ended"),
+            }
+            opened.push((open.name.clone(), open.address));
+            self.open.insert(number, open);
+        }
+        let count = self.open.keys().last().map_or(0, |n| usize::from(*n) + 1);
+        let mut ports = vec![0; count];
+        self.open.iter().for_each(|(number, open)| ports[usize::from(*number)] = open.address.port());
+        self.ports.store(Arc::new(ports));
+        opened
+    }
+
+    /// What is open, by name: whether it speaks TLS, and its address.
+    pub fn all(&self) -> BTreeMap<&str, (bool, SocketAddr)> {
+        self.open.values().map(|open| (&*open.name, (open.settings.tls.is_some(), open.address))).collect()
+    }
+
+    /// Accepts nobody any more.
+    pub fn stop(&mut self) {
+        self.open.values().flat_map(|open| &open.accepting).for_each(JoinHandle::abort);
+        self.open.clear();
+    }
+}
+
+/// Port 0: each time another one.
+fn fresh(settings: &ListenerSettings) -> bool {
+    settings.address.ends_with(":0")
+}
+
+async fn accepting(listener: TcpListener, number: u16, shared: Arc<Shared>) {
+    let deliver = |accepted| {
+        if let Some(shard) = shared.least_loaded() {
+            shard.accepted(accepted);
+        }
+    };
+    let failed = |_: &std::io::Error| shared.metrics.limit(crate::observe::LimitName::Connections, 1);
+    if let Err(error) = accept(listener, number, deliver, failed).await {
+        tracing::error!(listener = number, %error, "a listener ended");
+    }
+}

@@ -1,0 +1,253 @@
+//! Puts changed files in force under live connections, or says why not.
+//!
+//! One task: whatever asks (the watch, SIGHUP, the API), the files are read as they are now, all of them, on a thread
+//! of their own. A fault anywhere changes nothing. Asked again meanwhile, it reads once more afterwards.
+
+use super::assemble;
+use super::listeners::Listeners;
+use crate::api::{Admin, Reloading};
+use crate::auth::Fetcher;
+use crate::config::{self, Compiled, Environment, Fault, Means, Watch, count};
+use crate::listen::Front;
+use crate::model::{Millis, iso8601};
+use crate::observe::Logs;
+use crate::shard::{Shared, clock};
+use arc_swap::ArcSwap;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+/// What a reload came to.
+type Outcome = Result<Value, Value>;
+
+/// Somebody wants the files read again.
+struct Request {
+    by: String,
+    answer: Option<oneshot::Sender<Outcome>>,
+}
+
+/// All that a reload reads and changes.
+pub struct Reload {
+    pub gateway: PathBuf,
+    pub env: Environment,
+    pub fetcher: Fetcher,
+    pub front: Arc<ArcSwap<Front>>,
+    pub shared: Arc<Shared>,
+    pub listeners: Arc<Mutex<Listeners>>,
+    pub logs: Logs,
+    pub compiled: Arc<Compiled>,
+    pub number: u64,
+    pub desk: Arc<Desk>,
+}
+
+/// Where a reload is asked for, and what the last one came to.
+pub struct Desk {
+    requests: mpsc::UnboundedSender<Request>,
+    status: Mutex<Status>,
+}
+
+struct Status {
+    in_force: Value,
+    last: Option<Last>,
+}
+
+#[derive(Clone)]
+struct Last {
+    at: Millis,
+    by: String,
+    result: &'static str,
+    faults: Vec<Fault>,
+}
+
+/// What others hand in; ends with the process.
+pub struct Requests(mpsc::UnboundedReceiver<Request>);
+
+pub fn desk(compiled: &Compiled) -> (Arc<Desk>, Requests) {
+    let (requests, received) = mpsc::unbounded_channel();
+    let status = Mutex::new(Status { in_force: in_force(compiled, 1), last: None });
+    (Arc::new(Desk { requests, status }), Requests(received))
+}
+
+fn in_force(compiled: &Compiled, number: u64) -> Value {
+    let files: serde_json::Map<_, _> =
+        compiled.files.iter().map(|(path, digest)| (path.display().to_string(), digest.as_str().into())).collect();
+    json!({ "generation": number, "digest": &*compiled.digest, "loaded_at": iso8601(clock()), "files": files })
+}
+
+impl Desk {
+    fn status(&self) -> std::sync::MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn ask(&self, by: &str, answer: Option<oneshot::Sender<Outcome>>) {
+        let _ = self.requests.send(Request { by: by.to_owned(), answer });
+    }
+}
+
+impl Admin for Desk {
+    fn status(&self) -> Value {
+        let status = Desk::status(self);
+        let mut told = status.in_force.clone();
+        told["last_reload"] = status.last.as_ref().map_or(
+            Value::Null,
+            |last| json!({ "at": iso8601(last.at), "by": last.by, "result": last.result, "faults": last.faults }),
+        );
+        told
+    }
+
+    fn reload(&self, by: &str) -> Reloading {
+        let (answer, answered) = oneshot::channel();
+        self.ask(&format!("api key {by}"), Some(answer));
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(json!([]))) })
+    }
+}
+
+/// Asks for a reload at each SIGHUP, which from now on ends the process no more.
+pub fn hear_signals(desk: Arc<Desk>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            desk.ask("SIGHUP", None);
+        }
+    });
+}
+
+/// Asks for a reload whenever files have changed.
+pub async fn watch_files(desk: Arc<Desk>, mut watch: Watch, front: Arc<ArcSwap<Compiled>>) {
+    // What changed between the first reading and the watch is looked for.
+    desk.ask(WATCH, None);
+    loop {
+        watch.changed().await;
+        desk.ask(WATCH, None);
+        watch.follow(front.load().files.keys());
+    }
+}
+
+const WATCH: &str = "file watch";
+
+impl Reload {
+    /// Serves requests until the process ends. `in_force` follows.
+    pub async fn run(mut self, mut requests: Requests, in_force: Arc<ArcSwap<Compiled>>) {
+        while let Some(first) = requests.0.recv().await {
+            let mut all = vec![first];
+            while let Ok(more) = requests.0.try_recv() {
+                all.push(more);
+            }
+            // Whoever waits is named before the watch.
+            let by = all.iter().find(|r| r.by != WATCH).unwrap_or(&all[0]).by.clone();
+            let outcome = self.once(&by).await;
+            in_force.store(self.compiled.clone());
+            for answer in all.into_iter().filter_map(|r| r.answer) {
+                let _ = answer.send(outcome.clone());
+            }
+        }
+    }
+
+    async fn once(&mut self, by: &str) -> Outcome {
+        let (gateway, env, fetcher) = (self.gateway.clone(), self.env.clone(), self.fetcher.clone());
+        let previous = self.compiled.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            config::read(&gateway, &Means { env: &env, fetcher: &fetcher, previous: Some(&previous) })
+        });
+        let faults = match read.await {
+            Ok(Ok(compiled)) => match self.take(compiled, by) {
+                Ok(told) => return Ok(told),
+                Err(faults) => faults,
+            },
+            Ok(Err(faults)) => faults,
+            Err(error) => vec![self.fault(format!("reading the files ended by a mistake of Weir's own: {error}"))],
+        };
+        Err(self.refuse(faults, by))
+    }
+
+    fn fault(&self, what: String) -> Fault {
+        Fault::of_file(&self.gateway.display().to_string(), what)
+    }
+
+    /// Puts it in force: shards first, so that whoever is let in by the new files finds their shard knowing them.
+    fn take(&mut self, compiled: Compiled, by: &str) -> Result<Value, Vec<Fault>> {
+        if compiled.digest == self.compiled.digest {
+            return Ok(self.unchanged(by));
+        }
+        let (number, metrics) = (self.number + 1, &self.shared.metrics);
+        let mut listeners = self.listeners.lock().unwrap_or_else(|e| e.into_inner());
+        let bound = listeners.bind(&compiled).map_err(|(name, why)| {
+            vec![self.fault(format!("[listener.{name}] cannot listen on {why}")).expected("an address that is free")]
+        })?;
+        let front = assemble::front(&compiled, number);
+        front.generation.apps.iter().flatten().for_each(|app| drop(metrics.app(app.id, &app.name)));
+        self.shared.peers().iter().for_each(|peer| peer.generation(front.generation.clone()));
+        self.front.store(Arc::new(front));
+        let opened = listeners.take(bound, &compiled, &self.shared);
+        drop(listeners);
+        opened.iter().for_each(|(name, address)| println!("weir: listening {name} {address}"));
+        self.logs.set_level(compiled.log.level);
+        let changed = changed(&self.compiled, &compiled);
+        let (from, to) = (self.number, number);
+        tracing::info!(
+            by,
+            from,
+            to,
+            digest = &compiled.digest[..12],
+            changed = changed.join(" "),
+            "files put in force"
+        );
+        compiled.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        metrics.in_force(number, clock());
+        metrics.reload("success");
+        let mut told = in_force(&compiled, number);
+        (self.compiled, self.number) = (Arc::new(compiled), number);
+        let mut status = self.desk.status();
+        status.in_force = told.clone();
+        status.last = Some(Last { at: clock(), by: by.to_owned(), result: "success", faults: Vec::new() });
+        told["changed"] = changed.into();
+        Ok(told)
+    }
+
+    /// What is on disk is in force already.
+    fn unchanged(&self, by: &str) -> Value {
+        let mut status = self.desk.status();
+        let mended = status.last.as_ref().is_some_and(|last| !last.faults.is_empty());
+        // A file was touched, or read by somebody: nothing to speak of.
+        if by != WATCH || mended {
+            let (generation, mended) = (self.number, mended.then_some(true));
+            tracing::info!(by, generation, mended, "the files are those in force");
+            self.shared.metrics.reload("unchanged");
+            self.shared.metrics.reloaded(true, clock());
+            status.last = Some(Last { at: clock(), by: by.to_owned(), result: "unchanged", faults: Vec::new() });
+        }
+        let mut told = status.in_force.clone();
+        told["changed"] = json!([]);
+        told
+    }
+
+    fn refuse(&self, faults: Vec<Fault>, by: &str) -> Value {
+        let mut status = self.desk.status();
+        let told = json!(faults);
+        let known = status.last.as_ref().map_or(&[][..], |last| &last.faults);
+        if by == WATCH && known == faults {
+            return told;
+        }
+        // Each once, however often it is seen.
+        faults.iter().filter(|fault| !known.contains(fault)).for_each(|fault| tracing::error!("{fault}"));
+        let sum = count(faults.len(), "fault");
+        tracing::error!(
+            by,
+            generation = self.number,
+            "{sum}: the files are not put in force, what was in force still is"
+        );
+        self.shared.metrics.reload("fault");
+        self.shared.metrics.reloaded(false, clock());
+        status.last = Some(Last { at: clock(), by: by.to_owned(), result: "fault", faults });
+        told
+    }
+}
+
+/// The files that differ, by name.
+fn changed(old: &Compiled, new: &Compiled) -> Vec<String> {
+    let differs = |path: &&PathBuf| old.files.get(*path) != new.files.get(*path);
+    let gone = old.files.keys().filter(|path| !new.files.contains_key(*path));
+    new.files.keys().filter(differs).chain(gone).map(|path| path.display().to_string()).collect()
+}

@@ -1,0 +1,122 @@
+//! A new generation under live connections: what of them goes on, what is decided again, what ends.
+//!
+//! Numbers of classes and endpoints belong to a generation: channels find their class by name, connections their
+//! endpoint by its key. Subscriptions are decided again in slices, so that nobody waits while thousands are taken back.
+
+use super::shard::{Drain, Shard};
+use crate::flow::{App, Generation};
+use crate::model::{AppId, Close, ConnectionId, Slot};
+use std::sync::Arc;
+
+/// Subscriptions decided again between two looks at sockets, about: a connection's are decided together.
+const REVIEW_SLICE: usize = 256;
+
+impl Shard {
+    pub(super) fn take_generation(&mut self, generation: Arc<Generation>) {
+        self.hub.begin(generation.number);
+        for app in generation.apps.iter().flatten() {
+            self.hub.set_classes(app.id, app.classes.clone(), Some(app.policy.clone()));
+            self.former.remove(&app.id);
+        }
+        let bounds = generation.apps.iter().flatten().map(|a| a.limits.queue_bytes.0 as usize);
+        self.queue_bytes_min = bounds.min().unwrap_or(0);
+        let before = std::mem::replace(&mut self.generation, generation.clone());
+        // Connections of an app that is gone end by its own rules.
+        for app in before.apps.iter().flatten().filter(|app| generation.app(app.id).is_none()) {
+            self.former.insert(app.id, app.clone());
+        }
+        let slots: Vec<Slot> = self.conns.iter().map(|(slot, _)| slot as Slot).collect();
+        for slot in slots {
+            self.carry_over(slot, &before);
+        }
+        self.drain_listeners();
+    }
+
+    /// One connection's way into the new generation.
+    fn carry_over(&mut self, slot: Slot, before: &Generation) {
+        let conn = &mut self.conns[slot as usize];
+        let session = &mut conn.session;
+        let Some(now) = self.generation.app(session.app) else { return self.close(slot, Close::APP_REMOVED) };
+        let old = before.app(session.app);
+        if old.is_some_and(|old| Arc::ptr_eq(old, now)) {
+            return;
+        }
+        if let Some(old) = old {
+            let key = old.endpoint(session.endpoint).map(|e| &e.key);
+            session.endpoint = key.and_then(|key| now.endpoint_of(key)).unwrap_or(u16::MAX);
+            conn.encoding.endpoint = session.endpoint;
+        }
+        let Some(endpoint) = now.endpoint(session.endpoint) else { return self.close(slot, Close::ENDPOINT_REMOVED) };
+        session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
+        // Deadlines are looked at again with the decisions.
+        self.reviews.push_back((slot, session.id, old.is_none_or(|old| old.rules != now.rules)));
+    }
+
+    /// What it was allowed may not be any more: looked at soon.
+    pub(super) fn review_later(&mut self, slot: Slot) {
+        let id = self.conns[slot as usize].session.id;
+        self.reviews.push_back((slot, id, true));
+    }
+
+    /// Decides some subscriptions again. Returns whether more wait.
+    pub(super) fn review(&mut self) -> bool {
+        let (mut decided, mut revoked) = (0, 0);
+        while decided < REVIEW_SLICE
+            && let Some((slot, id, decide)) = self.reviews.pop_front()
+        {
+            decided += 1;
+            if !self.is_open_still(slot, id) {
+                continue;
+            }
+            if decide {
+                let revoke = self.generation.revoke;
+                decided += self.conns[slot as usize].session.subs.len();
+                revoked += self.walk_own(slot, |walk| walk.decide_again(revoke)).unwrap_or(0);
+                self.carry();
+            }
+            self.schedule(slot);
+        }
+        if revoked > 0 {
+            self.shared.metrics.revoked(revoked as u64);
+        }
+        !self.reviews.is_empty()
+    }
+
+    fn is_open_still(&self, slot: Slot, id: ConnectionId) -> bool {
+        self.is_same(slot, id) && self.conns[slot as usize].is_open()
+    }
+
+    /// The app of a connection, though its file may be gone.
+    pub(super) fn app_of(&self, slot: Slot) -> Option<Arc<App>> {
+        let id = self.conns.get(slot as usize)?.session.app;
+        self.generation.app(id).or_else(|| self.former.get(&id)).cloned()
+    }
+
+    /// Apps that are gone are forgotten with their last connection.
+    pub(super) fn forget_former(&mut self) {
+        if !self.former.is_empty() {
+            let used: hashbrown::HashSet<AppId> = self.conns.iter().map(|(_, c)| c.session.app).collect();
+            self.former.retain(|id, _| used.contains(id));
+        }
+    }
+
+    /// Connections of listeners that are gone are closed at the drain's pace.
+    fn drain_listeners(&mut self) {
+        let listeners = self.generation.listeners.clone();
+        let is_live = |number: u16| listeners.get(number as usize).is_none_or(|live| *live);
+        self.drains.retain(|drain| drain.listener.is_none_or(|number| !is_live(number)));
+        let shards = self.shared.shards() as u32;
+        let pace = self.generation.limits.drain_pace.div_ceil(shards).max(1);
+        for number in (0..listeners.len() as u16).filter(|n| !is_live(*n)) {
+            let used = self.conns.iter().any(|(_, c)| c.is_open() && c.session.listener == number);
+            if used && !self.drains.iter().any(|d| d.listener == Some(number)) {
+                let close = Close::LISTENER_REMOVED;
+                self.drains.push(Drain { listener: Some(number), pace, close, since: self.now, closed: 0 });
+            }
+        }
+    }
+
+    pub(super) fn is_listening(&self, number: u16) -> bool {
+        self.generation.listeners.get(number as usize).is_none_or(|live| *live)
+    }
+}

@@ -1,0 +1,559 @@
+//! Files changed under a running gateway, with sockets open. What is waited for is a status or a message, never time.
+
+use crate::support::client::{Client, Got, Reply, http};
+use crate::support::gateway::{Gateway, PATIENCE};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use tungstenite::Message;
+
+const ROOM: &str = "channels/room.toml";
+
+/// A gateway on `tests/config/live`, and a client that was there before anything changed.
+struct Live {
+    gateway: Gateway,
+    ann: Client,
+}
+
+impl Live {
+    fn start(environment: &[(&str, &str)]) -> Live {
+        let environment: Vec<_> = environment.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let gateway = Gateway::start("live", &environment).unwrap();
+        let ann = connect(&gateway);
+        Live { gateway, ann }
+    }
+
+    /// Nothing is put in force but what is asked for.
+    fn unwatched() -> Live {
+        Live::start(&[("WEIR_RELOAD__WATCH", "off")])
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.gateway.file(file)
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap()
+    }
+
+    fn write(&self, file: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(file), text).unwrap();
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let text = self.read(file);
+        assert!(text.contains(from), "{file} has no `{from}`");
+        self.write(file, text.replace(from, to));
+    }
+
+    fn status(&self) -> Value {
+        self.admin("GET", "/admin/config", &[]).1
+    }
+
+    fn admin(&self, method: &str, path: &str, headers: &[(String, String)]) -> (u16, Value) {
+        let Reply { status, body, .. } =
+            http(self.gateway.address("admin").unwrap(), method, path, headers, None).unwrap();
+        (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+    }
+
+    fn reload(&self) -> (u16, Value) {
+        self.admin("POST", "/admin/reload", &[])
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let Value::String(text) = self.admin("GET", "/metrics", &[]).1 else { panic!("no metrics") };
+        let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
+    /// Asks for the status until it is as wanted.
+    fn wait(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(Instant::now() < end, "{status:#}\n{}", self.gateway.output());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn wait_for_generation(&self, number: u64) -> Value {
+        self.wait(|status| status["generation"] == number)
+    }
+
+    /// Until a fault whose text holds `what` is told, with the first generation in force.
+    fn wait_for_fault(&mut self, what: &str) {
+        let status = self.wait(|status| status["last_reload"]["faults"].to_string().contains(what));
+        assert_eq!((&status["generation"], &status["last_reload"]["result"]), (&json!(1), &json!("fault")), "{status}");
+        assert_eq!(self.pong(), "first");
+    }
+
+    fn pong(&mut self) -> String {
+        pong(&mut self.ann)
+    }
+
+    /// A newcomer is answered, and nobody panicked.
+    fn end(self) {
+        pong(&mut connect(&self.gateway));
+        assert_eq!(self.gateway.panics(), None);
+    }
+}
+
+fn connect(gateway: &Gateway) -> Client {
+    let client = Client::connect(gateway.address("main").unwrap(), "/room", &[]).unwrap();
+    assert_eq!(client.upgrade.status, 101, "{:?}", client.upgrade);
+    client
+}
+
+fn say(client: &mut Client, message: Value) {
+    client.send(Message::text(message.to_string())).unwrap();
+}
+
+fn hear(client: &mut Client) -> Value {
+    match client.next().unwrap() {
+        Got::Text(text) => serde_json::from_str(&text).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn subscribe(client: &mut Client, channel: &str) {
+    say(client, json!({ "type": "sub", "channel": channel }));
+    assert_eq!(hear(client), json!({ "type": "ok", "channel": channel }));
+}
+
+fn publish(client: &mut Client, channel: &str, data: Value) {
+    say(client, json!({ "type": "pub", "channel": channel, "data": data }));
+}
+
+fn pong(client: &mut Client) -> String {
+    say(client, json!({ "type": "ping" }));
+    let told = hear(client);
+    assert_eq!(told["type"], "pong", "{told}");
+    told["answer"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_good_edit_is_in_force_on_an_open_socket() {
+    let mut live = Live::start(&[]);
+    let before = live.wait_for_generation(1);
+    assert_eq!((live.pong().as_str(), &before["last_reload"]), ("first", &Value::Null));
+    live.edit(ROOM, "\"first\"", "\"second\"");
+    let after = live.wait_for_generation(2);
+    assert_eq!(live.pong(), "second");
+    assert_ne!(before["digest"], after["digest"]);
+    let file = live.path(ROOM).display().to_string();
+    assert_eq!(after["files"][&file], hex(live.read(ROOM)));
+    assert_eq!(after["last_reload"]["by"], "file watch");
+    assert_eq!(live.metric("weir_config_generation"), 2.0);
+    assert_eq!(live.metric("weir_config_reloads_total{result=\"success\"}"), 1.0);
+    live.end();
+}
+
+fn hex(text: impl AsRef<[u8]>) -> String {
+    Sha256::digest(text.as_ref()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[test]
+fn a_bad_edit_changes_nothing_until_it_is_mended() {
+    let mut live = Live::start(&[]);
+    let good = live.read(ROOM);
+    live.write(ROOM, good.replace("publish   = \"true\"\n", "publish   = \"true\"\noverflow  = \"forevr\"\n"));
+    live.wait_for_fault("forevr");
+    assert_eq!(live.metric("weir_config_last_reload_successful"), 0.0);
+    assert_eq!(live.metric("weir_config_reloads_total{result=\"fault\"}"), 1.0);
+    live.gateway.wait_for_log(&["room.toml:25:13", "unknown overflow `forevr`"]).unwrap();
+    live.write(ROOM, good);
+    let status = live.wait(|status| status["last_reload"]["result"] == "unchanged");
+    assert_eq!((&status["generation"], &status["last_reload"]["faults"]), (&json!(1), &json!([])));
+    assert_eq!(live.metric("weir_config_last_reload_successful"), 1.0);
+    live.edit(ROOM, "\"first\"", "\"second\"");
+    live.wait_for_generation(2);
+    assert_eq!(live.pong(), "second");
+    live.end();
+}
+
+#[test]
+fn what_is_no_readable_file_changes_nothing() {
+    let mut live = Live::start(&[]);
+    let good = live.read(ROOM);
+    live.write(ROOM, [&b"# latin \xff\n"[..], good.as_bytes()].concat());
+    live.wait_for_fault("not UTF-8");
+    live.write(ROOM, vec![b'#'; 50 << 20]);
+    live.wait_for_fault("larger than");
+    live.write(ROOM, "");
+    live.wait(|status| status["generation"] == 2); // an app without endpoints, as it is written
+    assert_eq!(live.ann.next().unwrap(), Got::Close(1012, "endpoint removed".into()));
+    live.write(ROOM, &good);
+    live.wait_for_generation(3);
+    live.ann = connect(&live.gateway);
+    fs::remove_file(live.path(ROOM)).unwrap();
+    fs::create_dir(live.path(ROOM)).unwrap();
+    live.wait(|status| status["last_reload"]["faults"].to_string().contains("is a folder"));
+    fs::remove_dir(live.path(ROOM)).unwrap();
+    live.write(ROOM, &good);
+    live.end_after("third", &good);
+}
+
+impl Live {
+    /// Whatever happened: the next good edit is in force in the end.
+    fn end_after(self, answer: &str, good: &str) {
+        let text = good.replace("\"first\"", &format!("{answer:?}"));
+        self.write(ROOM, &text);
+        let file = self.path(ROOM).display().to_string();
+        self.wait(|status| status["files"][&file] == hex(&text));
+        assert_eq!(pong(&mut connect(&self.gateway)), answer);
+        self.end();
+    }
+}
+
+#[test]
+fn a_half_written_file_waits_for_its_other_half() {
+    let mut live = Live::start(&[]);
+    let whole = live.read(ROOM).replace("\"first\"", "\"second\"");
+    live.write(ROOM, &whole[..whole.len() / 2]);
+    live.wait(|status| status["last_reload"]["result"] == "fault");
+    assert_eq!(live.pong(), "first");
+    live.write(ROOM, &whole);
+    live.wait_for_generation(2);
+    assert_eq!(live.pong(), "second");
+    live.end();
+}
+
+#[test]
+fn a_save_by_renaming_counts_each_time() {
+    let mut live = Live::start(&[]);
+    for (number, answer) in [(2, "second"), (3, "third"), (4, "fourth")] {
+        let text = live.read(ROOM);
+        let (head, tail) = text.split_once("answer = \"").unwrap();
+        let text = format!("{head}answer = \"{answer}\"{}", tail.split_once('"').unwrap().1);
+        live.write("channels/.room.toml.swp", &text);
+        fs::rename(live.path("channels/.room.toml.swp"), live.path(ROOM)).unwrap();
+        live.wait_for_generation(number);
+        assert_eq!(live.pong(), answer);
+    }
+    live.end();
+}
+
+#[test]
+fn a_swapped_symlink_counts_as_kubernetes_does_it() {
+    use std::os::unix::fs::symlink;
+    let mut live = Live::start(&[]);
+    let good = live.read(ROOM);
+    for (version, answer) in [("..v1", "first"), ("..v2", "second"), ("..v3", "third")] {
+        fs::create_dir(live.path("channels").join(version)).unwrap();
+        let text = good.replace("\"first\"", &format!("{answer:?}"));
+        live.write(&format!("channels/{version}/room.toml"), text);
+        symlink(version, live.path("channels/..data_tmp")).unwrap();
+        fs::rename(live.path("channels/..data_tmp"), live.path("channels/..data")).unwrap();
+        if version == "..v1" {
+            symlink("..data/room.toml", live.path("channels/next.toml")).unwrap();
+            fs::rename(live.path("channels/next.toml"), live.path(ROOM)).unwrap();
+            continue;
+        }
+        let file = live.path(ROOM).display().to_string();
+        let digest = hex(live.read(ROOM));
+        live.wait(|status| status["files"][&file] == digest.as_str());
+        assert_eq!(live.pong(), answer);
+    }
+    live.end();
+}
+
+#[test]
+fn of_twenty_edits_in_a_second_the_last_wins() {
+    let live = Live::start(&[]);
+    let good = live.read(ROOM);
+    for n in 0..20 {
+        live.write(ROOM, good.replace("\"first\"", &format!("\"edit {n}\"")));
+        thread::sleep(Duration::from_millis(40));
+    }
+    live.end_after("edit 20", &good);
+}
+
+#[test]
+fn a_polled_folder_counts_too() {
+    let mut live = Live::start(&[("WEIR_RELOAD__WATCH", "poll"), ("WEIR_RELOAD__POLL_INTERVAL", "50ms")]);
+    live.edit(ROOM, "\"first\"", "\"second\"");
+    live.wait_for_generation(2);
+    assert_eq!(live.pong(), "second");
+    live.end();
+}
+
+#[test]
+fn a_signal_puts_files_in_force() {
+    let mut live = Live::unwatched();
+    live.edit(ROOM, "\"first\"", "\"second\"");
+    assert_eq!((live.pong(), live.status()["generation"].clone()), ("first".into(), json!(1)));
+    live.gateway.signal(libc::SIGHUP).unwrap();
+    let status = live.wait_for_generation(2);
+    assert_eq!((live.pong().as_str(), &status["last_reload"]["by"]), ("second", &json!("SIGHUP")));
+    live.end();
+}
+
+#[test]
+fn a_request_waits_for_what_came_of_it() {
+    let mut live = Live::unwatched();
+    let (status, told) = live.reload();
+    assert_eq!((status, &told["generation"], &told["changed"]), (200, &json!(1), &json!([])), "{told}");
+    live.edit(ROOM, "\"first\"", "\"second\"");
+    let (status, told) = live.reload();
+    let file = live.path(ROOM).display().to_string();
+    assert_eq!((status, &told["generation"], &told["changed"]), (200, &json!(2), &json!([file])), "{told}");
+    assert_eq!(live.pong(), "second");
+    live.edit(ROOM, "publish   = \"true\"", "publsh    = \"true\"");
+    let (status, told) = live.reload();
+    assert_eq!((status, &told["code"]), (422, &json!("invalid_config")), "{told}");
+    assert_eq!(told["faults"].as_array().map(Vec::len), Some(2), "{told}");
+    assert!(told["faults"][0]["hint"].to_string().contains("publish"), "{told}");
+    assert_eq!(live.admin("GET", "/admin/reload", &[]).0, 405);
+    let key = |key: &str| [("authorization".to_string(), format!("Bearer {key}"))];
+    assert_eq!(live.admin("POST", "/admin/reload", &key("guessed")).0, 401);
+    assert_eq!(live.admin("POST", "/admin/reload", &key("dev-publisher-key")).0, 403);
+    assert_eq!(live.admin("GET", "/admin/config", &key("dev-weir-api-key")).0, 200);
+    live.end();
+}
+
+#[test]
+fn what_needs_a_restart_refuses_all_of_it() {
+    let mut live = Live::unwatched();
+    live.edit("gateway.toml", "shards = 2", "shards = 3\n[log]\nformat = \"json\"");
+    live.edit(ROOM, "\"first\"", "\"second\"");
+    let (status, told) = live.reload();
+    assert_eq!(status, 422);
+    let told: Vec<&str> = told["faults"].as_array().unwrap().iter().filter_map(|f| f["what"].as_str()).collect();
+    let wanted = [
+        "`shards` takes a restart to change: `2` is in force, `3` is written here",
+        "`log.format` takes a restart to change: `text` is in force, `json` is written here",
+    ];
+    assert_eq!(told, wanted);
+    assert_eq!(live.pong(), "first");
+    live.end();
+}
+
+#[test]
+fn a_subscription_that_is_no_longer_allowed_is_taken_back() {
+    let mut live = Live::unwatched();
+    subscribe(&mut live.ann, "room:1");
+    subscribe(&mut live.ann, "hall:1");
+    live.edit(
+        ROOM,
+        "name      = \"room:{id}\"\nsubscribe = \"true\"",
+        "name      = \"room:{id}\"\nsubscribe = \"false\"",
+    );
+    assert_eq!(live.reload().0, 200);
+    assert_eq!(hear(&mut live.ann), json!({ "type": "revoked", "channel": "room:1" }));
+    let mut ben = connect(&live.gateway);
+    publish(&mut ben, "room:1", json!({ "n": 1 }));
+    publish(&mut ben, "hall:1", json!({ "n": 2 }));
+    assert_eq!(hear(&mut live.ann), json!({ "n": 2 }));
+    say(&mut live.ann, json!({ "type": "sub", "channel": "room:1" }));
+    assert_eq!(hear(&mut live.ann)["code"], "denied");
+    assert_eq!(live.metric("weir_config_revoked_subscriptions_total"), 1.0);
+    live.gateway.wait_for_log(&["subscription no longer allowed", "room:1"]).unwrap();
+    live.end();
+}
+
+#[test]
+fn a_class_that_is_gone_takes_its_subscriptions_along() {
+    for (revoke, told) in [("report", None), ("disconnect", Some(Got::Close(1008, "no longer allowed".into())))] {
+        let mut live = Live::start(&[("WEIR_RELOAD__WATCH", "off"), ("WEIR_RELOAD__REVOKE", revoke)]);
+        subscribe(&mut live.ann, "hall:1");
+        let text = live.read(ROOM);
+        live.write(ROOM, text.split("[[channel]]\nname      = \"hall").next().unwrap());
+        assert_eq!(live.reload().0, 200);
+        live.gateway.wait_for_log(&["subscription no longer allowed", "hall:1"]).unwrap();
+        match told {
+            Some(close) => assert_eq!(live.ann.next().unwrap(), close),
+            None => assert_eq!(live.pong(), "first"),
+        }
+        live.end();
+    }
+}
+
+#[test]
+fn ten_thousand_revocations_stall_nobody() {
+    let mut live = Live::unwatched();
+    let mut crowd: Vec<Client> = (0..50).map(|_| connect(&live.gateway)).collect();
+    for client in &mut crowd {
+        (0..200).for_each(|n| say(client, json!({ "type": "sub", "channel": format!("room:{n}") })));
+        (0..200).for_each(|_| assert_eq!(hear(client)["type"], "ok"));
+    }
+    live.edit(
+        ROOM,
+        "name      = \"room:{id}\"\nsubscribe = \"true\"",
+        "name      = \"room:{id}\"\nsubscribe = \"false\"",
+    );
+    assert_eq!(live.reload().0, 200);
+    assert_eq!(live.pong(), "first");
+    for client in &mut crowd {
+        (0..200).for_each(|_| assert_eq!(hear(client)["type"], "revoked"));
+        assert_eq!(pong(client), "first");
+    }
+    assert_eq!(live.metric("weir_config_revoked_subscriptions_total"), 10_000.0);
+    live.end();
+}
+
+#[test]
+fn an_app_comes_with_its_listener_and_goes_with_it() {
+    let mut live = Live::unwatched();
+    let (gateway, annex) = (live.read("gateway.toml"), live.read(ROOM).replace("\"main\"", "\"annex\""));
+    live.write("channels/annex.toml", &annex);
+    assert_eq!(live.reload().0, 422); // its listener is not there yet
+    live.write("gateway.toml", format!("{gateway}\n[listener.annex]\naddress = \"127.0.0.1:0\"\n"));
+    assert_eq!(live.reload().0, 200);
+    live.gateway.wait_for_log(&["weir: listening annex "]).unwrap();
+    let output = live.gateway.output();
+    let address = output.lines().find_map(|l| l.strip_prefix("weir: listening annex ")).unwrap().trim();
+    let mut ben = Client::connect(address, "/room", &[]).unwrap();
+    subscribe(&mut ben, "room:1");
+    subscribe(&mut live.ann, "room:1");
+    publish(&mut ben, "room:1", json!("of the annex"));
+    assert_eq!(hear(&mut ben), json!("of the annex"));
+    // Only the app goes, and nobody listens at another address than before.
+    fs::remove_file(live.path("channels/annex.toml")).unwrap();
+    assert_eq!(live.reload().0, 200);
+    assert_eq!(ben.next().unwrap(), Got::Close(1012, "app removed".into()));
+    assert_eq!(Client::connect(address, "/room", &[]).unwrap().upgrade.status, 404);
+    // It comes back, and then its listener goes.
+    live.write(
+        "channels/annex.toml",
+        annex
+            .replace("\"annex\"", "\"main\"")
+            .replace("path    = \"/room\"", "path    = \"/annex\"\nlistener = \"annex\""),
+    );
+    assert_eq!(live.reload().0, 200);
+    let mut ben = Client::connect(address, "/annex", &[]).unwrap();
+    assert_eq!(pong(&mut ben), "first");
+    fs::remove_file(live.path("channels/annex.toml")).unwrap();
+    live.write("gateway.toml", &gateway);
+    assert_eq!(live.reload().0, 200);
+    assert!(matches!(ben.next().unwrap(), Got::Close(1012, _)));
+    assert!(Client::connect(address, "/annex", &[]).is_err());
+    assert_eq!(live.pong(), "first");
+    live.end();
+}
+
+#[test]
+fn connections_of_a_listener_that_moved_are_closed() {
+    let mut live = Live::unwatched();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    live.edit(
+        "gateway.toml",
+        "[listener.main]\naddress = \"127.0.0.1:0\"",
+        &format!("[listener.main]\naddress = \"{free}\""),
+    );
+    let (status, told) = live.reload();
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(live.ann.next().unwrap(), Got::Close(1012, "listener removed".into()));
+    let mut ben = Client::connect(&free.to_string(), "/room", &[]).unwrap();
+    assert_eq!(pong(&mut ben), "first");
+    assert_eq!(live.gateway.panics(), None);
+}
+
+#[test]
+fn an_address_that_is_taken_is_a_fault() {
+    let mut live = Live::unwatched();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = format!("\n[listener.annex]\naddress = \"{}\"\n", taken.local_addr().unwrap());
+    live.write("gateway.toml", live.read("gateway.toml") + listener.as_str());
+    let (status, told) = live.reload();
+    assert_eq!(status, 422);
+    assert!(told["faults"][0]["what"].as_str().unwrap().contains("[listener.annex] cannot listen on"), "{told}");
+    assert_eq!(live.pong(), "first");
+    live.end();
+}
+
+#[test]
+fn numbers_that_change_place_mix_nothing_up() {
+    let mut live = Live::unwatched();
+    subscribe(&mut live.ann, "hall:1");
+    publish(&mut live.ann, "hall:1", json!(1));
+    assert_eq!(hear(&mut live.ann), json!(1));
+    // Other classes and another endpoint before those in use.
+    let endpoint = "[[endpoint]]\npath    = \"/echo\"\ndialect = \"echo\"\n\n[[endpoint]]\npath    = \"/room\"";
+    live.edit(ROOM, "[[endpoint]]\npath    = \"/room\"", endpoint);
+    live.edit(
+        ROOM,
+        "[[channel]]\nname      = \"room",
+        "[[channel]]\nname = \"attic\"\n\n[[channel]]\nname      = \"room",
+    );
+    assert_eq!(live.reload().0, 200);
+    assert_eq!(live.pong(), "first");
+    let mut ben = connect(&live.gateway);
+    publish(&mut ben, "hall:1", json!(2));
+    assert_eq!(hear(&mut live.ann), json!(2));
+    // History outlives the reload, and goes on.
+    let keys = [("authorization".to_string(), "Bearer dev-weir-api-key".to_string())];
+    let (status, history) = live.admin("GET", "/api/history?app=room&channel=hall:1", &keys);
+    assert_eq!((status, history["events"].as_array().map(Vec::len)), (200, Some(2)), "{history}");
+    live.end();
+}
+
+/// While files change fifty times: what is published is heard once, in order.
+#[test]
+fn nothing_is_lost_and_nothing_is_doubled_while_files_change() {
+    let mut live = Live::unwatched();
+    let good = live.read(ROOM);
+    let (mut ann, mut ben) = (connect(&live.gateway), connect(&live.gateway));
+    subscribe(&mut ann, "room:1");
+    subscribe(&mut ann, "hall:1");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            let mut n = 0;
+            while !done.load(Ordering::Relaxed) || n % 2 == 1 {
+                publish(&mut ben, ["room:1", "hall:1"][n % 2], json!({ "n": n }));
+                n += 1;
+                // As fast as they are heard of: the gateway answers in between.
+                if n % 16 == 0 {
+                    pong(&mut ben);
+                }
+            }
+            publish(&mut ben, "room:1", json!({ "last": n }));
+            n
+        });
+        let reader = scope.spawn(|| {
+            let (mut heard, mut last) = ([Vec::new(), Vec::new()], None);
+            while last.is_none() {
+                let told = hear(&mut ann);
+                match told["n"].as_u64() {
+                    Some(n) => heard[n as usize % 2].push(n),
+                    None => last = told["last"].as_u64(),
+                }
+            }
+            // What was published before on the other channel is here at the next answer from its home.
+            while (heard[1].len() as u64) < last.unwrap() / 2 {
+                let n = hear(&mut ann)["n"].as_u64().unwrap();
+                heard[n as usize % 2].push(n);
+            }
+            heard
+        });
+        for n in 0..50 {
+            let classes = if n % 2 == 0 {
+                "[[channel]]\nname = \"attic\"\n\n[[channel]]\nname      = \"room"
+            } else {
+                "[[channel]]\nname      = \"room"
+            };
+            let text =
+                good.replace("\"first\"", &format!("\"edit {n}\"")).replace("[[channel]]\nname      = \"room", classes);
+            live.write(ROOM, text);
+            let (status, told) = live.reload();
+            assert_eq!((status, &told["generation"]), (200, &json!(n + 2)), "{told}");
+        }
+        done.store(true, Ordering::Relaxed);
+        let published = publisher.join().unwrap() as u64;
+        let heard = reader.join().unwrap();
+        for (parity, heard) in heard.iter().enumerate() {
+            let all: Vec<u64> = (0..published).filter(|n| *n as usize % 2 == parity).collect();
+            assert!(*heard == all, "published {published}, heard {} of {}", heard.len(), all.len());
+        }
+        assert!(published > 50, "{published}");
+    });
+    assert_eq!(live.pong(), "edit 49");
+    live.end();
+}
