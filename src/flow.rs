@@ -226,21 +226,30 @@ impl Walk<'_> {
     pub fn refuse(&mut self, refusal: &Refusal, channel: Option<&str>, asked: Option<Asked<'_>>) {
         let counts: &mut Counts = self.counts.app(self.app.id);
         counts.refused(refusal.code);
-        tracing::debug!(
-            app = &*self.app.name,
-            connectionId = %self.session.id,
-            code = refusal.code.as_str(),
-            rule = refusal.rule.as_deref(),
-            channel,
-            messageType = asked.map(|a| a.kind),
-            "refused"
-        );
+        self.log_refusal(refusal, channel, asked);
         self.say(&Answer::Error { refusal, channel }, asked);
         self.session.violations = self.session.violations.saturating_add(1);
         if self.session.violations > self.app.limits.violations {
             self.counts.limit(LimitName::Violations);
             self.replies.close = Some(Close::POLICY);
         }
+    }
+
+    /// At level `debug`: which rule refused, and what its parts came to.
+    fn log_refusal(&self, refusal: &Refusal, channel: Option<&str>, asked: Option<Asked<'_>>) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        tracing::debug!(
+            app = &*self.app.name,
+            connectionId = %self.session.id,
+            code = refusal.code.as_str(),
+            rule = refusal.rule.as_deref(),
+            why = channel.and_then(|name| self.app.policy.trace(name, refusal, &self.asking())),
+            channel,
+            messageType = asked.map(|a| a.kind),
+            "refused"
+        );
     }
 
     /// Says something to this connection.

@@ -2,7 +2,8 @@
 //!
 //! `attacks` sends what nobody should. `rooms` holds the order of `src/`. `fuzz` plays the seeds of the fuzz targets. `faults` holds what `weir check` says
 //! against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real gateway.
-//! `reload` changes files under a running one. `support` is what they stand on.
+//! `verbs` runs the operators' verbs as processes. `reload` changes files under a running one. `support` is what they
+//! stand on.
 
 mod attacks;
 mod faults;
@@ -11,3 +12,4 @@ mod reload;
 mod rooms;
 mod support;
 mod transcripts;
+mod verbs;

@@ -557,3 +557,46 @@ fn nothing_is_lost_and_nothing_is_doubled_while_files_change() {
     assert_eq!(live.pong(), "edit 49");
     live.end();
 }
+
+/// A row decides: the tables of an app are part of its rules.
+#[test]
+fn a_changed_row_takes_subscriptions_back() {
+    let mut live = Live::unwatched();
+    fs::create_dir_all(live.path("channels/data")).unwrap();
+    live.write("channels/data/rooms.json", r#"{"1": {"open": true}, "2": {"open": true}}"#);
+    let table = "[table.rooms]\nfile = \"data/rooms.json\"\n\n[[channel]]\nname      = \"room";
+    live.edit(ROOM, "[[channel]]\nname      = \"room", table);
+    live.edit(
+        ROOM,
+        "name      = \"room:{id}\"\nsubscribe = \"true\"",
+        "name      = \"room:{id}\"\nsubscribe = \"tables.rooms[id].open\"",
+    );
+    let (status, told) = live.reload();
+    assert_eq!(status, 200, "{told:#}");
+    subscribe(&mut live.ann, "room:1");
+    subscribe(&mut live.ann, "room:2");
+    live.write("channels/data/rooms.json", r#"{"1": {"open": false}, "2": {"open": true}}"#);
+    assert_eq!(live.reload().0, 200);
+    assert_eq!(hear(&mut live.ann), json!({ "type": "revoked", "channel": "room:1" }));
+    assert_eq!(live.pong(), "first");
+    live.end();
+}
+
+/// Another home numbers the channel: its subscribers follow without being told.
+#[test]
+fn subscribers_follow_a_channel_to_its_new_home() {
+    let mut live = Live::unwatched();
+    let names: Vec<String> = (0..8).map(|n| format!("room:{n}")).collect();
+    names.iter().for_each(|name| subscribe(&mut live.ann, name));
+    live.edit(ROOM, "name      = \"room:{id}\"\n", "name      = \"room:{id}\"\nhome      = \"all\"\n");
+    assert_eq!(live.reload().0, 200);
+    // Who subscribes later is answered by the same homes, after them.
+    let mut ben = connect(&live.gateway);
+    names.iter().for_each(|name| subscribe(&mut ben, name));
+    live.ann.fence().unwrap();
+    names.iter().for_each(|name| publish(&mut ben, name, json!(name)));
+    for client in [&mut live.ann, &mut ben] {
+        names.iter().for_each(|name| assert_eq!(hear(client), json!(name)));
+    }
+    live.end();
+}

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 /// Packages that only these rooms may name.
 const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
-    ("fastwebsockets", &["wire", "listen"]),
+    ("clap_complete", &["cli"]),
+    ("fastwebsockets", &["wire", "listen", "cli"]),
     ("flate2", &["wire"]),
     ("hmac", &["auth"]),
-    ("hyper", &["listen", "api", "auth"]),
+    ("hyper", &["listen", "api", "auth", "cli"]),
     ("jsonwebtoken", &["auth"]),
     ("mio", &["shard"]),
     ("notify", &["config"]),

@@ -17,6 +17,7 @@ mod gateway;
 mod handle;
 mod json;
 mod keys;
+mod noted;
 mod once;
 mod place;
 mod query;

@@ -4,6 +4,7 @@ use super::call::{Call, no_connection};
 use super::done::Done;
 use super::fail::{Fail, Why};
 use super::gateway::{Gateway, Ground};
+use super::noted::Noted;
 use crate::model::{ChannelName, Refusal};
 use crate::observe::Via;
 use crate::policy::{Right, Scope};
@@ -16,7 +17,17 @@ impl Ground {
     }
 }
 
+/// Carries a call out, and writes down who did what where that is wanted.
 pub(super) async fn run<G: Gateway>(gateway: &G, ground: &Ground, call: Call, via: Via) -> Result<Done, Fail> {
+    let noted = Noted::of(&call);
+    let done = carry_out(gateway, ground, call, via).await;
+    if let Some(noted) = noted {
+        noted.write(ground, &done);
+    }
+    done
+}
+
+async fn carry_out<G: Gateway>(gateway: &G, ground: &Ground, call: Call, via: Via) -> Result<Done, Fail> {
     use crate::policy::{History, Presence, Publish, Subscribe};
     let app = &ground.app;
     Ok(match call {

@@ -114,7 +114,7 @@ impl Authenticator {
         fresh.map(|fresh| Identity { version: current.version.wrapping_add(1), ..fresh }).into()
     }
 
-    async fn admit(&self, token: &str, now: Millis) -> Result<Identity, Failure> {
+    pub(super) async fn admit(&self, token: &str, now: Millis) -> Result<Identity, Failure> {
         let (claims, ends) = self.claims(token, now).await?;
         self.mapping.identity(claims, ends, now).await
     }

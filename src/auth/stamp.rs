@@ -32,12 +32,17 @@ struct Token<S> {
     signature: S,
 }
 
+/// The token's JSON, from either alphabet of base64.
+pub(super) fn decode(token: &str) -> Option<Vec<u8>> {
+    let url_safe = token.bytes().any(|b| matches!(b, b'-' | b'_'));
+    if url_safe { BASE64URL.decode(token) } else { BASE64.decode(token) }.ok()
+}
+
 impl Stamp {
     /// The token's claims, `userId` alone, and when it ends.
     pub fn verify(&self, token: &str, now: Millis) -> Result<(Map<String, Value>, Millis), Failure> {
         let malformed = || Failure::new(Cause::Malformed, "not base64 of {userId, timestamp, signature}");
-        let url_safe = token.bytes().any(|b| matches!(b, b'-' | b'_'));
-        let text = if url_safe { BASE64URL.decode(token) } else { BASE64.decode(token) }.map_err(|_| malformed())?;
+        let text = decode(token).ok_or_else(malformed)?;
         let token: Token<String> = serde_json::from_slice(&text).map_err(|_| malformed())?;
         let user = match &token.user {
             Value::String(user) => user.clone(),

@@ -1,29 +1,40 @@
 //! `weir check`: everything that is wrong with the files, at once.
 
-use super::EX_CONFIG;
-use crate::auth::Fetcher;
-use crate::config::{self, Compiled, Environment, Fault, Means, count, summary};
+use super::{EX_CONFIG, files};
+use crate::config::{self, Compiled, Environment, Fault, count, summary};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// A folder with a gateway.toml, instead of `--config`.
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// Warnings are faults too: rules that hang on nothing, classes that no channel has, entries that nobody uses.
+    #[arg(long)]
+    strict: bool,
     /// Answers with JSON on standard output, for editors and pipelines.
     #[arg(long)]
     json: bool,
 }
+
+const EXAMPLES: &str = "Examples:
+  weir check
+  weir check --strict deploy/staging
+  weir check --json | jq '.faults[] | \"\\(.file):\\(.line) \\(.what)\"'
+
+Also holds every [[check]] of the apps against their rules.
+Exit codes: 0 nothing is wrong, 78 something is.";
 
 pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode {
     let gateway = match &arguments.folder {
         Some(folder) => folder.join("gateway.toml"),
         None => gateway.to_owned(),
     };
-    let result = read(&gateway, env);
+    let result = read(&gateway, env, arguments.strict);
     let told = match arguments.json {
         true => tell_json(&result, &mut io::stdout().lock()),
         false => tell(&result, &mut io::stdout().lock(), &mut io::stderr().lock()),
@@ -36,11 +47,9 @@ pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode
 }
 
 /// Nothing is fetched: keys and rows behind URLs are asked for when somebody needs them.
-fn read(gateway: &Path, env: &Environment) -> Result<Compiled, Vec<Fault>> {
-    let idle = tokio::runtime::Builder::new_current_thread().build();
-    let idle = idle.map_err(|e| vec![Fault::of_file(&gateway.display().to_string(), format!("no runtime: {e}"))])?;
-    let fetcher = Fetcher::new(idle.handle().clone());
-    config::read(gateway, &Means { env, fetcher: &fetcher, previous: None })
+fn read(gateway: &Path, env: &Environment, strict: bool) -> Result<Compiled, Vec<Fault>> {
+    let compiled = files::read(gateway, env)?.compiled;
+    if strict && !compiled.warnings.is_empty() { Err(compiled.warnings) } else { Ok(compiled) }
 }
 
 fn tell(result: &Result<Compiled, Vec<Fault>>, out: &mut impl Write, err: &mut impl Write) -> io::Result<()> {
@@ -92,7 +101,7 @@ mod tests {
 
     fn told(folder: &Path) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        tell(&read(&folder.join("gateway.toml"), &Environment::new()), &mut out, &mut err).unwrap();
+        tell(&read(&folder.join("gateway.toml"), &Environment::new(), false), &mut out, &mut err).unwrap();
         (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
@@ -116,7 +125,7 @@ mod tests {
             "{err}"
         );
         let mut json = Vec::new();
-        tell_json(&read(&folder.path().join("gateway.toml"), &Environment::new()), &mut json).unwrap();
+        tell_json(&read(&folder.path().join("gateway.toml"), &Environment::new(), false), &mut json).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["faults"][0]["line"], 1);
     }

@@ -1,8 +1,19 @@
 //! The `weir` command: one file a verb. Reads the process's arguments and environment; nothing else does.
 //! In: arguments, environment. Out: an exit code, after `gateway` or `config` did the work.
 
+mod broadcast;
 mod check;
+mod client;
+mod completions;
+mod defaults;
+mod explain;
+mod files;
+mod health;
+mod publish;
 mod run;
+mod schema;
+mod smoke;
+mod token;
 
 use crate::config::Environment;
 use clap::{Parser, Subcommand};
@@ -26,6 +37,25 @@ enum Verb {
     Run,
     /// Tells everything that is wrong with the files, and serves nothing.
     Check(check::Arguments),
+    /// Says why somebody may or may not: class, rule, the values of its parts.
+    Explain(explain::Arguments),
+    /// Makes tokens of the configured keys, and takes tokens apart.
+    #[command(subcommand)]
+    Token(token::Arguments),
+    /// Sends one event to one channel of a running gateway.
+    Publish(publish::Arguments),
+    /// Sends one message to many connections of a running gateway.
+    Broadcast(broadcast::Arguments),
+    /// Connects, subscribes, publishes and receives; says what failed.
+    Smoke(Box<smoke::Arguments>),
+    /// Asks a running gateway whether it is well.
+    Health(health::Arguments),
+    /// Prints the JSON Schema of a file kind.
+    Schema(schema::Arguments),
+    /// Prints gateway.toml with every default and its reason.
+    Defaults(defaults::Arguments),
+    /// Prints what a shell completes.
+    Completions(completions::Arguments),
 }
 
 const EXAMPLES: &str = "Examples:
@@ -33,9 +63,16 @@ const EXAMPLES: &str = "Examples:
   weir -c /etc/weir/gateway.toml  serve another configuration
   weir check                      look for mistakes before they go live
   weir check deploy/staging       of the gateway.toml in another folder
+  weir explain --app clinic --user u1 --on clinic:c2:queue
+                                  why somebody may or may not
+  weir token issue --app clinic --user u1
+                                  a token for trying things out
+  weir smoke ws://127.0.0.1:3000/ws --channel test:smoke
+                                  whether messages come through
   WEIR_LOG__LEVEL=debug weir      override a key of gateway.toml for once
 
-Exit codes: 0 all is well, 2 wrong arguments, 78 mistakes in the files.";
+`weir VERB --help` has examples of each verb.
+Exit codes: 0 all is well, 1 it is not, 2 wrong arguments, 78 mistakes in the files.";
 
 /// A configuration with mistakes: `EX_CONFIG` of sysexits.h.
 const EX_CONFIG: u8 = 78;
@@ -44,9 +81,19 @@ const EX_CONFIG: u8 = 78;
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let env = environment();
+    let gateway = &arguments.config;
     match arguments.verb {
-        None | Some(Verb::Run) => run::run(&arguments.config, &env),
-        Some(Verb::Check(check)) => check::run(&arguments.config, &check, &env),
+        None | Some(Verb::Run) => run::run(gateway, &env),
+        Some(Verb::Check(verb)) => check::run(gateway, &verb, &env),
+        Some(Verb::Explain(verb)) => explain::run(gateway, &verb, &env),
+        Some(Verb::Token(verb)) => token::run(gateway, &verb, &env),
+        Some(Verb::Publish(verb)) => publish::run(gateway, &verb, &env),
+        Some(Verb::Broadcast(verb)) => broadcast::run(gateway, &verb, &env),
+        Some(Verb::Smoke(verb)) => smoke::run(gateway, &verb, &env),
+        Some(Verb::Health(verb)) => health::run(gateway, &verb, &env),
+        Some(Verb::Schema(verb)) => schema::run(&verb),
+        Some(Verb::Defaults(verb)) => defaults::run(&verb),
+        Some(Verb::Completions(verb)) => completions::run(&verb),
     }
 }
 

@@ -1,11 +1,11 @@
 //! One app's file → what the rooms use of it.
 
-use super::check;
 use super::compile::{Means, tell};
 use super::fault::Fault;
 use super::file::{AppFile, GatewayFile};
 use super::load::Sheet;
-use crate::dialect::{Dialect, Json};
+use super::{cases, check, lint};
+use crate::dialect::{self, Dialect, Json};
 use crate::model::{AppId, Problem};
 use crate::policy::{Policy, Reads, RightKind, Template};
 use crate::{api, auth, flow, listen};
@@ -27,6 +27,8 @@ pub struct App {
     pub endpoints: Vec<listen::EndpointSettings>,
     pub origins: Option<Vec<String>>,
     pub auths: BTreeMap<String, Arc<auth::Authenticator>>,
+    /// As written, for those who speak them from outside.
+    pub dialects: BTreeMap<String, dialect::Settings>,
     /// How many `[[route]]`s it has; what became of them is in `Compiled::site`.
     pub routes: usize,
 }
@@ -111,7 +113,7 @@ impl Compiling<'_> {
             keeps_requests: reads_request || born_with,
         };
         let endpoints = file.endpoint.iter().cloned();
-        Some(App {
+        let app = App {
             flow: Arc::new(app),
             file: self.sheet.doc.file.clone(),
             listener: file.listener.clone(),
@@ -120,8 +122,12 @@ impl Compiling<'_> {
                 .collect(),
             origins: file.origins.clone(),
             auths,
+            dialects: file.dialect.clone(),
             routes: file.route.len(),
-        })
+        };
+        self.tell("", cases::run(&file.check, &app, crate::shard::clock()));
+        tell(&self.sheet.doc, "", lint::app(file, &app), warnings);
+        Some(app)
     }
 
     /// Routes. Judged only where the authenticators that they name are sound.

@@ -1,7 +1,6 @@
 //! From files to what the rooms use: every room compiles its own tables, and what spans rooms is checked here.
 
 use super::app::{App, Compiling};
-use super::check;
 use super::doc::Doc;
 use super::fault::{Fault, sorted};
 use super::file::{AppFile, GatewayFile, Mode, ReloadSettings, Shards};
@@ -9,12 +8,13 @@ use super::files::{DATA_BYTES_MAX, Files};
 use super::load::{Loaded, Sheet};
 use super::restart;
 use super::secret::{Environment, Secrets};
+use super::{check, lint};
 use crate::flow::Limits;
 use crate::model::{AppId, Problem};
 use crate::{api, auth, listen, observe};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +31,7 @@ pub struct Compiled {
     /// API keys and all apps' routes.
     pub site: Arc<api::Site>,
     pub log: observe::LogSettings,
+    pub audit: observe::AuditSettings,
     /// Sorted by name.
     pub apps: Vec<App>,
     /// Of every app that ever was in force, by name: a reload keeps numbers.
@@ -47,6 +48,8 @@ pub struct Compiled {
     pub overrides: Vec<String>,
     /// Every file read, and the SHA-256 of its content in hex.
     pub files: BTreeMap<PathBuf, String>,
+    /// Those of them whose digests are for nobody.
+    pub secrets: BTreeSet<PathBuf>,
     pub reload: ReloadSettings,
 }
 
@@ -75,6 +78,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
         tell(&gateway.doc, "limits", check::doubtful(&file.limits.b), &mut warnings);
         let compiled = auth::Keys::compile(&file.key, &resolve, means.fetcher, means.previous.map(|p| &p.keys));
         keys = compiled.map_err(|p| tell(&gateway.doc, "key", p, &mut faults)).ok();
+        tell(&gateway.doc, "", lint::keys(file, apps.iter().filter_map(|a| a.made.as_ref())), &mut warnings);
         let names: Vec<&str> = apps.iter().map(|a| a.name.as_str()).collect();
         let compiled = api::Keys::compile(&file.api_key, &names, &resolve);
         api_keys = compiled.map_err(|p| tell(&gateway.doc, "api_key", p, &mut faults)).ok();
@@ -126,6 +130,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             keys,
             site,
             log: file.log,
+            audit: file.audit,
             apps: made,
             ids,
             numbers,
@@ -134,6 +139,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             made_up: secrets.made_up(),
             overrides,
             files: files.seen(),
+            secrets: files.secrets(),
             reload: file.reload,
         });
     }
@@ -167,9 +173,10 @@ fn entrance(
         .collect();
     for tls in file.listener.values().filter_map(|l| l.tls.as_ref()) {
         // For the digest and the watch; what is wrong with them, `listen` says.
-        for name in [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()].into_iter().flatten() {
+        for name in [Some(&tls.cert), tls.client_ca.as_ref()].into_iter().flatten() {
             drop(files.read(&files.path(name), DATA_BYTES_MAX));
         }
+        drop(files.secret(&files.path(&tls.key), DATA_BYTES_MAX));
     }
     let compiled = listen::Entrance::compile(&file.listener, numbers, &file.http, &apps, &files.path(""));
     let problems = match compiled {

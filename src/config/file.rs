@@ -1,6 +1,7 @@
 //! What people write: `gateway.toml` and `channels/NAME.toml`. Each room brings the type of its own tables.
 
 use super::both::Both;
+use super::cases::CheckSettings;
 use crate::flow::limits::{AppLimits, AppLimitsOverride, Limits};
 use crate::model::Ms;
 use crate::{api, auth, dialect, flow, hub, listen, observe, policy};
@@ -29,6 +30,8 @@ pub struct GatewayFile {
     pub api_key: BTreeMap<String, api::ApiKeySettings>,
     /// Where Weir writes what happens.
     pub log: observe::LogSettings,
+    /// Where Weir writes who did what: calls of the HTTP API, reloads, revocations, joins of marked classes.
+    pub audit: observe::AuditSettings,
     /// How changed files come into force.
     pub reload: ReloadSettings,
 }
@@ -102,6 +105,8 @@ pub struct AppFile {
     pub route: Vec<api::RouteSettings>,
     /// Answers by refusal code, for all routes.
     pub errors: BTreeMap<String, api::ErrorReply>,
+    /// What must be allowed and what refused: a file that breaks one is not put in force.
+    pub check: Vec<CheckSettings>,
     /// Texts of log lines by event, where others than Weir's own are looked for.
     pub log: observe::LogNames,
 }

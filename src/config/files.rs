@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub struct Files {
     root: PathBuf,
     read: RefCell<BTreeMap<PathBuf, [u8; 32]>>,
+    secret: RefCell<BTreeSet<PathBuf>>,
 }
 
 /// The largest TOML file.
@@ -23,7 +24,7 @@ pub const SECRET_BYTES_MAX: u64 = 1 << 20;
 
 impl Files {
     pub fn new(root: impl Into<PathBuf>) -> Files {
-        Files { root: root.into(), read: RefCell::default() }
+        Files { root: root.into(), read: RefCell::default(), secret: RefCell::default() }
     }
 
     /// A path as files name it, relative to the folder, as the operator would open it.
@@ -48,6 +49,17 @@ impl Files {
         }
         self.read.borrow_mut().insert(path.to_owned(), Sha256::digest(&bytes).into());
         Ok(bytes)
+    }
+
+    /// As `read`, of what is shown to nobody: its digest would help to guess it.
+    pub fn secret(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+        self.secret.borrow_mut().insert(path.to_owned());
+        self.read(path, bytes_max)
+    }
+
+    /// Those that were read as secrets.
+    pub fn secrets(&self) -> BTreeSet<PathBuf> {
+        self.secret.borrow().clone()
     }
 
     /// As `read`, of text.

@@ -9,7 +9,9 @@
 //! In: a path to `gateway.toml` and an environment. Out: `Compiled`, or every `Fault`.
 
 mod app;
+mod as_if;
 mod both;
+mod cases;
 mod check;
 mod compile;
 mod de;
@@ -18,7 +20,9 @@ mod env;
 mod fault;
 mod file;
 mod files;
+mod lint;
 mod load;
+mod published_schema;
 mod restart;
 mod schema;
 mod secret;
@@ -28,7 +32,9 @@ mod tests;
 mod watch;
 
 pub use app::App;
+pub use as_if::AsIf;
 pub use both::Both;
+pub use cases::CheckSettings;
 pub use compile::{Compiled, Means};
 pub use fault::{Fault, count, summary};
 pub use file::{AppFile, Channel, GatewayFile, Mode, ReloadSettings, Shards, Watching};
@@ -40,4 +46,14 @@ use std::path::Path;
 /// Reads the configuration whose `gateway.toml` this is. Reads files; changes nothing.
 pub fn read(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
     compile::compile(load::load(gateway, means.env), means)
+}
+
+/// The JSON Schema (draft 2020-12) of `gateway.toml`, for editors.
+pub fn gateway_schema() -> serde_json::Value {
+    published_schema::of::<GatewayFile>("gateway.toml of Weir")
+}
+
+/// The JSON Schema (draft 2020-12) of `channels/NAME.toml`, for editors.
+pub fn app_schema() -> serde_json::Value {
+    published_schema::of::<AppFile>("channels/NAME.toml of Weir")
 }

@@ -19,6 +19,8 @@ pub fn gateway(file: &GatewayFile, previous: &Compiled) -> Vec<Problem> {
     same("mode", word(previous.mode), word(file.mode));
     same("shards", shards(previous.shards), shards(written));
     same("log.format", word(previous.log.format), word(file.log.format));
+    same("audit.target", previous.audit.target.clone(), file.audit.target.clone());
+    same("audit.publishes", previous.audit.publishes.to_string(), file.audit.publishes.to_string());
     let (old, new) = (&previous.reload, &file.reload);
     same("reload.watch", word(old.watch), word(new.watch));
     for (key, old, new) in [

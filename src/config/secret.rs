@@ -45,7 +45,7 @@ impl<'a> Secrets<'a> {
             SecretSource::File(name) => {
                 let path = folder.join(name);
                 let mut bytes =
-                    self.files.read(&path, SECRET_BYTES_MAX).map_err(|e| format!("{} {e}", path.display()))?;
+                    self.files.secret(&path, SECRET_BYTES_MAX).map_err(|e| format!("{} {e}", path.display()))?;
                 if bytes.ends_with(b"\n") {
                     bytes.pop();
                     bytes.pop_if(|b| *b == b'\r');

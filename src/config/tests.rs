@@ -45,8 +45,9 @@ fn the_shipped_gateway_file_spells_every_default() {
     assert_eq!(debug(&written.http), debug(&default.http));
     assert_eq!(debug(&written.limits), debug(&default.limits));
     assert_eq!(debug(&written.log), debug(&default.log));
+    assert_eq!(debug(&written.audit), debug(&default.audit));
     assert_eq!(debug(&written.reload), debug(&default.reload));
-    let named = ["mode", "shards", "http", "limits", "log", "reload", "listener", "key", "api_key"];
+    let named = ["mode", "shards", "http", "limits", "log", "audit", "reload", "listener", "key", "api_key"];
     let unknown: Vec<_> = schema.keys_below(&[]).into_iter().filter(|k| !named.contains(k)).collect();
     assert_eq!(unknown, [""; 0], "compare these with their defaults too");
 }

@@ -5,7 +5,7 @@ use super::{Revoke, Sub, Walk, home};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{Join, Joined};
 use crate::model::{ChannelName, Channels, Close, Code, Member, Position, Refusal};
-use crate::observe::LimitName;
+use crate::observe::{LimitName, audit_join, audit_revocation};
 use crate::policy::{Permit, Policy, Scope, Subscribe};
 
 /// `Join::request` of a channel that the client did not ask for: told to it, as what the API subscribes is.
@@ -47,6 +47,7 @@ impl Walk<'_> {
                 Ok(permit) => joins.push(self.join(permit, text, since, number)),
                 Err(refusal) if whole => {
                     self.counts.app(self.app.id).refused(refusal.code);
+                    self.log_refusal(&refusal, Some(text), Some(asked));
                     if let Some(ask) = self.ask(number) {
                         ask.denied.push((text.as_ref().into(), refusal));
                     }
@@ -137,6 +138,13 @@ impl Walk<'_> {
             ?revoke,
             "subscription no longer allowed"
         );
+        let result = match revoke {
+            Revoke::Unsubscribe => "unsubscribe",
+            Revoke::Disconnect => "disconnect",
+            Revoke::Report => "report",
+        };
+        let user = self.session.identity.user.as_deref();
+        audit_revocation(&self.app.name, user, &self.session.id.to_string(), channel.as_str(), result);
     }
 
     /// Subscribed without being asked by the client: by the endpoint on connect, or (`told`) by the API.
@@ -216,6 +224,10 @@ impl Walk<'_> {
         self.session.subs.push(Sub { channel, seat, auto: unasked && joined.request != MOVED });
         let (id, user) = (self.session.id, self.session.identity.user.as_deref());
         self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
+        let audited = self.app.classes.get(joined.class as usize).is_some_and(|class| class.audit);
+        if audited && joined.request != MOVED {
+            audit_join(&self.app.name, user, &id.to_string(), joined.channel.as_str());
+        }
         match joined.request {
             SILENT | MOVED => return true,
             TOLD => {

@@ -6,14 +6,16 @@
 mod assemble;
 mod http;
 mod listeners;
+pub mod notify;
 mod process;
 mod reload;
 
+use self::notify::Systemd;
 use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Means, Watch, summary};
 use crate::listen::{Attempts, Context, serve};
 use crate::model::Close;
-use crate::observe::{Logs, Metrics};
+use crate::observe::{Logs, Metrics, finish_audit, start_audit};
 use crate::shard::{Accepted, Door, Port, Shared, clock, start};
 use arc_swap::ArcSwap;
 use listeners::Listeners;
@@ -43,8 +45,14 @@ pub fn run(gateway: &Path, env: &Environment) -> ExitCode {
         Err(faults) => return tell(&faults),
     };
     let logs = Logs::start(&compiled.log);
+    if let Err(error) = start_audit(&compiled.audit, gateway.parent().unwrap_or(Path::new(""))) {
+        return fail("cannot audit", error);
+    }
+    let systemd = Systemd::of(env);
     let (gateway, env, handle) = (gateway.to_owned(), env.clone(), background.handle().clone());
-    let result = background.block_on(serve_all(Start { gateway, env, compiled, fetcher, background: handle, logs }));
+    let start = Start { gateway, env, compiled, fetcher, background: handle, logs, systemd };
+    let result = background.block_on(serve_all(start));
+    finish_audit();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail("cannot serve", error),
@@ -59,6 +67,7 @@ struct Start {
     fetcher: Fetcher,
     background: tokio::runtime::Handle,
     logs: Logs,
+    systemd: Systemd,
 }
 
 fn fail(what: &str, error: impl std::fmt::Display) -> ExitCode {
@@ -73,7 +82,7 @@ fn tell(faults: &[Fault]) -> ExitCode {
 }
 
 async fn serve_all(start_with: Start) -> std::io::Result<()> {
-    let Start { gateway, env, compiled, fetcher, background, logs } = start_with;
+    let Start { gateway, env, compiled, fetcher, background, logs, systemd } = start_with;
     process::raise_open_files();
     let metrics = Metrics::new();
     let front = assemble::front(&compiled, 1);
@@ -115,6 +124,9 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     reload::hear_signals(desk.clone());
     listeners.take(bound, &compiled, &shared);
     announce(&compiled, &listeners, shards, &gateway);
+    systemd.ready(&format!("{} apps, generation 1 {}", compiled.apps.len(), &compiled.digest[..12]));
+    let watchdog = systemd.clone();
+    tokio::spawn(async move { watchdog.alive().await });
     metrics.in_force(1, clock());
     let (compiled, listeners) = (Arc::new(compiled), Arc::new(Mutex::new(listeners)));
     let in_force = Arc::new(ArcSwap::new(compiled.clone()));
@@ -123,12 +135,24 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
         tokio::spawn(reload::watch_files(desk.clone(), watch, in_force.clone()));
     }
     let (front_too, shared_too, listeners_too) = (front.clone(), shared.clone(), listeners.clone());
-    let reload =
-        Reload { gateway, env, fetcher, front, shared: shared_too, listeners, logs, compiled, number: 1, desk };
+    let reload = Reload {
+        gateway,
+        env,
+        fetcher,
+        front,
+        shared: shared_too,
+        listeners,
+        logs,
+        compiled,
+        number: 1,
+        desk,
+        systemd: systemd.clone(),
+    };
     let reloading = tokio::spawn(reload.run(requests, in_force));
     let (front, listeners) = (front_too, listeners_too);
 
     process::stop_asked().await;
+    systemd.stopping();
     reloading.abort();
     tracing::info!("stopping: no new connections, closing {} existing ones", shared.connections.connections());
     shared.draining.store(true, Ordering::Relaxed);

@@ -5,12 +5,13 @@
 
 use super::assemble;
 use super::listeners::Listeners;
+use super::notify::Systemd;
 use crate::api::{Admin, Reloading};
 use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Means, Watch, count};
 use crate::listen::Front;
 use crate::model::{Millis, iso8601};
-use crate::observe::Logs;
+use crate::observe::{Logs, audit_reload};
 use crate::shard::{Shared, clock};
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
@@ -40,6 +41,7 @@ pub struct Reload {
     pub compiled: Arc<Compiled>,
     pub number: u64,
     pub desk: Arc<Desk>,
+    pub systemd: Systemd,
 }
 
 /// Where a reload is asked for, and what the last one came to.
@@ -71,8 +73,10 @@ pub fn desk(compiled: &Compiled) -> (Arc<Desk>, Requests) {
 }
 
 fn in_force(compiled: &Compiled, number: u64) -> Value {
-    let files: serde_json::Map<_, _> =
-        compiled.files.iter().map(|(path, digest)| (path.display().to_string(), digest.as_str().into())).collect();
+    let shown =
+        |path: &PathBuf, digest: &str| if compiled.secrets.contains(path) { "secret".into() } else { digest.into() };
+    let files: serde_json::Map<String, Value> =
+        compiled.files.iter().map(|(path, digest)| (path.display().to_string(), shown(path, digest))).collect();
     json!({ "generation": number, "digest": &*compiled.digest, "loaded_at": iso8601(clock()), "files": files })
 }
 
@@ -137,12 +141,31 @@ impl Reload {
             }
             // Whoever waits is named before the watch.
             let by = all.iter().find(|r| r.by != WATCH).unwrap_or(&all[0]).by.clone();
+            // A service manager waits for the end of what it asked for; the watch's looks are its own affair.
+            let (told, from) = (by != WATCH, self.number);
+            if told {
+                self.systemd.reloading();
+            }
             let outcome = self.once(&by).await;
+            self.note(&by, from, &outcome, told);
             in_force.store(self.compiled.clone());
             for answer in all.into_iter().filter_map(|r| r.answer) {
                 let _ = answer.send(outcome.clone());
             }
         }
+    }
+
+    /// For the audit and the service manager.
+    fn note(&self, by: &str, from: u64, outcome: &Outcome, told: bool) {
+        let faults = outcome.as_ref().err().map_or(0, |faults| faults.as_array().map_or(1, |f| f.len().max(1)));
+        if told || self.number != from || faults > 0 {
+            audit_reload(by, from, self.number, faults);
+        }
+        let status = match faults {
+            0 => format!("generation {} {}", self.number, &self.compiled.digest[..12]),
+            n => format!("{}: generation {} still in force", count(n, "fault"), self.number),
+        };
+        if told { self.systemd.ready(&status) } else { self.systemd.status(&status) }
     }
 
     async fn once(&mut self, by: &str) -> Outcome {

@@ -253,12 +253,12 @@ impl Group {
     }
 
     /// One event a channel: they differ in their offsets.
-    pub fn push(&mut self, events: &[Event], tally: Option<Arc<Tally>>) {
+    pub fn push(&mut self, events: SmallVec<[Event; 1]>, tally: Option<Arc<Tally>>) {
         if let Some(tally) = tally {
             self.tallies.push((self.events[0].len() as u32, tally));
         }
         for (list, event) in self.events.iter_mut().zip(events) {
-            list.push(event.clone());
+            list.push(event);
         }
     }
 

@@ -6,9 +6,11 @@
 
 mod batch;
 mod channel;
+mod classes;
 pub mod history;
 mod home;
 mod options;
+mod sequence;
 mod tally;
 
 pub use batch::{Batch, Part};
@@ -18,11 +20,11 @@ pub use home::{Asker, Join, Joined, Leave, Published};
 pub use options::{ClassOptions, HistoryOptions, Overflow};
 pub use tally::Tally;
 
-use crate::model::{AppId, ChannelName, Event, EventKind, Member, Millis, Position, Sender, Slot};
-use crate::policy::Policy;
+use crate::model::{AppId, ChannelName, Event, Member, Millis, Position, Slot};
 use channel::Table;
-use home::{Group, Home};
-use smallvec::{SmallVec, smallvec};
+use classes::Classes;
+use home::Group;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// What one hub tells another.
@@ -83,17 +85,6 @@ pub struct Hub {
     out: Vec<Out>,
 }
 
-/// An app's classes.
-#[derive(Clone)]
-struct Classes {
-    options: Arc<[ClassOptions]>,
-    /// Tells the class of a name; `None`: numbers never change.
-    policy: Option<Arc<Policy>>,
-}
-
-/// The number of no class: of a channel that no pattern matches any more.
-const NO_CLASS: u16 = u16::MAX;
-
 /// The home of a channel among so many shards: `key` is its name, or what its class's `home` expands to.
 pub fn home_of(shards: u16, app: AppId, key: &str) -> u16 {
     if shards == 1 { 0 } else { (channel::hash(app, key) >> 32) as u16 % shards }
@@ -104,55 +95,6 @@ impl Hub {
     pub fn new(me: u16, shards: u16, epoch: u32) -> Hub {
         let (table, groups, classes, out) = (Table::default(), Vec::new(), Vec::new(), Vec::new());
         Hub { me, shards, table, groups, classes, generation: 0, epoch, history_bytes: 0, out }
-    }
-
-    /// From now on classes have the numbers of this generation; those of other generations are looked up by name.
-    pub fn begin(&mut self, generation: u64) {
-        self.generation = generation;
-    }
-
-    /// The options of an app's classes, by class number. Each of its channels finds its class anew, and gives up what
-    /// that one does not keep.
-    pub fn set_classes(&mut self, app: AppId, options: Arc<[ClassOptions]>, policy: Option<Arc<Policy>>) {
-        let at = app.0 as usize;
-        if self.classes.len() <= at {
-            self.classes.resize(at + 1, Classes { options: Arc::from([]), policy: None });
-        }
-        self.classes[at] = Classes { options, policy };
-        for number in self.table.numbers() {
-            if self.table[number].app == app {
-                self.match_again(number);
-            }
-        }
-    }
-
-    fn match_again(&mut self, number: u32) {
-        let channel = &self.table[number];
-        let (app, class) = (channel.app, self.class_of(channel.app, &channel.name, channel.class));
-        let options = self.options(app, class);
-        let channel = &mut self.table[number];
-        channel.class = class;
-        let Some(home) = channel.home.as_mut() else { return };
-        let mut freed = home.give_up(&options);
-        if options.history.is_none() && !options.last && home.offset > 0 {
-            // Its events are not numbered any more: who comes back with an old number must not think that it missed none.
-            self.epoch = self.epoch.wrapping_add(1);
-            freed += home.forget(self.epoch);
-        }
-        self.history_bytes = self.history_bytes.saturating_sub(freed);
-    }
-
-    /// The class of a name as its app's files are now; `class` where they tell nothing.
-    fn class_of(&self, app: AppId, name: &ChannelName, class: u16) -> u16 {
-        match self.classes.get(app.0 as usize).and_then(|c| c.policy.as_ref()) {
-            Some(policy) => policy.find(name).map_or(NO_CLASS, |found| found.number()),
-            None => class,
-        }
-    }
-
-    /// A class's number as another generation, or another shard's, had it.
-    fn class_now(&self, app: AppId, name: &ChannelName, class: u16, generation: u64) -> u16 {
-        if generation == self.generation { class } else { self.class_of(app, name, class) }
     }
 
     pub fn shards(&self) -> u16 {
@@ -246,172 +188,6 @@ impl Hub {
         }
     }
 
-    // ── as a home ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn join(&mut self, join: Join) {
-        let class = self.class_now(join.app, &join.channel, join.class, join.generation);
-        // What is waiting for the end of the tick goes out first: the newcomer must not hear it twice.
-        if self.table.find(join.app, &join.channel).is_some_and(|number| self.table[number].group.is_some()) {
-            self.seal();
-        }
-        // Only now: a channel that nobody is on any more went with its last batch.
-        let number = self.table.number(join.app, &join.channel, class, self.me);
-        let options = self.options(join.app, class);
-        let epoch = self.epoch;
-        let channel = &mut self.table[number];
-        let home = channel.home.get_or_insert_with(|| Box::new(Home::new(epoch)));
-        let (recovered, events) = home.recover(join.since, &options, join.now);
-        let position = options.history.is_some().then(|| home.position());
-        if join.shard != self.me {
-            home.count(join.shard, 1);
-        }
-        let appeared = options.presence && home.enter(join.member.clone());
-        let joined = Box::new(Joined {
-            app: join.app,
-            channel: join.channel,
-            class: join.class,
-            generation: join.generation,
-            home: self.me,
-            slot: join.slot,
-            connection: join.member.connection,
-            identity: join.member.identity.clone(),
-            request: join.request,
-            alias: join.alias,
-            epoch: home.epoch,
-            position,
-            recovered,
-            events,
-        });
-        if join.shard == self.me {
-            self.out.push(Out::Joined(joined));
-        } else {
-            self.out.push(Out::To { shard: join.shard, message: Message::Joined(joined) });
-        }
-        if appeared {
-            self.announce(number, EventKind::Joined, &join.member, join.now);
-        }
-    }
-
-    fn leave(&mut self, leave: Leave, now: Millis) {
-        let Some(number) = self.table.find(leave.app, &leave.channel) else { return };
-        let class = self.table[number].class;
-        let presence = self.options(leave.app, class).presence;
-        let Some(home) = self.table[number].home.as_mut() else { return };
-        if leave.shard != self.me {
-            home.count(leave.shard, -1);
-        }
-        if presence && home.exit(&leave.member) {
-            self.announce(number, EventKind::Left, &leave.member, now);
-        }
-        self.drop_unused(number);
-    }
-
-    fn announce(&mut self, number: u32, kind: EventKind, member: &Member, at: Millis) {
-        let event = Event {
-            kind,
-            data: home::member_json(member).into(),
-            event: None,
-            key: None,
-            sender: Some(Sender { connection: member.connection, identity: member.identity.clone() }),
-            exclude: Some(member.connection),
-            offset: 0,
-            at,
-        };
-        self.append(&[number], std::slice::from_ref(&event), None);
-    }
-
-    fn sequence(&mut self, publication: Publication) {
-        let Publication { app, channels, generation, mut event, tally, answer } = publication;
-        let mut numbers: SmallVec<[u32; 1]> = smallvec![];
-        let mut events: SmallVec<[Event; 1]> = smallvec![];
-        let mut position = None;
-        for (name, class) in &channels {
-            let class = self.class_now(app, name, *class, generation);
-            let options = self.options(app, class);
-            let keeps = options.history.is_some() || options.last;
-            let number = match self.table.find(app, name) {
-                Some(number) => number,
-                None if keeps => self.table.number(app, name, class, self.me),
-                None => continue, // nobody is there and nothing is kept
-            };
-            let epoch = self.epoch;
-            let home = self.table[number].home.get_or_insert_with(|| Box::new(Home::new(epoch)));
-            if keeps {
-                event.offset = home.offset + 1;
-                self.history_bytes = (self.history_bytes as isize + home.keep(&event, &options)) as usize;
-                position = position.or(options.history.map(|_| home.position()));
-            }
-            numbers.push(number);
-            events.push(event.clone());
-        }
-        if let Some(tally) = &tally {
-            tally.at(position);
-        }
-        if let Some(asker) = answer {
-            let published = Box::new(Published { channel: channels[0].0.clone(), position, asker });
-            match published.asker.shard == self.me {
-                true => self.out.push(Out::Published(published)),
-                false => {
-                    self.out.push(Out::To { shard: published.asker.shard, message: Message::Published(published) })
-                }
-            }
-        }
-        if !numbers.is_empty() {
-            self.append(&numbers, &events, tally);
-        }
-    }
-
-    /// To the end of what these channels publish in this tick. One group holds what went to the same channels.
-    fn append(&mut self, numbers: &[u32], events: &[Event], tally: Option<Arc<Tally>>) {
-        let open = self.table[numbers[0]].group;
-        let same = open.filter(|g| {
-            self.groups[*g as usize].channels() == numbers && numbers.iter().all(|n| self.table[*n].group == open)
-        });
-        let at = same.unwrap_or_else(|| {
-            self.groups.push(Group::new(numbers));
-            let at = self.groups.len() as u32 - 1;
-            for number in numbers {
-                self.table[*number].group = Some(at);
-            }
-            at
-        });
-        self.groups[at as usize].push(events, tally);
-    }
-
-    /// Ends the tick: what was published becomes one batch a channel, for each shard that has somebody on it.
-    pub fn seal(&mut self) {
-        for mut group in std::mem::take(&mut self.groups) {
-            let mut parts: SmallVec<[Part; 1]> = smallvec![];
-            let mut shards: SmallVec<[u16; 4]> = smallvec![];
-            let tallies = group.take_tallies();
-            for (number, events) in group.into_parts() {
-                let channel = &mut self.table[number];
-                channel.group = None;
-                let Some(home) = &channel.home else { continue };
-                for (shard, _) in &home.elsewhere {
-                    if !shards.contains(shard) {
-                        shards.push(*shard);
-                    }
-                }
-                let batch = Batch::new(channel.app, channel.name.clone(), home.epoch, events, tallies.clone());
-                parts.push(Part { channel: number, batch: Arc::new(batch) });
-            }
-            for shard in shards {
-                let batches = parts.iter().map(|p| p.batch.clone()).collect();
-                self.out.push(Out::To { shard, message: Message::Deliver(batches) });
-            }
-            let numbers: SmallVec<[u32; 4]> = parts.iter().map(|p| p.channel).collect();
-            // Channels without a seat here may be forgotten before the shard looks.
-            parts.retain(|p| !self.table[p.channel].seats.is_empty());
-            if !parts.is_empty() {
-                self.out.push(Out::Deliver(parts));
-            }
-            for number in numbers {
-                self.drop_unused(number);
-            }
-        }
-    }
-
     /// Whether something waits for `seal`.
     pub fn pending(&self) -> bool {
         !self.groups.is_empty()
@@ -489,10 +265,6 @@ impl Hub {
             self.drop_unused(number);
         }
         evicted
-    }
-
-    fn options(&self, app: AppId, class: u16) -> ClassOptions {
-        self.classes.get(app.0 as usize).and_then(|c| c.options.get(class as usize)).copied().unwrap_or_default()
     }
 
     /// Channels share an epoch until one that had numbered something is forgotten: if that one comes back, its offsets

@@ -18,11 +18,20 @@ pub struct ClassOptions {
     pub echo: bool,
     /// What happens to a reader too slow for its out-queue.
     pub overflow: Overflow,
+    /// Each join becomes a record of `[audit]`.
+    pub audit: bool,
 }
 
 impl Default for ClassOptions {
     fn default() -> ClassOptions {
-        ClassOptions { history: None, presence: false, last: false, echo: true, overflow: Overflow::Close }
+        ClassOptions {
+            history: None,
+            presence: false,
+            last: false,
+            echo: true,
+            overflow: Overflow::Close,
+            audit: false,
+        }
     }
 }
 

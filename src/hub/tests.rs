@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{ConnectionId, Identity, Ms};
+use crate::model::{ConnectionId, EventKind, Identity, Ms};
 use bytes::Bytes;
 
 const APP: AppId = AppId(0);

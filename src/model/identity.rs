@@ -24,6 +24,24 @@ impl Identity {
         NOBODY.clone()
     }
 
+    /// As somebody describes a user in a file or on a command line: `id` is the user, all else are claims.
+    /// `role` and `roles` are both there where one is.
+    pub fn described(mut claims: Map<String, Value>) -> Identity {
+        let user = match claims.get("id") {
+            Some(Value::String(id)) if !id.is_empty() => Some(Arc::from(id.as_str())),
+            Some(Value::Number(id)) => Some(Arc::from(id.to_string())),
+            _ => None,
+        };
+        match (claims.get("role"), claims.get("roles")) {
+            (Some(role), None) => drop(claims.insert("roles".into(), Value::Array(vec![role.clone()]))),
+            (None, Some(Value::Array(roles))) if !roles.is_empty() => {
+                drop(claims.insert("role".into(), roles[0].clone()))
+            }
+            _ => {}
+        }
+        Identity { user, claims, ..Identity::default() }
+    }
+
     /// A claim by its dotted path: `clinicId`, `org.id`. `id` is the user.
     pub fn claim(&self, path: &str) -> Option<&Value> {
         let mut parts = path.split('.');

@@ -1,5 +1,6 @@
 //! The process's metrics, in Prometheus's terms: names, units and labels by its naming conventions.
 
+use super::audit::audit_dropped;
 use super::counts::{Counts, add};
 use super::labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
 use super::process::Process;
@@ -22,6 +23,7 @@ pub struct Metrics {
     pub(super) queue_bytes: IntGauge,
     pub(super) history_bytes: IntGauge,
     uptime: prometheus::Gauge,
+    audit_dropped: IntCounter,
     limit_hits: IntCounterVec,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
@@ -97,6 +99,7 @@ impl Metrics {
             queue_bytes: gauge(r, "weir_queue_bytes", "Bytes waiting in out-queues."),
             history_bytes: gauge(r, "weir_history_bytes", "Bytes of events kept for recovery."),
             uptime: one(r, prometheus::Gauge::new("weir_uptime_seconds", "Since the process started.")),
+            audit_dropped: counter(r, "weir_audit_dropped_total", "Audit records that the disk was too slow for."),
             limit_hits,
             http_requests: counters(
                 r,
@@ -188,6 +191,7 @@ impl Metrics {
     pub fn text(&self) -> String {
         self.uptime.set(self.uptime().as_secs_f64());
         self.process.read();
+        self.audit_dropped.inc_by(audit_dropped().saturating_sub(self.audit_dropped.get()));
         prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! In: counts, log settings. Out: Prometheus text, minutes as JSON, log lines on stderr.
 
+mod audit;
 mod counts;
 mod labels;
 mod log;
@@ -13,6 +14,10 @@ mod names;
 mod process;
 mod recent;
 
+pub use audit::{
+    AuditSettings, Record, audit, audit_dropped, audit_join, audit_reload, audit_revocation, audits_publishes,
+    finish_audit, start as start_audit,
+};
 pub use counts::{Counts, Local};
 pub use labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
 pub use log::{Level, LogFormat, LogSettings, Logs};

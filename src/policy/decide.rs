@@ -13,7 +13,7 @@ use std::net::IpAddr;
 #[derive(Debug)]
 pub struct Policy {
     classes: Box<[Class]>,
-    trie: Trie,
+    pub(super) trie: Trie,
     /// Names of the app's tables.
     pub(super) tables: Box<[Box<str>]>,
 }

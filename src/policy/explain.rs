@@ -36,7 +36,51 @@ pub struct Part {
     pub parts: Vec<Part>,
 }
 
+impl Explanation {
+    /// The part of it that decided: an alias that is allowed leaves the verdict to what it leads to.
+    pub fn deciding(&self) -> &Explanation {
+        self.alias.as_deref().unwrap_or(self)
+    }
+
+    /// In one line, the comparisons of the rule and what they came to:
+    /// `user.role == "admin" is false (sales_staff); user.clinicId == clinicId is false (c1, c2)`.
+    pub fn trace(&self) -> String {
+        let mut told = Vec::new();
+        if let Some(rule) = &self.rule {
+            rule.trace(&mut told);
+        }
+        told.extend(self.error.clone());
+        told.join("; ")
+    }
+}
+
+impl Part {
+    fn trace(&self, told: &mut Vec<String>) {
+        let compound = self.parts.iter().any(|p| !p.parts.is_empty()) || self.value.is_empty();
+        if compound {
+            return self.parts.iter().for_each(|p| p.trace(told));
+        }
+        // A literal's value is its text, which is there already.
+        let literal = |p: &Part| p.text == p.value || p.text.starts_with(['"', '`', '\'']);
+        let values: Vec<&str> = self.parts.iter().filter(|p| !literal(p)).map(|p| p.value.as_str()).collect();
+        let value = if self.value == "()" { "undecided" } else { &self.value };
+        told.push(match values.is_empty() {
+            true if self.text == self.value => format!("it is {value}"),
+            true => format!("{} is {value}", self.text),
+            false => format!("{} is {value} ({})", self.text, values.join(", ")),
+        });
+    }
+}
+
 impl Policy {
+    /// As `Explanation::trace`, of the rule that a refusal names; for log lines at level `debug`.
+    pub fn trace(&self, name: &str, refusal: &Refusal, asking: &Asking<'_>) -> Option<String> {
+        let (name, rule) = (ChannelName::parse(name).ok()?, refusal.rule.as_deref()?);
+        let each = RightKind::ALL.into_iter().map(|right| self.explain(right, &name, asking));
+        let mut found = each.filter(|e| rule.starts_with(&*e.deciding().origin));
+        found.next().map(|e| e.deciding().trace()).filter(|t| !t.is_empty())
+    }
+
     /// The decision on `name`, with its reasons. Slow: it compiles each part of the rule anew.
     pub fn explain(&self, right: RightKind, name: &ChannelName, asking: &Asking<'_>) -> Explanation {
         let Some(found) = self.find(name) else {

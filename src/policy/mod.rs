@@ -12,6 +12,7 @@
 mod class;
 mod decide;
 mod explain;
+mod lint;
 mod pattern;
 mod permit;
 mod rule;
@@ -24,8 +25,9 @@ mod trie;
 pub use class::{Class, Match};
 pub use decide::{Asking, Policy, RequestView};
 pub use explain::{Explanation, Part};
+pub use lint::{Doubt, Shadow};
 pub use pattern::Pattern;
 pub use permit::{History, Permit, Presence, Publish, Right, RightKind, Scope, Subscribe};
-pub use rule::{Cache, Reads, Rule, RuleError};
+pub use rule::{Always, Cache, Reads, Rule, RuleError};
 pub use settings::{ChannelSettings, RefuseSettings};
 pub use template::{Template, Unnamed};

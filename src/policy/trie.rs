@@ -47,6 +47,23 @@ impl Trie {
         Some((class, captures))
     }
 
+    /// Classes of `{*rest}` that no name reaches, each with the classes that take all its names.
+    pub fn shadowed(&self) -> Vec<(u16, Vec<u16>)> {
+        let each = self.nodes.iter().filter_map(|node| Some((node.rest?, self.covers(node.one?)?)));
+        each.collect()
+    }
+
+    /// The classes that take every name from here on, whatever follows, if they do.
+    fn covers(&self, at: usize) -> Option<Vec<u16>> {
+        let node = self.nodes.get(at)?;
+        let mut by = vec![node.end?];
+        match node.rest {
+            Some(rest) => by.push(rest),
+            None => by.extend(self.covers(node.one?)?),
+        }
+        Some(by)
+    }
+
     fn walk<'n>(&self, at: usize, rest: Option<&'n str>, captures: &mut Captures<'n>) -> Option<u16> {
         let node = self.nodes.get(at)?;
         let Some(text) = rest else { return node.end };
@@ -117,6 +134,13 @@ mod tests {
         let mut trie = trie(&["a:{x}", "a:{*r}"]);
         assert_eq!(trie.insert(&Pattern::compile("a:*", "").unwrap(), 9), Err(0));
         assert_eq!(trie.insert(&Pattern::compile("a:{*other}", "").unwrap(), 9), Err(1));
+    }
+
+    #[test]
+    fn a_pattern_that_others_leave_nothing_is_told() {
+        assert_eq!(trie(&["a:{*r}", "a:{x}", "a:{x}:{*r}"]).shadowed(), [(0, vec![1, 2])]);
+        assert_eq!(trie(&["a:{*r}", "a:{x}", "a:{x}:{y}"]).shadowed(), []);
+        assert_eq!(trie(&["a:{*r}", "a:{x}:{*r}"]).shadowed(), []);
     }
 
     #[test]

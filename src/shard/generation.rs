@@ -3,6 +3,7 @@
 //! Numbers of classes and endpoints belong to a generation: channels find their class by name, connections their
 //! endpoint by its key. Subscriptions are decided again in slices, so that nobody waits while thousands are taken back.
 
+use super::conn::Conn;
 use super::shard::{Drain, Shard};
 use crate::flow::{App, Generation};
 use crate::model::{AppId, Close, ConnectionId, Slot};
@@ -13,11 +14,15 @@ const REVIEW_SLICE: usize = 256;
 
 impl Shard {
     pub(super) fn take_generation(&mut self, generation: Arc<Generation>) {
-        self.hub.begin(generation.number);
+        let first = self.generation.number == generation.number;
         for app in generation.apps.iter().flatten() {
-            self.hub.set_classes(app.id, app.classes.clone(), Some(app.policy.clone()));
+            let known = self.generation.app(app.id).filter(|_| !first);
+            if known.is_none_or(|known| known.rules != app.rules || known.classes != app.classes) {
+                self.hub.set_classes(app.id, app.classes.clone(), Some(app.policy.clone()));
+            }
             self.former.remove(&app.id);
         }
+        self.hub.begin(generation.number);
         let bounds = generation.apps.iter().flatten().map(|a| a.limits.queue_bytes.0 as usize);
         self.queue_bytes_min = bounds.min().unwrap_or(0);
         let before = std::mem::replace(&mut self.generation, generation.clone());
@@ -34,8 +39,7 @@ impl Shard {
 
     /// One connection's way into the new generation.
     fn carry_over(&mut self, slot: Slot, before: &Generation) {
-        let conn = &mut self.conns[slot as usize];
-        let session = &mut conn.session;
+        let Conn { session, encoding, .. } = &mut self.conns[slot as usize];
         let Some(now) = self.generation.app(session.app) else { return self.close(slot, Close::APP_REMOVED) };
         let old = before.app(session.app);
         if old.is_some_and(|old| Arc::ptr_eq(old, now)) {
@@ -44,7 +48,7 @@ impl Shard {
         if let Some(old) = old {
             let key = old.endpoint(session.endpoint).map(|e| &e.key);
             session.endpoint = key.and_then(|key| now.endpoint_of(key)).unwrap_or(u16::MAX);
-            conn.encoding.endpoint = session.endpoint;
+            encoding.endpoint = session.endpoint;
         }
         let Some(endpoint) = now.endpoint(session.endpoint) else { return self.close(slot, Close::ENDPOINT_REMOVED) };
         session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());

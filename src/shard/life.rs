@@ -41,7 +41,7 @@ impl Shard {
             dirty: false,
             blocked: false,
             heard: self.mark,
-            encoding: Encoding::new(new.endpoint, new.deflate),
+            encoding: Encoding::new(number, new.deflate),
             progress_at: self.now,
             pinged_at: 0,
             tick: 0,

@@ -180,12 +180,13 @@ impl Shard {
     fn turn(&mut self, accept: &mut impl FnMut(Accepted)) -> std::io::Result<bool> {
         self.now = clock();
         let mut busy = self.hear(accept);
-        busy |= self.read_ready()?;
-        self.look();
+        // Before sockets are read: where few are concerned, what comes next finds it decided.
         busy |= !self.reviews.is_empty();
         if catch_unwind(AssertUnwindSafe(|| self.review())).is_err() {
             self.mend();
         }
+        busy |= self.read_ready()?;
+        self.look();
         if catch_unwind(AssertUnwindSafe(|| self.end_tick())).is_err() {
             self.mend();
         }

@@ -6,6 +6,7 @@
 //! comparison with it is neither true nor false, nor is its negation, and a rule that ends so refuses (as SQL's NULL).
 //! There are no loops, no assignments and no plugin code, so the bounds below bound the work as well.
 
+mod always;
 mod chain;
 mod function;
 mod lower;
@@ -14,6 +15,8 @@ mod run;
 #[cfg(test)]
 mod tests;
 mod value;
+
+pub use always::Always;
 
 use super::decide::Asking;
 use crate::model::Problem;

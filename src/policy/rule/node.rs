@@ -116,7 +116,7 @@ impl Node {
     }
 
     /// Its children.
-    fn each(&self, with: &mut dyn FnMut(&Node)) {
+    pub(super) fn each<'n>(&'n self, with: &mut dyn FnMut(&'n Node)) {
         match &self.kind {
             Kind::Const(_) | Kind::Capture(_) | Kind::Now | Kind::Path | Kind::Ip => {}
             Kind::UserId | Kind::UserKnown | Kind::UserRoles | Kind::UserClaim(_) => {}

@@ -1,0 +1,78 @@
+//! What of a call goes into the audit: who, what, whom it was about, what came of it. Never what was in it.
+
+use super::call::Call;
+use super::done::Done;
+use super::fail::Fail;
+use super::gateway::Ground;
+use crate::observe::{Record, audit, audits_publishes};
+use crate::shard::{Filter, Target};
+
+/// A call that is to be written down when it is over.
+pub(super) struct Noted {
+    verb: &'static str,
+    channel: Option<String>,
+    target: Option<String>,
+}
+
+impl Noted {
+    /// `None`: it only looks, or it is one of the many that publish.
+    pub fn of(call: &Call) -> Option<Noted> {
+        let (verb, channel, target) = match call {
+            Call::Publish { channels, .. } if audits_publishes() => {
+                let names: Vec<&str> = channels.iter().map(|c| c.as_str()).collect();
+                ("publish", Some(names.join(" ")), None)
+            }
+            Call::Send { target: target @ Target::Filter(_), .. } if audits_publishes() => {
+                ("broadcast", None, Some(target))
+            }
+            Call::Send { target, .. } if audits_publishes() => ("send", None, Some(target)),
+            Call::Subscribe { target, channel } => ("subscribe", Some(channel.to_string()), Some(target)),
+            Call::Unsubscribe { target, channel } => ("unsubscribe", Some(channel.to_string()), Some(target)),
+            Call::Disconnect { target, .. } => ("disconnect", None, Some(target)),
+            Call::Cleanup { .. } => ("cleanup", None, None),
+            Call::Publish { .. } | Call::Send { .. } => return None,
+            Call::Presence { .. } | Call::History { .. } | Call::Channels { .. } => return None,
+            Call::Connections { .. } | Call::Connection { .. } => return None,
+        };
+        Some(Noted { verb, channel, target: target.map(shown) })
+    }
+
+    pub fn write(&self, ground: &Ground, done: &Result<Done, Fail>) {
+        let (result, count) = match done {
+            Ok(Done::Published { recipients, .. } | Done::Sent(recipients)) => ("ok", Some(u64::from(*recipients))),
+            Ok(Done::Changed(n)) => ("ok", Some(u64::from(*n))),
+            Ok(_) => ("ok", None),
+            Err(fail) => (fail.why.as_str(), None),
+        };
+        audit(&Record {
+            audit: "verb",
+            who: Some(&ground.by),
+            verb: Some(self.verb),
+            app: Some(&ground.app.name),
+            channel: self.channel.as_deref(),
+            target: self.target.as_deref(),
+            result,
+            count,
+            ..Record::default()
+        });
+    }
+}
+
+/// `user u1`, `connection …`, `everybody`, or what a filter names.
+fn shown(target: &Target) -> String {
+    let filter: &Filter = match target {
+        Target::Connection(id) => return format!("connection {id}"),
+        Target::User(user) => return format!("user {user}"),
+        Target::Filter(filter) => filter,
+    };
+    let mut parts = Vec::new();
+    if !filter.users.is_empty() {
+        parts.push(format!("users {}", filter.users.join(" ")));
+    }
+    parts.extend(filter.claims.iter().map(|(name, _)| format!("claim {name}")));
+    if !filter.channels.is_empty() {
+        let names: Vec<&str> = filter.channels.iter().map(|c| c.as_str()).collect();
+        parts.push(format!("channels {}", names.join(" ")));
+    }
+    if parts.is_empty() { "everybody".into() } else { parts.join(", ") }
+}

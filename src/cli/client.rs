@@ -1,0 +1,174 @@
+//! The command's own HTTP and WebSocket client, and how it finds the gateway.
+
+use super::files;
+use crate::config::{Environment, Mode, published};
+use fastwebsockets::{FragmentCollector, Role, WebSocket, handshake::generate_key};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE};
+use hyper::upgrade::Upgraded;
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{Client as Http, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest answer that is read.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// Where a gateway answers its operators if the files do not say.
+const ADMIN: &str = "http://127.0.0.1:9000";
+/// The variable of `[api_key.default]` as shipped.
+const KEY: &str = "WEIR_API_KEY";
+
+/// How to reach a running gateway's HTTP API.
+#[derive(clap::Args, Debug)]
+pub struct Door {
+    /// The gateway's address; its admin listener in the files if missing.
+    #[arg(long, value_name = "URL", env = "WEIR_URL")]
+    pub url: Option<String>,
+    /// An API key; others on this machine can read a command's arguments, so better in the environment.
+    /// In development mode its published value if missing.
+    #[arg(long, value_name = "KEY", env = KEY, hide_env_values = true)]
+    pub key: Option<String>,
+    /// How long an answer may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+}
+
+impl Door {
+    /// Address and key, from the arguments or from the files. Files with faults are as good as none.
+    pub fn found(&self, gateway: &Path, env: &Environment) -> Found {
+        let files = if self.url.is_none() || self.key.is_none() { files::read(gateway, env).ok() } else { None };
+        let made = files.as_ref().map(|f| &f.compiled);
+        let admin = made.and_then(|c| c.listeners.values().find(|l| l.admin));
+        let of_files = admin.and_then(|l| {
+            let mut at: SocketAddr = l.address.parse().ok()?;
+            if at.ip().is_unspecified() {
+                at.set_ip(if at.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+            }
+            Some(format!("http{}://{at}", if l.tls.is_some() { "s" } else { "" }))
+        });
+        let development = made.is_none_or(|c| c.mode == Mode::Development);
+        Found {
+            url: self.url.clone().or(of_files).unwrap_or_else(|| ADMIN.into()).trim_end_matches('/').to_owned(),
+            key: self.key.clone().filter(|k| !k.is_empty()).or_else(|| development.then(|| published(KEY))),
+            patience: Duration::from_secs(self.timeout),
+        }
+    }
+}
+
+/// Where the gateway is, and with what key.
+pub struct Found {
+    /// Without a slash at its end.
+    pub url: String,
+    pub key: Option<String>,
+    pub patience: Duration,
+}
+
+impl Found {
+    /// A call of the HTTP API; the whole answer, whatever its status.
+    pub async fn call(&self, verb: &str, body: &serde_json::Value) -> Result<(StatusCode, String), String> {
+        let url = format!("{}/api/{verb}", self.url);
+        let key = self.key.as_deref().ok_or("an API key is needed: --key, or WEIR_API_KEY in the environment")?;
+        let mut request = request(Method::POST, &url, body.to_string())?;
+        let bearer = HeaderValue::from_str(&format!("Bearer {key}"))
+            .map_err(|_| "the key has characters that no header may have")?;
+        request.headers_mut().insert(AUTHORIZATION, bearer);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        ask(request, self.patience).await
+    }
+
+    /// A GET without a key.
+    pub async fn get(&self, path: &str) -> Result<(StatusCode, String), String> {
+        ask(request(Method::GET, &format!("{}{path}", self.url), String::new())?, self.patience).await
+    }
+
+    /// Calls a verb, prints its answer; the exit code.
+    pub fn call_and_tell(&self, verb: &str, body: &serde_json::Value) -> std::process::ExitCode {
+        let called = files::runtime().map_err(|e| e.to_string());
+        match called.and_then(|runtime| runtime.block_on(self.call(verb, body))) {
+            Err(what) => files::fail(what),
+            Ok((status, text)) if status.is_success() => {
+                println!("{text}");
+                std::process::ExitCode::SUCCESS
+            }
+            Ok((status, text)) => files::fail(format!("{} answered {status}\n{text}", self.url)),
+        }
+    }
+}
+
+/// An open WebSocket, client's side.
+pub type Socket = FragmentCollector<TokioIo<Upgraded>>;
+
+/// Opens a WebSocket; `url` with `ws`, `wss`, `http` or `https`. Err: what was answered instead.
+pub async fn socket(url: &str, headers: &[(HeaderName, HeaderValue)]) -> Result<Socket, String> {
+    let url = url.replacen("ws", "http", usize::from(url.starts_with("ws")));
+    let mut request = request(Method::GET, &url, String::new())?;
+    let own = [
+        (CONNECTION, HeaderValue::from_static("Upgrade")),
+        (UPGRADE, HeaderValue::from_static("websocket")),
+        (HeaderName::from_static("sec-websocket-version"), HeaderValue::from_static("13")),
+    ];
+    request.headers_mut().extend(own.into_iter().chain(headers.iter().cloned()));
+    let key = HeaderValue::from_str(&generate_key()).map_err(|e| e.to_string())?;
+    request.headers_mut().insert("sec-websocket-key", key);
+    let response = http().request(request).await.map_err(|e| root(&e))?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let status = response.status();
+        let text = text(response.into_body()).await.unwrap_or_default();
+        return Err(format!("the upgrade was answered with {status}: {text}"));
+    }
+    let upgraded = hyper::upgrade::on(response).await.map_err(|e| root(&e))?;
+    let mut socket = WebSocket::after_handshake(TokioIo::new(upgraded), Role::Client);
+    socket.set_auto_close(true);
+    socket.set_auto_pong(true);
+    Ok(FragmentCollector::new(socket))
+}
+
+fn request(method: Method, url: &str, body: String) -> Result<Request<Full<Bytes>>, String> {
+    let uri: Uri = url.parse().map_err(|e| format!("`{url}` is no address: {e}"))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+        return Err(format!("`{url}` is no address such as http://127.0.0.1:9000"));
+    }
+    let mut request = Request::new(Full::new(Bytes::from(body)));
+    (*request.method_mut(), *request.uri_mut()) = (method, uri);
+    Ok(request)
+}
+
+async fn ask(request: Request<Full<Bytes>>, patience: Duration) -> Result<(StatusCode, String), String> {
+    let at = request.uri().clone();
+    let answer = async {
+        let response = http().request(request).await.map_err(|e| root(&e))?;
+        Ok((response.status(), text(response.into_body()).await?))
+    };
+    let answer = tokio::time::timeout(patience, answer).await;
+    let answer = answer.unwrap_or_else(|_| Err(format!("no answer in {} s", patience.as_secs())));
+    answer.map_err(|what| {
+        format!("{}://{}: {what}", at.scheme_str().unwrap_or(""), at.authority().map_or("", |a| a.as_str()))
+    })
+}
+
+async fn text(body: hyper::body::Incoming) -> Result<String, String> {
+    let bytes = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|e| e.to_string())?.to_bytes();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// https trusts Mozilla's roots.
+fn http() -> Http<HttpsConnector<HttpConnector>, Full<Bytes>> {
+    let tls = HttpsConnectorBuilder::new()
+        .with_provider_and_webpki_roots(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .expect("aws-lc-rs speaks TLS 1.2 and 1.3");
+    Http::builder(TokioExecutor::new()).build(tls.https_or_http().enable_http1().build())
+}
+
+/// The innermost cause: `Connection refused (os error 111)`.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

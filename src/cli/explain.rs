@@ -1,0 +1,180 @@
+//! `weir explain`: why somebody may or may not.
+
+use super::files::{self, Files, fail, object};
+use crate::auth::Outcome;
+use crate::config::{App, AsIf, Environment};
+use crate::model::{ChannelName, Identity};
+use crate::policy::{Explanation, Part, RightKind};
+use crate::shard::clock;
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The app; not needed where there is only one.
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// The user's id. Without it, and without --token: somebody anonymous.
+    #[arg(long, value_name = "ID", conflicts_with = "token")]
+    user: Option<String>,
+    /// What rules read as `user.NAME`, as a JSON object.
+    #[arg(long, value_name = "JSON", value_parser = object, conflicts_with = "token")]
+    claims: Option<Map<String, Value>>,
+    /// A token instead: whoever it makes of its bearer, tables and defaults included.
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+    /// What is asked for.
+    #[arg(long, value_enum, default_value = "subscribe")]
+    does: Does,
+    /// The channel.
+    #[arg(long, value_name = "CHANNEL")]
+    on: String,
+    /// The path and query of the connection, for rules that read `request`.
+    #[arg(long, value_name = "PATH?QUERY")]
+    request: Option<String>,
+    /// Answers with JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Does {
+    Subscribe,
+    Publish,
+    History,
+    Presence,
+}
+
+const EXAMPLES: &str = "Examples:
+  weir explain --app clinic --user u1 --claims '{\"role\":\"sales_staff\",\"clinicId\":\"c1\"}' --on clinic:c2:queue
+  weir explain --app clinic --token \"$TOKEN\" --on clinic:c1:queue
+  weir explain --app reports --does publish --on system:notifications
+
+Reads the files only; the running gateway is not asked, and rows behind a URL are missing.
+Exit codes: 0 allowed, 1 refused, 78 mistakes in the files.";
+
+pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode {
+    let files = match files::read_or_tell(gateway, env) {
+        Ok(files) => files,
+        Err(code) => return code,
+    };
+    match explain(&files, arguments) {
+        Err(what) => fail(what),
+        Ok((told, allowed)) => {
+            println!("{}", told.trim_end());
+            if allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn explain(files: &Files, arguments: &Arguments) -> Result<(String, bool), String> {
+    let app = files.app(arguments.app.as_deref())?;
+    let on = ChannelName::parse(&arguments.on).map_err(|bad| format!("`{}`: {bad}", arguments.on))?;
+    let as_if = AsIf::new(app, who(files, app, arguments)?, arguments.request.as_deref(), clock())?;
+    let right = match arguments.does {
+        Does::Subscribe => RightKind::Subscribe,
+        Does::Publish => RightKind::Publish,
+        Does::History => RightKind::History,
+        Does::Presence => RightKind::Presence,
+    };
+    let why = as_if.explain(app, right, &on);
+    let allowed = why.allowed;
+    Ok((if arguments.json { as_json(&why).to_string() } else { text(&why, &as_if.identity, &on, arguments) }, allowed))
+}
+
+fn who(files: &Files, app: &App, arguments: &Arguments) -> Result<Identity, String> {
+    let Some(token) = &arguments.token else {
+        let mut claims = arguments.claims.clone().unwrap_or_default();
+        claims.extend(arguments.user.iter().map(|user| ("id".to_owned(), json!(user))));
+        return Ok(Identity::described(claims));
+    };
+    let mut told = Vec::new();
+    for auth in app.auths.values() {
+        match files.runtime.block_on(auth.inspect(token, clock())).outcome {
+            Outcome::Identity(identity) => return Ok((*identity).clone()),
+            Outcome::Missing => {}
+            Outcome::Failed { reason, .. } => told.push(format!("auth `{}`: {reason}", auth.name())),
+        }
+    }
+    Err(format!("nobody of app `{}` comes with this token: {}", app.flow.name, told.join("; ")))
+}
+
+/// ```text
+/// REFUSED  u1 may not subscribe to clinic:c2:queue
+///
+/// class     clinic:{clinicId}:queue      clinicId = c2
+/// rule      channels/clinic.toml:66:13 subscribe
+///           false  user.role == "admin" || user.clinicId == clinicId
+///             false  user.role == "admin"
+/// ```
+fn text(why: &Explanation, identity: &Identity, on: &ChannelName, arguments: &Arguments) -> String {
+    let mut out = String::new();
+    let (head, may) = if why.allowed { ("ALLOWED", "may") } else { ("REFUSED", "may not") };
+    let who = identity.user.as_deref().unwrap_or("somebody anonymous");
+    let does = match arguments.does {
+        Does::Subscribe => "subscribe to",
+        Does::Publish => "publish on",
+        Does::History => "read the history of",
+        Does::Presence => "see who is on",
+    };
+    let _ = writeln!(out, "{head}  {who} {may} {does} {on}\n");
+    one(&mut out, why);
+    let mut step = why;
+    while let Some(target) = &step.alias {
+        let _ = writeln!(out, "\nwhich stands for another channel, whose rules decide as well:\n");
+        one(&mut out, target);
+        step = target;
+    }
+    if let Some(refusal) = &why.refusal {
+        let message = refusal.message.as_deref().unwrap_or(refusal.code.text());
+        let _ =
+            writeln!(out, "\nclient    reads {}: {message} (unless its dialect says otherwise)", refusal.code.as_str());
+    }
+    out
+}
+
+fn one(out: &mut String, why: &Explanation) {
+    let Some(class) = &why.class else {
+        let _ = writeln!(out, "class     none: {}", why.origin);
+        return;
+    };
+    let vars: Vec<String> = why.vars.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let _ = writeln!(out, "class     {class}{}{}", if vars.is_empty() { "" } else { "   with " }, vars.join(", "));
+    let _ = writeln!(out, "rule      {}", why.origin);
+    if let Some(rule) = &why.rule {
+        part(out, rule, 10);
+    }
+    if let Some(error) = &why.error {
+        let _ = writeln!(out, "came to nothing: {error}");
+    }
+}
+
+fn part(out: &mut String, p: &Part, indent: usize) {
+    let value = if p.value == "()" { "missing" } else { &p.value };
+    // A literal says itself.
+    if p.text != p.value && !p.text.starts_with('"') {
+        let _ = writeln!(out, "{:indent$}{value:<8} {}", "", p.text);
+    }
+    p.parts.iter().for_each(|p| part(out, p, indent + 2));
+}
+
+fn as_json(why: &Explanation) -> Value {
+    fn part(p: &Part) -> Value {
+        json!({ "text": p.text, "value": p.value, "parts": p.parts.iter().map(part).collect::<Vec<_>>() })
+    }
+    let refusal = why.refusal.as_ref();
+    json!({
+        "allowed": why.allowed,
+        "class": why.class,
+        "vars": why.vars.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        "rule": why.origin,
+        "expression": why.rule.as_ref().map(part),
+        "error": why.error,
+        "code": refusal.map(|r| r.code.as_str()),
+        "message": refusal.and_then(|r| r.message.as_deref()),
+        "alias": why.alias.as_deref().map(as_json),
+    })
+}

@@ -1,0 +1,43 @@
+//! `weir publish`: one event to one channel of a running gateway.
+
+use super::client::Door;
+use super::files::json;
+use crate::config::Environment;
+use serde_json::{Value, json as object};
+use std::path::Path;
+use std::process::ExitCode;
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    door: Door,
+    /// The app whose channel it is; the listener's first if missing.
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// The event's name, where clients hear one.
+    #[arg(long, value_name = "NAME")]
+    event: Option<String>,
+    /// The channel.
+    channel: String,
+    /// What its subscribers hear, as JSON.
+    #[arg(value_name = "JSON", value_parser = json)]
+    data: Value,
+}
+
+const EXAMPLES: &str = "Examples:
+  weir publish --app reports test:channel '{\"type\":\"note\",\"text\":\"hello\"}'
+  WEIR_API_KEY=… weir publish --url https://gw.example:9000 --app clinic clinic:c1:queue '{\"waiting\":3}'
+
+Prints the gateway's answer, such as {\"recipients\":1}.
+Exit codes: 0 published, 1 refused or not reached.";
+
+pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode {
+    let mut body = object!({ "channel": arguments.channel, "data": arguments.data });
+    for (name, value) in [("app", &arguments.app), ("event", &arguments.event)] {
+        if let Some(value) = value {
+            body[name] = value.as_str().into();
+        }
+    }
+    arguments.door.found(gateway, env).call_and_tell("publish", &body)
+}
