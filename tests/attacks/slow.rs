@@ -79,6 +79,7 @@ fn conflate_keeps_the_newest_of_each_key() {
     }
     gateway.wait_for_metric("weir_publishes_total{app=\"app\",via=\"client\"}", |n| n == 1_000.0);
     gateway.wait_for_metric(CONFLATED, |n| n > 0.0);
+    ann.pings();
     let mut newest: BTreeMap<u64, u64> = BTreeMap::new();
     let mut heard = 0;
     while newest.values().filter(|n| **n >= 995).count() < 5 {
