@@ -47,6 +47,10 @@ pub fn load(gateway: &Path, env: &Environment) -> Loaded {
             faults.push(Fault::of_file(&name, format!("this file {why}")));
             String::new()
         });
+        // Cut short while it is written, rather than meant.
+        if text.trim().is_empty() && faults.len() == before {
+            faults.push(Fault::of_file(&name, "this file is empty").hint("an app is removed by removing its file"));
+        }
         let doc = Doc::parse(&name, &text, faults);
         if faults.len() > before {
             broken.push(doc.file.clone());

@@ -73,7 +73,7 @@ fn what_is_no_file_is_a_fault_with_its_name() {
     put("channels/.hidden.toml", b"?");
     put("channels/big.toml", &vec![b'#'; (1 << 20) + 1]);
     put("channels/latin.toml", b"# caf\xe9\n");
-    put("channels/Upper Case.toml", b"");
+    put("channels/Upper Case.toml", b"# an app\n");
     assert_eq!(
         told(),
         [
@@ -92,18 +92,18 @@ fn a_reload_keeps_the_numbers_of_apps() {
     let app = |name: &str| folder.path().join(format!("channels/{name}.toml"));
     std::fs::create_dir(folder.path().join("channels")).unwrap();
     std::fs::write(&gateway, "[listener.main]\naddress = \"127.0.0.1:0\"\n").unwrap();
-    std::fs::write(app("b"), "").unwrap();
+    std::fs::write(app("b"), "# b\n").unwrap();
     let load = |previous: Option<&Compiled>| read_after(previous, &gateway, &[]).ok().unwrap();
     let ids = |made: &Compiled| made.apps.iter().map(|a| (a.flow.name.to_string(), a.flow.id.0)).collect::<Vec<_>>();
     let first = load(None);
-    std::fs::write(app("a"), "").unwrap();
+    std::fs::write(app("a"), "# a\n").unwrap();
     let second = load(Some(&first));
     assert_eq!(ids(&second), [("a".to_owned(), 1), ("b".to_owned(), 0)]);
     assert_ne!(first.digest, second.digest);
     std::fs::remove_file(app("a")).unwrap();
     let third = load(Some(&second));
     assert_eq!((ids(&third), &third.digest), (vec![("b".to_owned(), 0)], &first.digest));
-    std::fs::write(app("c"), "").unwrap();
+    std::fs::write(app("c"), "# c\n").unwrap();
     assert_eq!(ids(&load(Some(&third))), [("b".to_owned(), 0), ("c".to_owned(), 2)]);
 }
 
