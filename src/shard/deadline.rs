@@ -239,7 +239,10 @@ impl Shard {
         self.queued_bytes = self.conns.iter().map(|(_, c)| c.queue.bytes()).sum();
         let unfinished: usize = self.conns.iter().map(|(_, c)| c.reader.buffered()).sum();
         let bytes = self.queued_bytes + self.hub.history_bytes() + unfinished;
-        let over = self.shared.use_memory(self.me, bytes, generation.limits.memory.0 as usize);
+        let memory = generation.limits.memory.0 as usize;
+        // What is above its even share is a shard's to give up: together that is enough, and none closes small queues
+        // because the large ones are elsewhere.
+        let over = self.shared.use_memory(self.me, bytes, memory).min(bytes.saturating_sub(memory / shards));
         if over > 0 {
             self.relieve(over);
         }

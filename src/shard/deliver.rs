@@ -78,15 +78,16 @@ impl Shard {
         for (at, tally) in &batch.tallies {
             tally.add(heard.contains(at) as u32);
         }
-        if conflate && (conn.blocked || conn.queue.bytes() >= self.queue_bytes_min / 2) {
-            self.conflate(slot, channel, batch, &heard);
-        } else if heard.len() == batch.events.len() {
+        let fits = !conflate || self.has_room(slot, encoded.bytes.len(), false);
+        if fits && heard.len() == batch.events.len() {
             let entry = Entry { bytes: encoded.bytes.clone(), channel, events: heard.len() as u32 };
             self.push(slot, entry);
         } else {
             for at in &heard {
                 let bytes = encoded.event(*at as usize);
-                if !bytes.is_empty() && self.conns[slot as usize].is_open() {
+                if conflate && !self.has_room(slot, bytes.len(), true) {
+                    self.conflate(slot, channel, batch, *at);
+                } else if !bytes.is_empty() && self.conns[slot as usize].is_open() {
                     self.push(slot, Entry { bytes, channel, events: 1 });
                 }
             }

@@ -41,17 +41,29 @@ impl Conflated {
 }
 
 impl Shard {
+    /// Whether so much of a `conflate` class may be queued. Else the connection is blocked, and will be released; or
+    /// the bytes are several events (not `alone`) and to be asked for one by one.
+    pub(super) fn has_room(&mut self, slot: Slot, bytes: usize, alone: bool) -> bool {
+        let room = self.app_of(slot).map_or(0, |app| app.limits.queue_bytes.0 as usize) / 2;
+        let conn = &self.conns[slot as usize];
+        if conn.blocked {
+            return false;
+        }
+        if conn.queue.bytes() + bytes > room {
+            // Only the socket knows: what it takes at once has not waited.
+            self.flush_one(slot);
+        }
+        !self.conns[slot as usize].blocked && (alone || bytes <= room)
+    }
+
     /// Keeps the newest of each key for a connection that takes nothing now.
-    pub(super) fn conflate(&mut self, slot: Slot, channel: u32, batch: &Arc<Batch>, heard: &[u32]) {
+    pub(super) fn conflate(&mut self, slot: Slot, channel: u32, batch: &Arc<Batch>, at: u32) {
         let conn = &mut self.conns[slot as usize];
         let app = conn.session.app;
         let kept = conn.conflated.get_or_insert_default();
-        let mut replaced = 0;
-        for at in heard {
-            replaced += kept.put(channel, batch, *at) as usize;
-        }
+        let replaced = kept.put(channel, batch, at);
         let full = kept.newest.len() > KEYS_MAX;
-        for _ in 0..replaced {
+        if replaced {
             self.counts.app(app).slow(SlowAction::Conflated);
         }
         if full {
@@ -59,11 +71,20 @@ impl Shard {
         }
     }
 
-    /// The socket takes bytes again: what was conflated meanwhile goes out.
+    /// The socket takes bytes again: what was conflated meanwhile goes out, as far as it takes it.
     pub(super) fn release(&mut self, slot: Slot) {
-        let Some(kept) = self.conns[slot as usize].conflated.take() else { return };
-        for Kept { channel, batch, at, .. } in kept.newest {
-            self.deliver_event(slot, channel, &batch, at as usize);
+        let Some(mut conflated) = self.conns[slot as usize].conflated.take() else { return };
+        while let Some(kept) = conflated.newest.pop_front() {
+            let conn = &self.conns[slot as usize];
+            if !conn.session.subs.iter().any(|s| s.channel == kept.channel) {
+                continue; // left meanwhile
+            }
+            if !self.has_room(slot, kept.batch.events[kept.at as usize].data.len(), true) {
+                conflated.newest.push_front(kept);
+                self.conns[slot as usize].conflated = Some(conflated);
+                return;
+            }
+            self.deliver_event(slot, kept.channel, &kept.batch, kept.at as usize);
         }
     }
 

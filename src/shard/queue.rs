@@ -23,6 +23,31 @@ pub struct Entry {
     pub events: u32,
 }
 
+impl Entry {
+    /// Takes frames off the front: as few as make up `bytes`.
+    fn split(&mut self, bytes: usize) -> Entry {
+        let (mut at, mut frames) = (0, 0);
+        while at < bytes.min(self.bytes.len()) {
+            at = (at + frame_bytes(&self.bytes[at..])).min(self.bytes.len());
+            frames += 1;
+        }
+        // Events without a frame went with those before them.
+        let events = if at == self.bytes.len() { self.events } else { frames.min(self.events) };
+        self.events -= events;
+        Entry { bytes: self.bytes.split_to(at), channel: self.channel, events }
+    }
+}
+
+/// A frame of ours, without a mask, from its header (RFC 6455 §5.2).
+fn frame_bytes(bytes: &[u8]) -> usize {
+    match *bytes {
+        [_, 126, a, b, ..] => 4 + u16::from_be_bytes([a, b]) as usize,
+        [_, 127, a, b, c, d, e, f, g, h, ..] => 10 + u64::from_be_bytes([a, b, c, d, e, f, g, h]) as usize,
+        [_, length, ..] => 2 + length as usize,
+        _ => bytes.len(),
+    }
+}
+
 /// First in, first out. Small while empty: most connections are idle.
 #[derive(Default)]
 pub struct Queue {
@@ -114,25 +139,30 @@ impl Queue {
         }
     }
 
-    /// Drops the oldest deliveries of channels that `may` names until at most `bytes_max` are left; never a slice that
-    /// is half written. Tells `lost` of each. Returns whether that was enough.
+    /// Drops the oldest deliveries of channels that `may` names until at most `bytes_max` are left, frame by frame; never
+    /// one that is half written. Tells `lost` of each. Returns whether that was enough.
     pub fn drop_oldest(
         &mut self,
         bytes_max: usize,
         mut may: impl FnMut(u32) -> bool,
         mut lost: impl FnMut(u32, u32),
     ) -> bool {
-        let started = self.written > 0;
         let mut kept: VecDeque<Entry> = VecDeque::new();
         let mut over = self.bytes.saturating_sub(bytes_max);
-        let all = self.first.take().into_iter().chain(self.rest.take().into_iter().flat_map(|rest| *rest));
-        for (n, entry) in all.enumerate() {
-            let droppable = entry.channel != NO_CHANNEL && !(n == 0 && started);
-            if over > 0 && droppable && may(entry.channel) {
-                over = over.saturating_sub(entry.bytes.len());
-                self.bytes -= entry.bytes.len();
-                lost(entry.channel, entry.events);
-            } else {
+        let mut first = self.first.take();
+        if let Some(entry) = first.as_mut().filter(|_| self.written > 0) {
+            // What follows the frame that is half written is as good as not begun.
+            kept.push_back(entry.split(self.written as usize));
+        }
+        let first = first.filter(|entry| !entry.bytes.is_empty());
+        for mut entry in first.into_iter().chain(self.rest.take().into_iter().flat_map(|rest| *rest)) {
+            if over > 0 && entry.channel != NO_CHANNEL && may(entry.channel) {
+                let dropped = entry.split(over);
+                over = over.saturating_sub(dropped.bytes.len());
+                self.bytes -= dropped.bytes.len();
+                lost(dropped.channel, dropped.events);
+            }
+            if !entry.bytes.is_empty() {
                 kept.push_back(entry);
             }
         }
@@ -216,11 +246,16 @@ mod tests {
     fn a_half_written_slice_and_replies_are_never_dropped() {
         let (mut socket, _client) = pair();
         let (mut queue, mut scratch) = (Queue::default(), Vec::new());
-        queue.push(entry(7, vec![0u8; 64 << 20]));
+        let frame = |bytes: usize| {
+            let mut frame = Vec::new();
+            crate::wire::frame(crate::wire::OpCode::Binary, &vec![0; bytes], &mut frame);
+            frame
+        };
+        queue.push(entry(7, frame((64 << 20) - 10)));
         let (written, flushed) = queue.flush(&mut socket, &mut scratch).unwrap();
         assert!(written > 0 && flushed == Flushed::Blocked { progress: true });
         for _ in 0..3 {
-            queue.push(entry(7, [1u8; 100]));
+            queue.push(entry(7, frame(98)));
             queue.push(entry(NO_CHANNEL, [2u8; 10]));
             queue.push(entry(8, [3u8; 100]));
         }
@@ -229,7 +264,42 @@ mod tests {
         assert!(queue.drop_oldest(first + 330 + 10, |channel| channel == 7, |_, events| lost += events));
         assert_eq!((lost, queue.bytes()), (3, first + 330));
         assert!(!queue.drop_oldest(0, |channel| channel == 7, |_, _| ()));
+        // Of a batch its newest frames stay, and those of a half-written one go behind the frame that is on its way.
+        queue.push(Entry { bytes: [frame(98), frame(98), frame(120)].concat().into(), channel: 7, events: 3 });
+        lost = 0;
+        assert!(queue.drop_oldest(first + 330 + 130, |channel| channel == 7, |_, events| lost += events));
+        assert_eq!((lost, queue.bytes()), (2, first + 330 + 122));
         queue.clear();
         assert_eq!(queue.bytes(), first);
+    }
+
+    #[test]
+    fn behind_the_frame_on_its_way_the_rest_of_its_batch_may_go() {
+        let (mut socket, mut client) = pair();
+        let (mut queue, mut scratch, mut batch) = (Queue::default(), Vec::new(), Vec::new());
+        for n in 0..16 {
+            crate::wire::frame(crate::wire::OpCode::Binary, &vec![n; 4 << 20], &mut batch);
+        }
+        queue.push(Entry { bytes: batch.into(), channel: 7, events: 16 });
+        let (written, _) = queue.flush(&mut socket, &mut scratch).unwrap();
+        let mut lost = 0;
+        assert!(queue.drop_oldest(12 << 20, |_| true, |_, events| lost += events));
+        let whole = (4 << 20) + 10;
+        let begun = written.div_ceil(whole);
+        assert_eq!(queue.bytes(), begun * whole - written + (16 - begun - lost as usize) * whole);
+        assert!(lost > 0);
+        let reader = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            client.read_to_end(&mut got).unwrap();
+            got
+        });
+        while queue.flush(&mut socket, &mut scratch).unwrap().1 != Flushed::All {
+            std::thread::yield_now();
+        }
+        socket.end();
+        let got = reader.join().unwrap();
+        let heard: Vec<u8> = got.chunks(whole).map(|frame| frame[whole - 1]).collect();
+        let expected: Vec<u8> = (0..begun as u8).chain(begun as u8 + lost as u8..16).collect();
+        assert_eq!(heard, expected);
     }
 }

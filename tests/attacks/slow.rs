@@ -79,6 +79,7 @@ fn conflate_keeps_the_newest_of_each_key() {
     }
     gateway.wait_for_metric("weir_publishes_total{app=\"app\",via=\"client\"}", |n| n == 1_000.0);
     gateway.wait_for_metric(CONFLATED, |n| n > 0.0);
+    ann.pings();
     let mut newest: BTreeMap<u64, u64> = BTreeMap::new();
     let mut heard = 0;
     while newest.values().filter(|n| **n >= 995).count() < 5 {
@@ -147,7 +148,8 @@ fn turned_away_and_let_in_again(gateway: &Attacked) {
 
 #[test]
 fn beyond_its_memory_the_gateway_closes_the_largest_queue() {
-    let gateway = gateway("", "memory = \"4MiB\"\nclose_timeout = \"1m\"\nqueue_bytes = \"64MiB\"", "");
+    // The small queues are on other shards than the large one.
+    let gateway = gateway("shards = 3", "memory = \"4MiB\"\nclose_timeout = \"1m\"\nqueue_bytes = \"64MiB\"", "");
     let (mut ann, mut sleeper, mut small) = (gateway.client(), Raw::slow(gateway.at()), gateway.client());
     sleeper.subscribe("room:1");
     small.subscribe("room:2");
