@@ -245,11 +245,10 @@ impl Shard {
         match result {
             Ok((written, flushed)) => {
                 self.counts.bytes_sent += written as u64;
-                if let Flushed::Blocked { progress } = flushed {
+                if flushed == Flushed::Blocked {
+                    // From now on it waits: it was not blocked before, or its socket said that it is not any more.
                     conn.blocked = true;
-                    if progress || conn.progress_at == 0 {
-                        conn.progress_at = self.now;
-                    }
+                    conn.progress_at = self.now;
                     self.schedule(slot);
                     return;
                 }

@@ -135,6 +135,7 @@ impl Shard {
     pub(super) fn push(&mut self, slot: Slot, entry: Entry) {
         let conn: &mut Conn = &mut self.conns[slot as usize];
         let (reply, length) = (entry.channel == NO_CHANNEL, entry.bytes.len());
+        self.queued_bytes += entry.bytes.len();
         conn.queue.push(entry);
         if !conn.dirty {
             conn.dirty = true;

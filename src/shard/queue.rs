@@ -64,10 +64,8 @@ pub struct Queue {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Flushed {
     All,
-    /// The socket takes no more for now; whether it took anything.
-    Blocked {
-        progress: bool,
-    },
+    /// The socket takes no more for now.
+    Blocked,
 }
 
 impl Queue {
@@ -127,13 +125,13 @@ impl Queue {
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    return Ok((total, Flushed::Blocked { progress: total > 0 }));
+                    return Ok((total, Flushed::Blocked));
                 }
                 Err(e) => return Err(e),
             }
         }
         match socket.flush() {
-            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok((total, Flushed::Blocked { progress: total > 0 })),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok((total, Flushed::Blocked)),
             Err(e) => Err(e),
             Ok(()) => Ok((total, Flushed::All)),
         }
@@ -253,7 +251,7 @@ mod tests {
         };
         queue.push(entry(7, frame((64 << 20) - 10)));
         let (written, flushed) = queue.flush(&mut socket, &mut scratch).unwrap();
-        assert!(written > 0 && flushed == Flushed::Blocked { progress: true });
+        assert!(written > 0 && flushed == Flushed::Blocked);
         for _ in 0..3 {
             queue.push(entry(7, frame(98)));
             queue.push(entry(NO_CHANNEL, [2u8; 10]));

@@ -63,6 +63,8 @@ pub struct Shard {
     /// The smallest `queue_bytes` of all apps.
     pub(super) queue_bytes_min: usize,
     pub(super) queued_bytes: usize,
+    /// Another shard is congested: sockets were not looked at.
+    held_back: bool,
     pub(super) poll: mio::Poll,
     events: Events,
     mailbox: Arc<Mailbox>,
@@ -129,6 +131,7 @@ impl Shard {
             scratch: Vec::new(),
             queue_bytes_min: usize::MAX,
             queued_bytes: 0,
+            held_back: false,
             poll,
             events: Events::with_capacity(EVENTS),
             mailbox,
@@ -170,6 +173,10 @@ impl Shard {
     }
 
     fn wait_ms(&self) -> u64 {
+        // Its sockets will not say again that they are ready.
+        if self.held_back {
+            return 1;
+        }
         if !self.drains.is_empty() {
             return TICK_MS;
         }
@@ -244,7 +251,8 @@ impl Shard {
     fn read_ready(&mut self) -> std::io::Result<bool> {
         let mut busy = false;
         // Others cannot keep up with what this shard's clients send them: let the clients wait.
-        if self.shared.peers().iter().any(|p| p.number != self.me && p.is_congested()) {
+        self.held_back = self.shared.peers().iter().any(|p| p.number != self.me && p.is_congested());
+        if self.held_back {
             return Ok(false);
         }
         for slot in std::mem::take(&mut self.unread) {
