@@ -7,7 +7,7 @@
 //! Leaves to others: who somebody is (`auth`), what a permit is used for (`hub`), where a rule stands (`config`).
 //!
 //! In: `ChannelSettings`, `Identity`, `RequestView`, `Tables`, the time. Out: `Permit` or `Refusal`.
-//! No other room can make a `Permit`, and `hub` takes nothing else.
+//! No other room can make a `Permit`, and without one nothing passes `flow`'s doors to the hub.
 
 mod class;
 mod decide;
