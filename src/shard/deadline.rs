@@ -230,7 +230,7 @@ impl Shard {
 
     /// Once in a while: old history goes, and memory is looked at.
     pub(super) fn sweep(&mut self) {
-        let generation = self.generation_of();
+        let generation = self.generation.clone();
         let shards = self.shared.shards();
         let bound: u64 = generation.apps.iter().flatten().map(|a| a.limits.history_bytes.0).sum();
         let evicted = self.hub.sweep(self.now, bound as usize / shards);

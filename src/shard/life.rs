@@ -332,8 +332,4 @@ impl Shard {
     pub(super) fn is_same(&self, slot: Slot, id: ConnectionId) -> bool {
         self.conns.get(slot as usize).is_some_and(|c| c.session.id == id)
     }
-
-    pub(super) fn generation_of(&self) -> Arc<crate::flow::Generation> {
-        self.generation.clone()
-    }
 }

@@ -80,8 +80,6 @@ pub struct Shard {
     pub(super) settled: bool,
     pub(super) stopping: bool,
     due: Vec<(Slot, u64)>,
-    /// What the last flush cost, in writes: after a large one, a moment's patience merges more.
-    pub(super) flushed: usize,
 }
 
 /// Closing everybody, or all of one listener, at a pace.
@@ -144,7 +142,6 @@ impl Shard {
             settled: true,
             stopping: false,
             due: Vec::new(),
-            flushed: 0,
         };
         shard.take_generation(generation);
         Ok(shard)
@@ -344,14 +341,12 @@ impl Shard {
 
     /// One write a dirty connection. Others of this thread get their turn in between.
     async fn flush(&mut self) {
-        let mut written = 0;
         while !self.dirty.is_empty() {
             let dirty = std::mem::take(&mut self.dirty);
             for slice in dirty.chunks(FLUSH_SLICE) {
                 for slot in slice {
                     self.flush_one(*slot);
                 }
-                written += slice.len();
                 if slice.len() == FLUSH_SLICE {
                     tokio::task::yield_now().await;
                 }
@@ -362,7 +357,6 @@ impl Shard {
                 self.dirty.clear();
             }
         }
-        self.flushed = written;
         self.counts.queue_bytes = self.queued_bytes as u64;
         self.counts.flush(&self.shared.metrics, self.now);
     }
