@@ -26,7 +26,7 @@ pub use name::{BadName, ChannelName};
 pub(crate) use overridable::overridable;
 pub use problem::{Problem, did_you_mean, one_of};
 pub use query::{percent_decode, query_pairs};
-pub use refusal::{Code, Refusal};
+pub use refusal::{Code, LimitKind, Refusal};
 pub use secret::{Secret, SecretSource};
 pub use tables::Tables;
 pub use target::{Filter, Target};
