@@ -110,6 +110,7 @@ impl Compiling<'_> {
             log: file.log.clone(),
             tables: Arc::new(tables),
             rules: self.rules(rows),
+            handlers: None,
             keeps_requests: reads_request || born_with,
         };
         let endpoints = file.endpoint.iter().cloned();
