@@ -8,18 +8,14 @@
 
 mod call;
 mod effect;
-mod entity_key;
 mod host;
 mod plugin;
 mod settings;
-mod workers;
 
 pub use call::{Asker, Call, Connection, Event, Finished, Then, Trigger, Web};
 pub use effect::{Effect, Message, Reply};
-pub use entity_key::EntityKey;
 pub use host::{Carry, Host};
 pub use plugin::App;
 pub use settings::{
     ChannelHandlers, EndpointHandlers, EntitySettings, Keep, Limits, LimitsOverride, Process, TimerSettings,
 };
-pub use workers::Workers;
