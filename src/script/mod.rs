@@ -11,11 +11,13 @@ mod effect;
 mod host;
 mod plugin;
 mod settings;
+mod workers;
 
 pub use call::{Asker, Call, Connection, Event, Finished, Then, Trigger, Web};
 pub use effect::{Effect, Message, Reply};
-pub use host::{Carry, Host};
+pub use host::{Carry, Host, Outbox};
 pub use plugin::App;
 pub use settings::{
     ChannelHandlers, EndpointHandlers, EntitySettings, Keep, Limits, LimitsOverride, Process, TimerSettings,
 };
+pub use workers::{EntityKey, NotTaken, Stats, Workers};

@@ -1,6 +1,6 @@
 //! One app's handlers, compiled.
 
-use super::{EntitySettings, Limits};
+use super::{EntitySettings, Limits, TimerSettings};
 use crate::model::AppId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,4 +12,6 @@ pub struct App {
     pub limits: Limits,
     /// By kind.
     pub entities: BTreeMap<String, EntitySettings>,
+    /// Checked: their handlers are there.
+    pub timers: Vec<TimerSettings>,
 }
