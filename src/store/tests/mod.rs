@@ -12,7 +12,7 @@ fn store(driver: Driver, folder: &Path) -> Arc<dyn Store> {
 
 /// Plays a conversation with each driver, on an empty store.
 fn with_each(play: impl Fn(&dyn Store)) {
-    for driver in [Driver::Memory] {
+    for driver in [Driver::Memory, Driver::Sqlite] {
         println!("{driver:?}");
         let folder = tempfile::tempdir().unwrap();
         play(&*store(driver, folder.path()));
@@ -166,7 +166,7 @@ fn a_sweep_forgets_the_idle_and_spares_what_a_timer_waits_for() {
 
 #[test]
 fn a_full_queue_answers_at_once_and_what_was_taken_is_kept() {
-    for driver in [Driver::Memory] {
+    for driver in [Driver::Memory, Driver::Sqlite] {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { driver, queue: 3, ..Settings::default() };
         let store = open(&settings, folder.path()).unwrap();
@@ -202,7 +202,7 @@ fn a_panic_in_a_done_ends_nothing_but_itself() {
 
 #[test]
 fn the_last_handle_may_go_down_on_the_stores_own_thread() {
-    for driver in [Driver::Memory] {
+    for driver in [Driver::Memory, Driver::Sqlite] {
         let folder = tempfile::tempdir().unwrap();
         let store = store(driver, folder.path());
         let (told, end) = channel();
