@@ -157,3 +157,25 @@ fn damaged(path: &Path, what: &str) -> Problem {
 fn problem(what: impl Into<String>, hint: &str) -> Problem {
     Problem::new("path", what).hint(Some(hint.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kill does not tell a commit that waited for the disk from one that did not; a loss of power does.
+    #[test]
+    fn a_commit_waits_for_the_disk_unless_the_settings_say_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weir.db");
+        claim(&path).unwrap();
+        for (synchronous, number) in [(Synchronous::Full, 2), (Synchronous::Normal, 1)] {
+            let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+            prepare(&mut connection, &Settings { synchronous, ..Settings::default() }).unwrap();
+            let ask = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).unwrap();
+            assert_eq!(ask("synchronous"), number);
+            assert_eq!(ask("fullfsync"), 1);
+            let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+            assert_eq!(mode, "wal");
+        }
+    }
+}
