@@ -123,6 +123,9 @@ impl Walk<'_> {
                 Ok((channel, home)) => self.errand(Errand::Presence { channel, home }, asked),
                 Err(refusal) => return self.refuse(&refusal, Some(&channel), Some(asked)),
             },
+            Command::Handle { channel, .. } => {
+                return self.refuse(&Refusal::new(Code::Internal), channel.as_deref(), Some(asked));
+            }
             Command::Close => self.replies.close = Some(Close::NORMAL),
             Command::Ignore => {}
         }

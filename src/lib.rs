@@ -9,6 +9,7 @@
 //! wire     dialect   auth  store frames ⇄ messages │ messages ⇄ nouns │ tokens → Identity │ what handlers keep
 //! policy                         may this happen? → Permit | Refusal. Pure.
 //! hub                            who hears what: channels, presence, history, recovery, fan-out. Never knows a socket.
+//! script                         handlers: plugins in Rhai on worker threads, entities, timers; the only home of effects
 //! flow                           the corridor, as code; the generation that a command walks it with
 //! shard                          a thread and its sockets
 //! api                            HTTP verbs and routes → what is asked of the shards
@@ -29,6 +30,8 @@ pub mod wire;
 pub mod policy;
 
 pub mod hub;
+
+pub mod script;
 
 pub mod flow;
 

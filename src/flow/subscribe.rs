@@ -4,7 +4,7 @@ use super::session::{Ask, Asks};
 use super::{Revoke, Sub, Walk, home};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{Join, Joined};
-use crate::model::{ChannelName, Channels, Close, Code, Member, Position, Refusal};
+use crate::model::{ChannelName, Channels, Close, LimitKind, Member, Position, Refusal};
 use crate::observe::{LimitName, audit_join, audit_revocation};
 use crate::policy::{Permit, Policy, Scope, Subscribe};
 
@@ -19,7 +19,7 @@ impl Walk<'_> {
     pub(super) fn subscribe(&mut self, channels: &Channels<'_>, since: Option<Position>, asked: Asked<'_>) {
         if channels.len() > self.app.limits.subscribe_batch as usize {
             self.counts.limit(LimitName::SubscribeBatch);
-            return self.refuse(&Refusal::new(Code::Limit), None, Some(asked));
+            return self.refuse(&Refusal::limit(LimitKind::SubscribeBatch), None, Some(asked));
         }
         // A position belongs to one channel.
         let since = since.filter(|_| channels.len() == 1);
@@ -75,7 +75,7 @@ impl Walk<'_> {
         let full = self.session.subs.len() + waiting + more >= self.app.limits.subscriptions as usize;
         if full && !self.is_seated(permit.channel()) {
             self.counts.limit(LimitName::Subscriptions);
-            return Err(Refusal::new(Code::Limit));
+            return Err(Refusal::limit(LimitKind::Subscriptions));
         }
         Ok(permit)
     }

@@ -47,6 +47,15 @@ pub enum Command<'a> {
     Presence {
         channel: Cow<'a, str>,
     },
+    /// A message type that a handler of the plugin answers.
+    Handle {
+        /// Which of the dialect's `bound` handlers.
+        handler: u16,
+        /// As the client wrote it: the whole message's text where the table names no field.
+        data: &'a RawValue,
+        /// Where the table says that the message names one.
+        channel: Option<Cow<'a, str>>,
+    },
     /// The client says goodbye: closed with 1000.
     Close,
     /// Known and to be passed over without an answer.
@@ -63,6 +72,7 @@ impl Command<'_> {
             Command::Publish { channel, .. } | Command::History { channel, .. } | Command::Presence { channel } => {
                 Some(channel)
             }
+            Command::Handle { channel, .. } => channel.as_deref(),
             Command::Ping | Command::Status | Command::Authenticate { .. } | Command::Close | Command::Ignore => None,
         }
     }

@@ -28,7 +28,7 @@ pub use counts::{Counts, Full, HttpSeat, Seat, party};
 pub use door::{Accepted, Closed, Door, NewConnection};
 pub use encode::{Encoded, Encoder};
 pub use mailbox::Mailbox;
-pub use port::{AppStats, ChannelInfo, ConnectionInfo, Filter, Port, Receipt, Target};
+pub use port::{Port, Receipt};
 pub use shard::{Shard, clock};
 pub use shared::Shared;
 pub use thread::{Shards, start};

@@ -7,66 +7,16 @@ use super::shard::Shard;
 use super::shared::Shared;
 use crate::flow::{self, App, Draft, Generation};
 use crate::hub::{Page, Tally};
-use crate::model::{AppId, ChannelName, Close, Code, ConnectionId, Identity, Member, Millis, Position, Refusal, Slot};
+use crate::model::{
+    AppId, AppStats, ChannelInfo, ChannelName, Close, Code, ConnectionInfo, Member, Position, Refusal, Slot, Target,
+};
 use crate::observe::Via;
 use crate::policy::Scope;
 use bytes::Bytes;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
-
-/// Which connections of an app.
-#[derive(Clone, Debug)]
-pub enum Target {
-    Connection(ConnectionId),
-    User(Arc<str>),
-    /// All that pass; the empty filter passes everybody.
-    Filter(Filter),
-}
-
-/// Alternatives inside a field, fields narrow each other; an empty field is no constraint.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    pub users: Vec<Arc<str>>,
-    /// Any claim by its dotted path: `("role", ["admin", "sales_staff"])`. A claim that is an array passes if any of its
-    /// elements does.
-    pub claims: Vec<(String, Vec<Value>)>,
-    /// Subscribed to any of these.
-    pub channels: Vec<ChannelName>,
-    pub exclude: Option<ConnectionId>,
-}
-
-/// A live connection, as listings show it.
-#[derive(Clone, Debug)]
-pub struct ConnectionInfo {
-    pub id: ConnectionId,
-    pub identity: Arc<Identity>,
-    pub channels: Vec<ChannelName>,
-    pub ip: IpAddr,
-    pub user_agent: Option<Box<str>>,
-    pub endpoint: Arc<str>,
-    pub connected_at: Millis,
-    pub last_activity: Millis,
-    pub queued_bytes: usize,
-}
-
-#[derive(Clone, Debug)]
-pub struct ChannelInfo {
-    pub name: ChannelName,
-    pub subscribers: usize,
-}
-
-/// An app's figures over all shards.
-#[derive(Clone, Debug, Default)]
-pub struct AppStats {
-    pub connections: usize,
-    pub channels: usize,
-    pub subscriptions: usize,
-    /// Connections by the value of a claim, for each claim asked for.
-    pub by: Vec<(String, BTreeMap<String, usize>)>,
-}
 
 /// What became of a publication.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -334,8 +284,7 @@ impl Shard {
                 }
                 self.passing(app, |c| {
                     let session = &c.session;
-                    filter.exclude != Some(session.id)
-                        && filter.passes(&session.identity)
+                    filter.passes(session.id, &session.identity)
                         && (channels.is_empty() || session.subs.iter().any(|s| channels.contains(&s.channel)))
                 })
             }
@@ -381,20 +330,5 @@ impl Shard {
         }
         stats.channels = self.hub.channels().filter(|(c, _)| c.app == app).count();
         stats
-    }
-}
-
-impl Filter {
-    fn passes(&self, identity: &Identity) -> bool {
-        let user = || identity.user.as_ref().is_some_and(|u| self.users.contains(u));
-        let claim = |(path, wanted): &(String, Vec<Value>)| {
-            wanted.is_empty()
-                || match identity.claim(path) {
-                    Some(Value::Array(values)) => values.iter().any(|v| wanted.contains(v)),
-                    Some(value) => wanted.contains(value),
-                    None => false,
-                }
-        };
-        (self.users.is_empty() || user()) && self.claims.iter().all(claim)
     }
 }

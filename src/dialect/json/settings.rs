@@ -39,9 +39,12 @@ pub struct Settings {
     #[serde(default)]
     pub delivery: Delivery,
     /// Texts of `{error.message}` by code, where neither class nor plugin has one; `{request.type}` and others may stand in them.
+    /// A bound's own word goes before `limit`: see `code`.
     #[serde(default)]
     pub text: BTreeMap<String, String>,
-    /// Names of `{error.code}` by Weir's own code.
+    /// Names of `{error.code}` by Weir's own code: `invalid_message`, `unknown_type`, `unknown_channel`, `denied`, `unauthenticated`,
+    /// `limit`, `rate_limited`, `too_large`, `not_found`, `overloaded`, `internal`. A bound's own word goes before `limit`:
+    /// `limit:members`, `limit:subscriptions`, `limit:subscribe_batch`, `limit:connections`. A code that a handler gave is told as it is.
     #[serde(default)]
     pub code: BTreeMap<String, String>,
     /// One entry of `{denied}`.
@@ -102,9 +105,15 @@ pub struct Receive {
     /// Of `channels`: more in one message are refused with `limit` before they are read. The app's `limits.subscribe_batch` is usually lower.
     #[serde(default = "channels_max")]
     pub channels_max: u32,
-    /// What is published; without it the whole message.
+    /// What is published, or handed to a handler; without it the whole message.
     #[serde(default)]
     pub data: Option<String>,
+    /// With `do = "handler"`: the plugin's function that answers.
+    #[serde(default)]
+    pub handler: Option<String>,
+    /// With `do = "handler"`: whose state it runs with: `report:{reportId}`.
+    #[serde(default)]
+    pub entity: Option<String>,
     /// The token of `authenticate`, a string.
     #[serde(default)]
     pub token: Option<String>,
@@ -141,6 +150,7 @@ pub enum Verb {
     Authenticate,
     History,
     Presence,
+    Handler,
     Close,
     Ignore,
 }
@@ -165,12 +175,14 @@ pub struct Send {
     pub unsubscribe_result: Option<Value>,
     /// Something was published: `{channel}`, `{position}`.
     pub published: Option<Value>,
-    /// A refusal: `{error.code}`, `{error.message}`, `{error.retry}`, `{channel}`.
+    /// A refusal: `{error.code}`, `{error.message}`, `{error.retry}`, `{error.details}`, `{channel}`.
     pub error: Option<Value>,
     /// Past events: `{channel}`, `{events}` (each as it was delivered), `{position}`, `{more}`.
     pub history: Option<Value>,
     /// Who is on a channel: `{channel}`, `{members}`.
     pub presence: Option<Value>,
+    /// A handler's answer: `{event}`, `{data}`, `{data.PATH}`. Without it the data as it is, with `delivery.timestamp`.
+    pub reply: Option<Value>,
     /// A token was accepted on a live connection.
     pub authenticated: Option<Value>,
     /// The token ends: `{in_ms}`.
