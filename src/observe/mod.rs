@@ -7,6 +7,7 @@
 
 mod audit;
 mod counts;
+mod handlers;
 mod labels;
 mod log;
 mod metrics;
@@ -20,7 +21,8 @@ pub use audit::{
     finish_audit, start as start_audit,
 };
 pub use counts::{Counts, Local};
-pub use labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
+pub use handlers::{HandlerMetrics, KindMetrics, TimerMetrics};
+pub use labels::{AuthOutcome, CallResult, CloseReason, HandlerLimit, LimitName, SlowAction, Via};
 pub use log::{Level, LogFormat, LogSettings, Logs};
 pub use metrics::{AppMetrics, Metrics};
 pub use names::LogNames;
