@@ -106,7 +106,7 @@ impl Compiling<'_> {
             name: self.sheet.name.as_str().into(),
             endpoints: endpoints.collect::<Option<_>>()?,
             policy: Arc::new(policy),
-            classes: file.channel.iter().map(|c| c.b).collect(),
+            classes: file.channel.iter().map(|c| c.b.a).collect(),
             limits,
             settings: self.settings(),
             log: file.log.clone(),
@@ -115,7 +115,7 @@ impl Compiling<'_> {
             handlers: None,
             keeps_requests: reads_request || born_with,
         };
-        let endpoints = file.endpoint.iter().cloned();
+        let endpoints = file.endpoint.iter().map(|e| e.a.clone());
         let app = App {
             flow: Arc::new(app),
             file: self.sheet.doc.file.clone(),

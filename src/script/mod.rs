@@ -18,6 +18,6 @@ pub use effect::{Effect, Message, Reply};
 pub use host::{Carry, Host, Outbox};
 pub use plugin::App;
 pub use settings::{
-    ChannelHandlers, EndpointHandlers, EntitySettings, Keep, Limits, LimitsOverride, Process, TimerSettings,
+    ChannelBinding, ChannelHandlers, EndpointBinding, EndpointHandlers, EntitySettings, Keep, Limits, LimitsOverride, Process, TimerSettings,
 };
 pub use workers::{EntityKey, NotTaken, Stats, Workers};

@@ -10,7 +10,7 @@ use crate::flow::{self, After, App, Draft, Publishing, Wish};
 use crate::hub::Tally;
 use crate::model::{ChannelName, Close, Code, ConnectionId, Identity, Refusal, Slot};
 use crate::observe::Via;
-use crate::script::{Asker, Call, Event, Finished, Message, Then, Trigger, Workers};
+use crate::script::{Asker, Call, Event, Finished, Message, NotTaken, Then, Trigger, Workers};
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -34,9 +34,10 @@ impl Shared {
         let call = Call { app, generation, handler, entity, event, then };
         let refused = match self.workers() {
             Some(workers) => workers.submit(call),
-            None => Err((call, Refusal::new(Code::Overloaded))),
+            None => Err(Box::new(NotTaken { call, refusal: Refusal::new(Code::Overloaded) })),
         };
-        if let Err((call, refusal)) = refused {
+        if let Err(not_taken) = refused {
+            let NotTaken { call, refusal } = *not_taken;
             (call.then)(Finished { event: call.event, result: Err(refusal), reply: None, recipients: None });
         }
     }
