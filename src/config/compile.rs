@@ -51,6 +51,8 @@ pub struct Compiled {
     /// Those of them whose digests are for nobody.
     pub secrets: BTreeSet<PathBuf>,
     pub reload: ReloadSettings,
+    pub script: crate::script::Process,
+    pub store: crate::store::Settings,
 }
 
 /// What compiling needs beside the files.
@@ -76,6 +78,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
         }
         tell(&gateway.doc, "limits", check::limits(file), &mut faults);
         tell(&gateway.doc, "limits", check::doubtful(&file.limits.b), &mut warnings);
+        tell(&gateway.doc, "store", file.store.check().err().into_iter().collect(), &mut faults);
         let compiled = auth::Keys::compile(&file.key, &resolve, means.fetcher, means.previous.map(|p| &p.keys));
         keys = compiled.map_err(|p| tell(&gateway.doc, "key", p, &mut faults)).ok();
         tell(&gateway.doc, "", lint::keys(file, apps.iter().filter_map(|a| a.made.as_ref())), &mut warnings);
@@ -104,7 +107,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             rows.borrow_mut().update(Sha256::digest(&bytes));
             Ok(bytes)
         };
-        let app = one.app(&read, &rows, &secrets.within("channels"), &mut warnings);
+        let app = one.app(&files, &read, &rows, &secrets.within("channels"), &mut warnings);
         https
             .extend(app.as_ref().and_then(|app| one.http(app, mode == Mode::Development, &secrets.within("channels"))));
         faults.extend(one.faults);
@@ -141,6 +144,8 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             files: files.seen(),
             secrets: files.secrets(),
             reload: file.reload,
+            script: file.script.a,
+            store: file.store,
         });
     }
     if faults.is_empty() {

@@ -5,7 +5,7 @@
 
 use super::shard::Shard;
 use super::shared::Shared;
-use crate::flow::{self, App, Draft, Generation, Publishing};
+use crate::flow::{self, App, Draft, Generation, Publishing, Wish};
 use crate::hub::{Page, Tally};
 use crate::model::{
     AppId, AppStats, ChannelInfo, ChannelName, Close, Code, ConnectionId, ConnectionInfo, Member, Position, Refusal,
@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::observe::Via;
 use crate::policy::Scope;
-use crate::script::{Asker, Connection, Message};
+use crate::script::{Asker, Connection, Finished, Message};
 use bytes::Bytes;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -93,6 +93,13 @@ impl Port {
 
     fn is_full(&self, shard: u16) -> bool {
         self.shared.peers().get(usize::from(shard)).is_none_or(|peer| peer.is_full())
+    }
+
+    /// Has a handler called; what became of it.
+    pub async fn call(&self, wish: Wish) -> Result<Finished, Refusal> {
+        let (tell, told) = oneshot::channel();
+        self.shared.call(wish, Box::new(move |finished| drop(tell.send(finished))));
+        told.await.map_err(|_| OVERLOADED)
     }
 
     // ── what plugins ask for: nothing waits, nothing is refused for being too much ──────────────────────────────
