@@ -161,9 +161,7 @@ impl Place {
             Place::Body(_) | Place::Query(_) | Place::Path(_) | Place::Header(_) | Place::UserId | Place::User(_) => {
                 true
             }
-            Place::Setting(_) | Place::Port | Place::Now | Place::Done(_) | Place::Result(_) | Place::Stat(_) => {
-                false
-            },
+            Place::Setting(_) | Place::Port | Place::Now | Place::Done(_) | Place::Result(_) | Place::Stat(_) => false,
         }
     }
 }

@@ -93,7 +93,8 @@ impl Compiling<'_> {
         let subscribe: Vec<_> = (0..file.endpoint.len()).map(|i| self.subscribe(i)).collect();
         let (policy, tables) = (policy?, tables?);
         let handlers = script.map(|script| self.handlers(script, &policy, &dialects));
-        let tells_vars = handlers.as_ref().is_some_and(|h| h.endpoints.iter().any(|e| e.is_bound() && !e.vars.is_empty()));
+        let tells_vars =
+            handlers.as_ref().is_some_and(|h| h.endpoints.iter().any(|e| e.is_bound() && !e.vars.is_empty()));
         let reads = policy.classes().iter().flat_map(|c| RightKind::ALL.map(|right| c.reads(right)));
         let reads_request = reads.fold(Reads::NOTHING, |all, r| all | r).contains(Reads::REQUEST);
         let endpoints: Vec<_> = file.endpoint.iter().zip(subscribe).collect();

@@ -30,14 +30,7 @@ pub fn plugin_file(files: &Files, name: &str) -> Result<(String, String), String
 
 impl From<PluginProblem> for Fault {
     fn from(p: PluginProblem) -> Fault {
-        Fault {
-            file: p.file.into(),
-            line: p.line,
-            column: p.column,
-            what: p.what,
-            expected: p.expected,
-            hint: p.hint,
-        }
+        Fault { file: p.file.into(), line: p.line, column: p.column, what: p.what, expected: p.expected, hint: p.hint }
     }
 }
 
@@ -156,7 +149,9 @@ fn without_plugin(file: &AppFile) -> Vec<Problem> {
         }
     }
     bound.extend((0..file.timer.len()).map(|i| format!("timer[{i}].handler")));
-    bound.extend(file.route.iter().enumerate().filter(|(_, r)| r.handler.is_some()).map(|(i, _)| format!("route[{i}].handler")));
+    bound.extend(
+        file.route.iter().enumerate().filter(|(_, r)| r.handler.is_some()).map(|(i, _)| format!("route[{i}].handler")),
+    );
     for (name, dialect) in &file.dialect {
         let handled = dialect.receive.iter().filter(|(_, r)| r.handler.is_some());
         bound.extend(handled.map(|(kind, _)| format!("dialect.{name}.receive.{kind}.handler")));

@@ -5,10 +5,10 @@ use crate::config::Compiled;
 use crate::model::{Millis, Problem};
 use crate::observe::Metrics;
 use crate::script::{self, Workers};
+use crate::shard::clock;
 use crate::store::{self, Done, Parcel, Store, StoreError, Timer, Write};
 use std::io;
 use std::path::{Path, PathBuf};
-use crate::shard::clock;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,8 +26,7 @@ impl Scripts {
     /// `base`: the folder of gateway.toml.
     pub fn start(compiled: &Compiled, base: &Path, stage: Arc<Stage>, metrics: Arc<Metrics>) -> io::Result<Scripts> {
         let store = Arc::new(LateStore::default());
-        let workers =
-            Workers::start(&compiled.script, stage.clone(), stage, Some(store.clone() as _), None, metrics)?;
+        let workers = Workers::start(&compiled.script, stage.clone(), stage, Some(store.clone() as _), None, metrics)?;
         Ok(Scripts { workers, store, base: base.to_owned() })
     }
 
