@@ -1,17 +1,19 @@
 //! Subscribing: decided a channel at a time, seated by the channel's home, answered as the dialect answers.
 
 use super::session::{Ask, Asks};
-use super::{Revoke, Sub, Walk, home};
+use super::{By, Sub, Walk, home};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{Join, Joined};
-use crate::model::{ChannelName, Channels, Close, Code, Member, Position, Refusal};
-use crate::observe::{LimitName, audit_join, audit_revocation};
+use crate::model::{ChannelName, Channels, Code, Member, Position, Refusal};
+use crate::observe::{LimitName, audit_join};
 use crate::policy::{Permit, Policy, Scope, Subscribe};
 
 /// `Join::request` of a channel that the client did not ask for: told to it, as what the API subscribes is.
-const TOLD: u32 = u32::MAX - 2;
+const TOLD: u32 = u32::MAX - 3;
 /// Not told, and still the client's own: its channel's home changed.
-const MOVED: u32 = u32::MAX - 1;
+const MOVED: u32 = u32::MAX - 2;
+/// The same of what the API subscribed.
+const MOVED_API: u32 = u32::MAX - 1;
 /// Not told: the endpoint's own channels.
 const SILENT: u32 = u32::MAX;
 
@@ -89,64 +91,6 @@ impl Walk<'_> {
         self.app.policy.allow_api(&Scope::everywhere(), &name, self.generation).ok()
     }
 
-    /// Decides every subscription again, after the identity or the rules changed. Returns how many are not allowed now.
-    pub fn decide_again(&mut self, revoke: Revoke) -> u32 {
-        let (mut at, mut revoked) = (0, 0);
-        while let Some(sub) = self.session.subs.get(at).copied() {
-            let channel = self.hub.channel(sub.channel);
-            let (name, home_now) = (channel.name.clone(), channel.home_shard);
-            let decided: Result<Permit<Subscribe>, Refusal> = match sub.auto {
-                true => self.app.policy.allow_api(&Scope::everywhere(), &name, self.generation),
-                false => self.app.policy.decide(&name, &self.asking(), self.generation),
-            };
-            match decided {
-                // Its class is numbered elsewhere now: the seat follows.
-                Ok(permit) if home(self.app, self.hub.shards(), &name) != home_now => {
-                    self.rise(at);
-                    let join = self.join(permit, name.as_str(), None, if sub.auto { SILENT } else { MOVED });
-                    self.hub.subscribe(join);
-                }
-                Ok(_) => at += 1,
-                Err(refusal) => {
-                    revoked += 1;
-                    self.log_revoked(&name, &refusal, revoke);
-                    match revoke {
-                        Revoke::Report => at += 1,
-                        Revoke::Disconnect => {
-                            self.replies.close = Some(Close::REVOKED);
-                            return revoked;
-                        }
-                        Revoke::Unsubscribe => {
-                            self.rise(at);
-                            self.say(&Answer::Revoked { channel: name.as_str(), refusal: Some(&refusal) }, None);
-                        }
-                    }
-                }
-            }
-        }
-        revoked
-    }
-
-    fn log_revoked(&self, channel: &ChannelName, refusal: &Refusal, revoke: Revoke) {
-        tracing::info!(
-            app = &*self.app.name,
-            connectionId = %self.session.id,
-            userId = self.session.identity.user.as_deref(),
-            channel = channel.as_str(),
-            code = refusal.code.as_str(),
-            rule = refusal.rule.as_deref(),
-            ?revoke,
-            "subscription no longer allowed"
-        );
-        let result = match revoke {
-            Revoke::Unsubscribe => "unsubscribe",
-            Revoke::Disconnect => "disconnect",
-            Revoke::Report => "report",
-        };
-        let user = self.session.identity.user.as_deref();
-        audit_revocation(&self.app.name, user, &self.session.id.to_string(), channel.as_str(), result);
-    }
-
     /// Subscribed without being asked by the client: by the endpoint on connect, or (`told`) by the API.
     pub fn seat(&mut self, permit: Permit<Subscribe>, told: bool) {
         if !self.is_seated(permit.channel()) {
@@ -166,6 +110,18 @@ impl Walk<'_> {
             }
         }
         left
+    }
+
+    /// The seat of a subscription is at another home now: asked for there, without a word to the client.
+    pub(super) fn follow(&mut self, permit: Permit<Subscribe>, by: By) {
+        let request = match by {
+            By::Client => MOVED,
+            By::Api => MOVED_API,
+            By::Endpoint => SILENT,
+        };
+        let text = permit.channel().to_string();
+        let join = self.join(permit, &text, None, request);
+        self.hub.subscribe(join);
     }
 
     fn join(&mut self, permit: Permit<Subscribe>, text: &str, since: Option<Position>, request: u32) -> Box<Join> {
@@ -193,7 +149,7 @@ impl Walk<'_> {
         self.session.subs.iter().position(|sub| sub.channel == number)
     }
 
-    fn is_seated(&self, channel: &ChannelName) -> bool {
+    pub(super) fn is_seated(&self, channel: &ChannelName) -> bool {
         let waiting = |ask: &Ask| ask.waiting.contains(channel);
         self.sub(channel).is_some() || self.session.asks.iter().flat_map(|a| a.0.iter()).any(waiting)
     }
@@ -221,15 +177,21 @@ impl Walk<'_> {
             return false;
         }
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
-        self.session.subs.push(Sub { channel, seat, auto: unasked && joined.request != MOVED });
+        let by = match joined.request {
+            SILENT => By::Endpoint,
+            TOLD | MOVED_API => By::Api,
+            _ => By::Client,
+        };
+        self.session.subs.push(Sub { channel, seat, by });
         let (id, user) = (self.session.id, self.session.identity.user.as_deref());
         self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
         let audited = self.app.classes.get(joined.class as usize).is_some_and(|class| class.audit);
-        if audited && joined.request != MOVED {
+        let moved = matches!(joined.request, MOVED | MOVED_API);
+        if audited && !moved {
             audit_join(&self.app.name, user, &id.to_string(), joined.channel.as_str());
         }
         match joined.request {
-            SILENT | MOVED => return true,
+            SILENT | MOVED | MOVED_API => return true,
             TOLD => {
                 let (position, recovered) = (joined.position, joined.recovered);
                 match self.json.answers_in_whole() {
@@ -323,7 +285,7 @@ impl Walk<'_> {
         seated.is_some() || wished
     }
 
-    fn rise(&mut self, at: usize) {
+    pub(super) fn rise(&mut self, at: usize) {
         self.session.rise(at, self.hub, self.now, &mut self.replies.moved);
     }
 }

@@ -110,7 +110,7 @@ impl Shard {
             app,
             generation: self.generation.number,
             json,
-            rows: Rows { tables: &app.tables, now: self.now },
+            rows: Rows { tables: &app.tables, now: self.now, asks: true },
             session: &mut self.conns[slot as usize].session,
             hub: &mut self.hub,
             counts: &mut self.counts,

@@ -276,7 +276,7 @@ impl Port {
         Ok(answers.await?.into_iter().sum())
     }
 
-    async fn all<T: Send + 'static>(
+    pub(super) async fn all<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Shard) -> T + Clone + Send + 'static,
     ) -> Result<Vec<T>, Refusal> {
@@ -298,7 +298,7 @@ impl Port {
         Ok(answers)
     }
 
-    async fn one<T: Send + 'static>(
+    pub(super) async fn one<T: Send + 'static>(
         &self,
         shard: u16,
         question: impl FnOnce(&mut Shard) -> T + Send + 'static,
