@@ -9,11 +9,13 @@ use crate::observe::{LimitName, audit_join};
 use crate::policy::{Permit, Policy, Scope, Subscribe};
 
 /// `Join::request` of a channel that the client did not ask for: told to it, as what the API subscribes is.
-const TOLD: u32 = u32::MAX - 3;
+const TOLD: u32 = u32::MAX - 4;
 /// Not told, and still the client's own: its channel's home changed.
-const MOVED: u32 = u32::MAX - 2;
+const MOVED: u32 = u32::MAX - 3;
 /// The same of what the API subscribed.
-const MOVED_API: u32 = u32::MAX - 1;
+const MOVED_API: u32 = u32::MAX - 2;
+/// The same of the endpoint's own channels.
+const MOVED_OWN: u32 = u32::MAX - 1;
 /// Not told: the endpoint's own channels.
 const SILENT: u32 = u32::MAX;
 
@@ -117,7 +119,7 @@ impl Walk<'_> {
         let request = match by {
             By::Client => MOVED,
             By::Api => MOVED_API,
-            By::Endpoint => SILENT,
+            By::Endpoint => MOVED_OWN,
         };
         let text = permit.channel().to_string();
         let join = self.join(permit, &text, None, request);
@@ -178,7 +180,7 @@ impl Walk<'_> {
         }
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
         let by = match joined.request {
-            SILENT => By::Endpoint,
+            SILENT | MOVED_OWN => By::Endpoint,
             TOLD | MOVED_API => By::Api,
             _ => By::Client,
         };
@@ -186,12 +188,12 @@ impl Walk<'_> {
         let (id, user) = (self.session.id, self.session.identity.user.as_deref());
         self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
         let audited = self.app.classes.get(joined.class as usize).is_some_and(|class| class.audit);
-        let moved = matches!(joined.request, MOVED | MOVED_API);
+        let moved = matches!(joined.request, MOVED | MOVED_API | MOVED_OWN);
         if audited && !moved {
             audit_join(&self.app.name, user, &id.to_string(), joined.channel.as_str());
         }
         match joined.request {
-            SILENT | MOVED | MOVED_API => return true,
+            SILENT | MOVED | MOVED_API | MOVED_OWN => return true,
             TOLD => {
                 let (position, recovered) = (joined.position, joined.recovered);
                 match self.json.answers_in_whole() {
