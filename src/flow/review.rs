@@ -7,7 +7,6 @@ use crate::dialect::Answer;
 use crate::model::{ChannelName, Close, Refusal};
 use crate::observe::audit_revocation;
 use crate::policy::{Permit, Reads, RightKind, Scope, Subscribe};
-use crate::script::Trigger;
 
 /// What becomes of a live subscription.
 pub enum Verdict {
@@ -37,7 +36,7 @@ impl Walk<'_> {
         let (mut at, mut revoked) = (0, 0);
         while let Some(sub) = self.session.subs.get(at).copied() {
             let channel = self.hub.channel(sub.channel);
-            let (name, home_now, class) = (channel.name.clone(), channel.home_shard, channel.class);
+            let (name, home_now) = (channel.name.clone(), channel.home_shard);
             match self.verdict(sub, &name, own.as_deref()) {
                 // Its class is numbered elsewhere now: the seat follows.
                 Verdict::Stays(permit) if home(self.app, self.hub.shards(), &name) != home_now => {
@@ -46,7 +45,6 @@ impl Walk<'_> {
                 }
                 Verdict::Stays(_) => at += 1,
                 Verdict::Unborn => {
-                    self.tell_of_seat(class, &name, Trigger::Unsubscribed);
                     self.rise(at);
                     let (id, user) = (self.session.id, self.session.identity.user.as_deref());
                     self.app.log.unsubscribed(&self.app.name, id, user, name.as_str());
@@ -61,7 +59,6 @@ impl Walk<'_> {
                             return revoked;
                         }
                         Revoke::Unsubscribe => {
-                            self.tell_of_seat(class, &name, Trigger::Unsubscribed);
                             self.rise(at);
                             self.say(&Answer::Revoked { channel: name.as_str(), refusal: Some(&refusal) }, None);
                         }
