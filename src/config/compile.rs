@@ -6,8 +6,9 @@ use super::fault::{Fault, sorted};
 use super::file::{AppFile, GatewayFile, Mode, ReloadSettings, Shards};
 use super::files::{DATA_BYTES_MAX, Files};
 use super::load::{Loaded, Sheet};
-use super::restart;
+use super::restart::{self, Restart};
 use super::secret::{Environment, Secrets};
+use super::written::Said;
 use super::{check, lint};
 use crate::flow::Limits;
 use crate::model::{AppId, Problem};
@@ -53,6 +54,8 @@ pub struct Compiled {
     pub reload: ReloadSettings,
     pub script: crate::script::Process,
     pub store: crate::store::Settings,
+    /// What is written, for telling what another reading changes.
+    pub said: Said,
 }
 
 /// What compiling needs beside the files.
@@ -64,8 +67,9 @@ pub struct Means<'a> {
     pub previous: Option<&'a Compiled>,
 }
 
-/// All faults of all files at once, or everything ready to use.
-pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
+/// All faults of all files at once, or everything ready to use. `restarts`: gathers what takes a restart to change,
+/// which otherwise is a fault.
+pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>>) -> Result<Compiled, Vec<Fault>> {
     let Loaded { files, gateway, apps, mut faults, mut warnings, overrides } = loaded;
     let mode = gateway.made.as_ref().map_or(Mode::Development, |g| g.mode);
     let secrets = Secrets::new(means.env, &files, mode == Mode::Development);
@@ -74,7 +78,11 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
     if let Some(file) = &gateway.made {
         check::listeners(file, &gateway.doc, &mut faults);
         if let Some(previous) = means.previous {
-            restart::gateway(file, previous).iter().for_each(|problem| faults.push(gateway.doc.locate(problem)));
+            let found = restart::gateway(file, previous);
+            match restarts {
+                Some(restarts) => *restarts = found,
+                None => faults.extend(found.iter().map(|restart| gateway.doc.locate(&restart.problem()))),
+            }
         }
         tell(&gateway.doc, "limits", check::limits(file), &mut faults);
         tell(&gateway.doc, "limits", check::doubtful(&file.limits.b), &mut warnings);
@@ -118,6 +126,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
         listen::number(&file.listener, &mut numbers);
         entrance(file, &gateway.doc, &apps, (&ids, &numbers), &files, &mut faults)
     });
+    let said = Said::of(&gateway.doc, apps.iter().map(|sheet| (sheet.name.as_str(), &sheet.doc)));
     let whole = https.len() == apps.len();
     let site = gateway.made.as_ref().filter(|_| whole).zip(api_keys);
     let site = site.and_then(|(file, api_keys)| site_of(file, api_keys, https, &apps, &mut faults));
@@ -146,6 +155,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             reload: file.reload,
             script: file.script.a,
             store: file.store,
+            said,
         });
     }
     if faults.is_empty() {

@@ -7,6 +7,8 @@ mod assemble;
 mod http;
 mod listeners;
 pub mod notify;
+mod office;
+mod plan;
 mod plugins;
 mod process;
 mod reload;
@@ -21,6 +23,8 @@ use crate::observe::{Logs, Metrics, finish_audit, start_audit};
 use crate::shard::{Accepted, Door, Port, Shared, clock, start};
 use arc_swap::ArcSwap;
 use listeners::Listeners;
+use office::Office;
+use plan::Planner;
 use plugins::Stage;
 use reload::Reload;
 use scripts::Scripts;
@@ -106,13 +110,18 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     let shared = Shared::new(shards, metrics.clone(), background);
     let (drain, draining) = watch::channel(false);
     let (desk, requests) = reload::desk(&compiled);
+    let compiled = Arc::new(compiled);
+    let in_force = Arc::new(ArcSwap::new(compiled.clone()));
+    let port = Port::new(shared.clone());
+    let means = (gateway.clone(), env.clone(), fetcher.clone());
+    let planner = Arc::new(Planner::new(means, in_force.clone(), front.clone(), port.clone()));
     let context = Arc::new(Context {
         front: front.clone(),
         api: Arc::new(http::Http {
             state: Arc::default(),
-            port: Port::new(shared.clone()),
+            port,
             ports: listeners.ports.clone(),
-            admin: desk.clone(),
+            admin: Arc::new(Office { desk: desk.clone(), planner }),
         }),
         counts: shared.connections.clone(),
         attempts: Arc::new(Attempts::default()),
@@ -142,8 +151,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     let watchdog = systemd.clone();
     tokio::spawn(async move { watchdog.alive().await });
     metrics.in_force(1, clock());
-    let (compiled, listeners) = (Arc::new(compiled), Arc::new(Mutex::new(listeners)));
-    let in_force = Arc::new(ArcSwap::new(compiled.clone()));
+    let listeners = Arc::new(Mutex::new(listeners));
     if let Some(mut watch) = watch {
         watch.follow(compiled.files.keys());
         tokio::spawn(reload::watch_files(desk.clone(), watch, in_force.clone()));

@@ -7,7 +7,7 @@ use super::assemble;
 use super::listeners::Listeners;
 use super::notify::Systemd;
 use super::scripts::Scripts;
-use crate::api::{Admin, Reloading};
+use crate::api::{Doing, NotDone};
 use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Means, Watch, count};
 use crate::listen::Front;
@@ -92,9 +92,10 @@ impl Desk {
     }
 }
 
-impl Admin for Desk {
-    fn status(&self) -> Value {
-        let status = Desk::status(self);
+impl Desk {
+    /// What is in force, and what the last reload came to.
+    pub fn told(&self) -> Value {
+        let status = self.status();
         let mut told = status.in_force.clone();
         told["last_reload"] = status.last.as_ref().map_or(
             Value::Null,
@@ -103,10 +104,17 @@ impl Admin for Desk {
         told
     }
 
-    fn reload(&self, by: &str) -> Reloading {
+    /// Reads the files and waits for what comes of it.
+    pub fn reload(&self, by: &str) -> Doing {
         let (answer, answered) = oneshot::channel();
         self.ask(&format!("api key {by}"), Some(answer));
-        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(json!([]))) })
+        // Nobody reads files any more once the gateway stops.
+        Box::pin(async move {
+            match answered.await {
+                Ok(outcome) => outcome.map_err(NotDone::Faults),
+                Err(_) => Err(NotDone::Draining),
+            }
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::shard::Shard;
 use super::shared::Shared;
-use crate::flow::{self, App, Draft, Generation, Publishing, Wish};
+use crate::flow::{self, App, Draft, Generation, Publishing, Whose, Wish};
 use crate::hub::{Page, Tally};
 use crate::model::{
     AppId, AppStats, ChannelInfo, ChannelName, Close, Code, ConnectionId, ConnectionInfo, Member, Position, Refusal,
@@ -151,7 +151,7 @@ impl Port {
         let permit = app.policy.allow_api(&Scope::everywhere(), channel, generation.number)?;
         self.cast(app.id, Target::Connection(id), move |shard, slot| {
             let permit = permit.clone();
-            shard.walk_own(slot, |walk| walk.seat(permit, false));
+            shard.walk_own(slot, |walk| walk.seat(permit, Whose::Plugin));
             shard.carry();
         });
         Ok(())
@@ -196,7 +196,7 @@ impl Port {
         let permit = known.policy.allow_api(scope, channel, generation.number)?;
         self.each(app, target, move |shard, slot| {
             let permit = permit.clone();
-            shard.walk_own(slot, |walk| walk.seat(permit, true));
+            shard.walk_own(slot, |walk| walk.seat(permit, Whose::Api));
             shard.carry();
         })
         .await
@@ -326,7 +326,7 @@ impl Port {
         Ok(answers.await?.into_iter().sum())
     }
 
-    async fn all<T: Send + 'static>(
+    pub(super) async fn all<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Shard) -> T + Clone + Send + 'static,
     ) -> Result<Vec<T>, Refusal> {
@@ -348,7 +348,7 @@ impl Port {
         Ok(answers)
     }
 
-    async fn one<T: Send + 'static>(
+    pub(super) async fn one<T: Send + 'static>(
         &self,
         shard: u16,
         question: impl FnOnce(&mut Shard) -> T + Send + 'static,
