@@ -1,8 +1,8 @@
 //! What became of a call → JSON, whole as the HTTP API answers it or in parts as routes name them.
 
 use crate::hub::Page;
+use crate::model::{ChannelInfo, ConnectionInfo};
 use crate::model::{ChannelName, Event, EventKind, Member, Position, iso8601};
-use crate::shard::{ChannelInfo, ConnectionInfo};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};

@@ -2,10 +2,12 @@
 
 use crate::flow::{App, Draft, Generation};
 use crate::hub::Page;
+use crate::model::Target;
 use crate::model::{AppId, ChannelName, Close, Member, Position, Refusal};
+use crate::model::{AppStats, ChannelInfo, ConnectionInfo};
 use crate::observe::Via;
 use crate::policy::Scope;
-use crate::shard::{AppStats, ChannelInfo, ConnectionInfo, Port, Receipt, Target};
+use crate::shard::{Port, Receipt};
 use bytes::Bytes;
 use std::sync::Arc;
 

@@ -108,15 +108,16 @@ impl Compiling<'_> {
             name: self.sheet.name.as_str().into(),
             endpoints: endpoints.collect::<Option<_>>()?,
             policy: Arc::new(policy),
-            classes: file.channel.iter().map(|c| c.b).collect(),
+            classes: file.channel.iter().map(|c| c.b.a).collect(),
             limits,
             settings: self.settings(),
             log: file.log.clone(),
             tables: Arc::new(tables),
             rules: self.rules(rows),
+            handlers: None,
             keeps_requests: reads_request || born_with,
         };
-        let endpoints = file.endpoint.iter().cloned();
+        let endpoints = file.endpoint.iter().map(|e| e.a.clone());
         let app = App {
             flow: Arc::new(app),
             file: self.sheet.doc.file.clone(),

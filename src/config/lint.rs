@@ -95,7 +95,7 @@ fn dialects(file: &AppFile, app: &App) -> Vec<Problem> {
     let mut problems = Vec::new();
     let policy = &app.flow.policy;
     let (history, presence) =
-        (file.channel.iter().any(|c| c.b.history.is_some()), file.channel.iter().any(|c| c.b.presence));
+        (file.channel.iter().any(|c| c.b.a.history.is_some()), file.channel.iter().any(|c| c.b.a.presence));
     for (name, dialect) in &file.dialect {
         let at = |entry: &str| format!("dialect.{name}.receive.{entry}");
         // What is written here is said by all that are like it.

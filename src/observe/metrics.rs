@@ -3,6 +3,7 @@
 use super::audit::audit_dropped;
 use super::counts::{Counts, add};
 use super::labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
+use super::own::Own;
 use super::process::Process;
 use super::recent::Recent;
 use crate::model::{AppId, Code, Millis};
@@ -32,6 +33,8 @@ pub struct Metrics {
     generation: IntGauge,
     reloads: IntCounterVec,
     revoked: IntCounter,
+    /// What apps' handlers count.
+    pub own: Own,
     families: Families,
     apps: RwLock<Vec<Option<Arc<AppMetrics>>>>,
 }
@@ -127,6 +130,7 @@ impl Metrics {
                 "weir_config_revoked_subscriptions_total",
                 "Live subscriptions that new rules did not allow.",
             ),
+            own: Own::new(r),
             families: Families::new(r),
             apps: RwLock::default(),
             registry,

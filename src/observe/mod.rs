@@ -11,6 +11,7 @@ mod labels;
 mod log;
 mod metrics;
 mod names;
+mod own;
 mod process;
 mod recent;
 
@@ -23,5 +24,6 @@ pub use labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
 pub use log::{Level, LogFormat, LogSettings, Logs};
 pub use metrics::{AppMetrics, Metrics};
 pub use names::LogNames;
+pub use own::OWN_NAMES_MAX;
 pub use process::{Memory, memory};
 pub use recent::RECENT_MINUTES;

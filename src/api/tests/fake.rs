@@ -3,11 +3,13 @@
 use crate::api::gateway::{Gateway, Ground};
 use crate::flow::{App, Draft};
 use crate::hub::Page;
+use crate::model::Target;
 use crate::model::{
     AppId, ChannelName, Close, Code, ConnectionId, Event, EventKind, Identity, Member, Position, Refusal,
 };
+use crate::model::{AppStats, ChannelInfo, ConnectionInfo};
 use crate::observe::Via;
-use crate::shard::{AppStats, ChannelInfo, ConnectionInfo, Receipt, Target};
+use crate::shard::Receipt;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
