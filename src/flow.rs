@@ -121,7 +121,10 @@ impl Walk<'_> {
             }
             Command::Ping => self.say(&Answer::Pong, Some(asked)),
             Command::Status => self.say(&Answer::Status, Some(asked)),
-            Command::Authenticate { token } => self.errand(Errand::Authenticate { token: token.into() }, asked),
+            Command::Authenticate { token, claims } => {
+                let claims = claims.map(ToOwned::to_owned);
+                self.errand(Errand::Authenticate { token: token.map(Into::into), claims }, asked);
+            }
             Command::History { channel, since, limit } => {
                 let limit = limit.map_or(HISTORY_DEFAULT, |l| (l as usize).min(HISTORY_MAX));
                 match self.permit_history(&channel) {

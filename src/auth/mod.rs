@@ -19,6 +19,7 @@ mod stamp;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
 pub use authenticator::{Authenticator, Expiry};
 pub use claims::lookup;
@@ -31,7 +32,7 @@ pub use outcome::{Action, Cause, Outcome, Peek};
 pub use redact::redact_query;
 pub use settings::{
     Algorithm, CloseSettings, Expires, HeaderSetting, HmacSettings, JwksSettings, JwtSettings, KeySettings, OnFailed,
-    OnMissing, Require, Settings, TableSettings, UnknownRow,
+    OnMissing, Require, Settings, TableSettings, TrustedSettings, TrustedSource, UnknownRow,
 };
 pub use table::{Lookup, Row, Table, Tables, Unavailable};
 

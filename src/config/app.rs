@@ -2,7 +2,7 @@
 
 use super::compile::{Means, tell};
 use super::fault::Fault;
-use super::file::{AppFile, GatewayFile};
+use super::file::{AppFile, GatewayFile, Mode};
 use super::files::Files;
 use super::load::Sheet;
 use super::{cases, check, lint};
@@ -69,6 +69,8 @@ impl Compiling<'_> {
             self.tell("", check::names(file, &listeners, &Dialect::BUILT_IN));
         }
         self.tell("limits", check::app_limits(&file.limits));
+        let development = self.gateway.made.as_ref().is_none_or(|g| g.mode == Mode::Development);
+        self.tell("", check::believed(file, development));
         tell(&self.sheet.doc, "", check::unused(file), warnings);
         let gateway = self.gateway.made.as_ref();
         let limits = gateway.map(|g| g.limits.b.clone()).unwrap_or_default().with(&file.limits);

@@ -81,17 +81,21 @@ impl Shard {
         let session = &self.conns[slot as usize].session;
         let user = session.identity.user.as_deref();
         app.log.connected(&app.name, session.id, user, self.shared.connections.connections() as usize);
-        if self.conns[slot as usize].session.newcomer {
-            return;
+        let session = &self.conns[slot as usize].session;
+        if !session.newcomer {
+            self.greet(slot, app, true);
+        } else if app.json(session.endpoint).is_some_and(Json::greets_at_open) {
+            self.answer(slot, &Answer::Hello);
         }
-        self.greet(slot, app);
     }
 
-    /// The greeting, and the channels that the app subscribes by itself.
-    pub(super) fn greet(&mut self, slot: Slot, app: &App) {
+    /// The greeting, unless it was said before, and the channels that the app subscribes by itself.
+    pub(super) fn greet(&mut self, slot: Slot, app: &App, hello: bool) {
         let Some(endpoint) = app.endpoint(self.conns[slot as usize].session.endpoint) else { return };
         let Dialect::Json(json) = &*endpoint.dialect else { return };
-        self.answer(slot, &Answer::Hello);
+        if hello {
+            self.answer(slot, &Answer::Hello);
+        }
         for auto in &endpoint.subscribe {
             let permit = self.walk(slot, json, app, |walk| walk.permit_auto(auto));
             if let Some(permit) = permit {
