@@ -5,6 +5,7 @@ use super::counts::{Counts, add};
 use super::labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
 use super::process::Process;
 use super::recent::Recent;
+use super::webhooks::Webhooks;
 use crate::model::{AppId, Code, Millis};
 use prometheus::core::Collector;
 use prometheus::{
@@ -33,6 +34,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     revoked: IntCounter,
     families: Families,
+    pub(super) webhooks: Webhooks,
     apps: RwLock<Vec<Option<Arc<AppMetrics>>>>,
 }
 
@@ -128,6 +130,7 @@ impl Metrics {
                 "Live subscriptions that new rules did not allow.",
             ),
             families: Families::new(r),
+            webhooks: Webhooks::new(r),
             apps: RwLock::default(),
             registry,
         })
@@ -285,7 +288,7 @@ fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
     one(registry, IntCounter::new(name, help))
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+pub(super) fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     one(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 

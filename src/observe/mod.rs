@@ -13,6 +13,7 @@ mod metrics;
 mod names;
 mod process;
 mod recent;
+mod webhooks;
 
 pub use audit::{
     AuditSettings, Record, audit, audit_dropped, audit_join, audit_reload, audit_revocation, audits_publishes,
@@ -25,3 +26,4 @@ pub use metrics::{AppMetrics, Metrics};
 pub use names::LogNames;
 pub use process::{Memory, memory};
 pub use recent::RECENT_MINUTES;
+pub use webhooks::{Delivery, WebhookMetrics};
