@@ -7,6 +7,7 @@ use super::labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
 use super::own::Own;
 use super::process::Process;
 use super::recent::Recent;
+use super::webhooks::Webhooks;
 use crate::model::{AppId, Code, Millis};
 use prometheus::core::Collector;
 use prometheus::{
@@ -38,6 +39,7 @@ pub struct Metrics {
     pub own: Own,
     families: Families,
     handlers: handlers::Families,
+    pub(super) webhooks: Webhooks,
     apps: RwLock<Vec<Option<Arc<AppMetrics>>>>,
 }
 
@@ -135,6 +137,7 @@ impl Metrics {
             own: Own::new(r),
             families: Families::new(r),
             handlers: handlers::Families::new(r),
+            webhooks: Webhooks::new(r),
             apps: RwLock::default(),
             registry,
         })
