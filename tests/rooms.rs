@@ -18,6 +18,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("notify", &["config"]),
     ("prometheus", &["observe"]),
     ("rhai", &["policy", "script"]),
+    ("rusqlite", &["store"]),
     ("toml", &["config"]),
 ];
 

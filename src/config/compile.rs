@@ -168,7 +168,7 @@ fn entrance(
             name: &sheet.name,
             listener: app.listener.as_deref(),
             origins: app.origins.as_deref(),
-            endpoints: &app.endpoint,
+            endpoints: app.endpoint.iter().map(|e| &e.a).collect(),
         })
         .collect();
     for tls in file.listener.values().filter_map(|l| l.tls.as_ref()) {

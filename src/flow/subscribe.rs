@@ -1,12 +1,14 @@
 //! Subscribing: decided a channel at a time, seated by the channel's home, answered as the dialect answers.
 
 use super::session::{Ask, Asks};
-use super::{Revoke, Sub, Walk, home};
+use super::{After, Revoke, Sub, Walk, Wish, home};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{Join, Joined};
 use crate::model::{ChannelName, Channels, Close, LimitKind, Member, Position, Refusal};
 use crate::observe::{LimitName, audit_join, audit_revocation};
 use crate::policy::{Permit, Policy, Scope, Subscribe};
+use crate::script::Trigger;
+use bytes::Bytes;
 
 /// `Join::request` of a channel that the client did not ask for: told to it, as what the API subscribes is.
 const TOLD: u32 = u32::MAX - 2;
@@ -44,21 +46,18 @@ impl Walk<'_> {
                 {
                     self.allowed(number, text, None, None, asked)
                 }
-                Ok(permit) => joins.push(self.join(permit, text, since, number)),
-                Err(refusal) if whole => {
-                    self.counts.app(self.app.id).refused(refusal.code);
-                    self.log_refusal(&refusal, Some(text), Some(asked));
-                    if let Some(ask) = self.ask(number) {
-                        ask.denied.push((text.as_ref().into(), refusal));
-                    }
-                }
-                Err(refusal) => self.refuse(&refusal, Some(text), Some(asked)),
+                Ok(permit) => match self.ask_handler(permit, text, since, number, asked) {
+                    Ok(Some(permit)) => joins.push(self.join(permit, text, since, number)),
+                    Ok(None) => {}
+                    Err(refusal) => self.denied(number, text, refusal, asked),
+                },
+                Err(refusal) => self.denied(number, text, refusal, asked),
             }
         }
         if let Some(ask) = self.ask(number) {
-            ask.waiting = joins.iter().map(|j| j.channel.clone()).collect();
+            ask.waiting.extend(joins.iter().map(|j| j.channel.clone()));
         }
-        if whole && !joins.is_empty() {
+        if whole && self.ask(number).is_some_and(|ask| !ask.waiting.is_empty()) {
             // Nothing is heard before the answer that says what is heard.
             self.session.held.get_or_insert_default();
         }
@@ -66,6 +65,59 @@ impl Walk<'_> {
             self.hub.subscribe(join);
         }
         self.answer_ask(number);
+    }
+
+    /// The class's `subscribe` handler is asked first, where there is one: the seat waits.
+    fn ask_handler(
+        &mut self,
+        permit: Permit<Subscribe>,
+        text: &str,
+        since: Option<Position>,
+        number: u32,
+        asked: Asked<'_>,
+    ) -> Result<Option<Permit<Subscribe>>, Refusal> {
+        let bound = self.class_handlers(permit.class()).and_then(|(_, c)| c.subscribe.clone());
+        let Some(bound) = bound else { return Ok(Some(permit)) };
+        let event = self.event(Trigger::Subscribe, Bytes::new(), Some(asked));
+        let channel = permit.channel().clone();
+        let wish = self.about(&bound, &channel, event)?;
+        let after = After::Subscribe { permit, text: text.into(), since, number };
+        self.replies.wishes.push(Wish { after, ..wish });
+        if let Some(ask) = self.ask(number) {
+            ask.waiting.push(channel);
+        }
+        Ok(None)
+    }
+
+    /// The `subscribe` handler said yes: the seat is asked for, unless it is not wanted any more.
+    pub fn subscribe_on(&mut self, permit: Permit<Subscribe>, text: &str, since: Option<Position>, number: u32) {
+        let waits = self.ask(number).is_some_and(|ask| ask.waiting.contains(permit.channel()));
+        if waits {
+            let join = self.join(permit, text, since, number);
+            self.hub.subscribe(join);
+        }
+    }
+
+    /// It said no.
+    pub fn subscribe_refused(&mut self, channel: &ChannelName, text: &str, number: u32, refusal: Refusal) {
+        let Some(ask) = self.ask(number) else { return };
+        let Some(at) = ask.waiting.iter().position(|c| c == channel) else { return };
+        ask.waiting.swap_remove(at);
+        let (id, kind) = (ask.id.clone(), ask.kind.clone());
+        self.denied(number, text, refusal, Asked { id: id.as_deref(), kind: &kind });
+        self.answer_ask(number);
+    }
+
+    /// One channel of a subscribe message is refused.
+    fn denied(&mut self, number: u32, text: &str, refusal: Refusal, asked: Asked<'_>) {
+        if !self.ask(number).is_some_and(|ask| ask.whole) {
+            return self.refuse(&refusal, Some(text), Some(asked));
+        }
+        self.counts.app(self.app.id).refused(refusal.code);
+        self.log_refusal(&refusal, Some(text), Some(asked));
+        if let Some(ask) = self.ask(number) {
+            ask.denied.push((text.into(), refusal));
+        }
     }
 
     fn may_subscribe(&mut self, text: &str, more: usize) -> Result<Permit<Subscribe>, Refusal> {
@@ -94,7 +146,7 @@ impl Walk<'_> {
         let (mut at, mut revoked) = (0, 0);
         while let Some(sub) = self.session.subs.get(at).copied() {
             let channel = self.hub.channel(sub.channel);
-            let (name, home_now) = (channel.name.clone(), channel.home_shard);
+            let (name, home_now, class) = (channel.name.clone(), channel.home_shard, channel.class);
             let decided: Result<Permit<Subscribe>, Refusal> = match sub.auto {
                 true => self.app.policy.allow_api(&Scope::everywhere(), &name, self.generation),
                 false => self.app.policy.decide(&name, &self.asking(), self.generation),
@@ -117,6 +169,7 @@ impl Walk<'_> {
                             return revoked;
                         }
                         Revoke::Unsubscribe => {
+                            self.tell_of_seat(class, &name, Trigger::Unsubscribed);
                             self.rise(at);
                             self.say(&Answer::Revoked { channel: name.as_str(), refusal: Some(&refusal) }, None);
                         }
@@ -228,6 +281,9 @@ impl Walk<'_> {
         if audited && joined.request != MOVED {
             audit_join(&self.app.name, user, &id.to_string(), joined.channel.as_str());
         }
+        if joined.request != MOVED {
+            self.tell_of_seat(joined.class, &joined.channel, Trigger::Subscribed);
+        }
         match joined.request {
             SILENT | MOVED => return true,
             TOLD => {
@@ -314,6 +370,8 @@ impl Walk<'_> {
         }
         let seated = self.sub(channel);
         if let Some(at) = seated {
+            let class = self.hub.channel(self.session.subs[at].channel).class;
+            self.tell_of_seat(class, channel, Trigger::Unsubscribed);
             self.rise(at);
             let (id, user) = (self.session.id, self.session.identity.user.as_deref());
             self.app.log.unsubscribed(&self.app.name, id, user, channel.as_str());

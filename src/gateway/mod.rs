@@ -7,6 +7,7 @@ mod assemble;
 mod http;
 mod listeners;
 pub mod notify;
+mod plugins;
 mod process;
 mod reload;
 

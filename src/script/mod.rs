@@ -21,6 +21,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod values;
+mod workers;
 
 pub use call::{Asker, Call, Connection, Event, Finished, Then, Trigger, Web};
 pub use current::Around;
@@ -28,9 +29,11 @@ pub use effect::{Effect, Message, Reply};
 pub use engine::STACK_BYTES;
 pub use failure::{Fault, FaultKind};
 pub use functions::{Form, HostFunction, functions_table};
-pub use host::{Carry, Host};
+pub use host::{Carry, Host, Outbox};
 pub use plugin::{App, Failure, Function, Kept, Plugin, PluginProblem, Ran};
 pub use settings::{
-    ChannelHandlers, EndpointHandlers, EntitySettings, Keep, Limits, LimitsOverride, Process, TimerSettings,
+    ChannelBinding, ChannelHandlers, EndpointBinding, EndpointHandlers, EntitySettings, Keep, Limits, LimitsOverride,
+    Process, TimerSettings,
 };
 pub use values::State;
+pub use workers::{EntityKey, NotTaken, Stats, Workers};

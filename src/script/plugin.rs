@@ -3,7 +3,7 @@
 use super::current::Around;
 use super::engine::Compiled;
 use super::values::State;
-use super::{EntitySettings, Event, Fault, Limits, Reply};
+use super::{EntitySettings, Event, Fault, Limits, Reply, TimerSettings};
 use crate::model::{AppId, Problem, Refusal, did_you_mean};
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -18,6 +18,8 @@ pub struct App {
     pub limits: Limits,
     /// By kind.
     pub entities: BTreeMap<String, EntitySettings>,
+    /// Checked: their handlers are there.
+    pub timers: Vec<TimerSettings>,
 }
 
 /// A plugin's functions, ready to be called. `Plugin::default()` has none, for apps without a plugin.

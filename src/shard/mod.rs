@@ -11,6 +11,7 @@ mod deliver;
 mod door;
 mod encode;
 mod generation;
+mod handlers;
 mod life;
 mod mailbox;
 mod overflow;

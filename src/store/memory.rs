@@ -3,7 +3,7 @@
 use super::queue::{Apply, Writer};
 use super::settings::Settings;
 use super::write::{Done, Parcel, StoreError, Timer, Write};
-use super::{Millis, Store};
+use super::{Millis, Problem, Store};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,11 +41,11 @@ impl Kept {
     }
 }
 
-impl Memory {
-    pub fn new(settings: &Settings) -> std::io::Result<Memory> {
-        let data = Shared::default();
-        Ok(Memory { writer: Writer::start(settings, data.clone())?, data })
-    }
+pub(super) fn open(settings: &Settings) -> Result<Memory, Problem> {
+    let data = Shared::default();
+    let writer = Writer::start(settings, data.clone());
+    let writer = writer.map_err(|e| Problem::new("driver", format!("the writer's thread did not start: {e}")))?;
+    Ok(Memory { data, writer })
 }
 
 impl Store for Memory {

@@ -9,6 +9,7 @@
 mod memory;
 mod queue;
 mod settings;
+mod sqlite;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -49,13 +50,10 @@ pub trait Store: Send + Sync {
 
 /// Opens what `[store]` says. A relative path starts at `base`, the folder of gateway.toml. Blocks; for the start.
 /// A problem's path is relative to `[store]`; its text names the file, and its hint says what to do.
-pub fn open(settings: &Settings, _base: &Path) -> Result<Arc<dyn Store>, Problem> {
+pub fn open(settings: &Settings, base: &Path) -> Result<Arc<dyn Store>, Problem> {
     settings.check()?;
-    match settings.driver {
-        Driver::Memory => match memory::Memory::new(settings) {
-            Ok(memory) => Ok(Arc::new(memory)),
-            Err(why) => Err(Problem::new("driver", format!("the writer's thread did not start: {why}"))),
-        },
-        Driver::Sqlite => Err(Problem::new("driver", "`sqlite` is not part of this build").expected("`memory`")),
-    }
+    Ok(match settings.driver {
+        Driver::Memory => Arc::new(memory::open(settings)?),
+        Driver::Sqlite => Arc::new(sqlite::open(settings, base)?),
+    })
 }

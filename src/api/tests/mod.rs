@@ -122,6 +122,7 @@ fn context(routes: Value, errors: Value, development: bool) -> Context<Fake> {
             log: LogNames::default(),
             tables: Arc::new(made.tables.clone()),
             rules: [0; 32],
+            handlers: None,
             keeps_requests: false,
         }))
     });

@@ -159,7 +159,7 @@ pub fn bench(text: &str) -> Bench {
 /// Debug builds are slow: the default deadline is for the built program.
 pub fn bench_with(text: &str, limits: Limits) -> Bench {
     let plugin = compile(text, &limits).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let app = App { id: AppId(1), name: "test".into(), plugin, limits, entities: BTreeMap::new() };
+    let app = App { id: AppId(1), name: "test".into(), plugin, limits, entities: BTreeMap::new(), timers: Vec::new() };
     Bench { app, host: Fixed::default(), store: None, state: State::new(), entity: Some("room:1") }
 }
 

@@ -1,9 +1,13 @@
 //! Every driver keeps what it is given in the same way.
 
+mod crash;
+mod sqlite;
+
 use super::{Driver, Parcel, Settings, Store, StoreError, Timer, Write, open};
+use crate::model::Size;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// A store in `folder`.
 fn store(driver: Driver, folder: &Path) -> Arc<dyn Store> {
@@ -12,7 +16,7 @@ fn store(driver: Driver, folder: &Path) -> Arc<dyn Store> {
 
 /// Plays a conversation with each driver, on an empty store.
 fn with_each(play: impl Fn(&dyn Store)) {
-    for driver in [Driver::Memory] {
+    for driver in [Driver::Memory, Driver::Sqlite] {
         println!("{driver:?}");
         let folder = tempfile::tempdir().unwrap();
         play(&*store(driver, folder.path()));
@@ -27,6 +31,19 @@ fn begin(store: &dyn Store, writes: Vec<Write>) -> Receiver<Result<(), StoreErro
 
 fn commit(store: &dyn Store, writes: Vec<Write>) -> Result<(), StoreError> {
     begin(store, writes).recv().expect("an answer")
+}
+
+/// Holds the writer inside a `done`, until the sender is used or dropped: what comes meanwhile waits in the queue.
+fn hold(store: &dyn Store) -> Sender<()> {
+    let (inside, is_inside) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let wait = move |_| {
+        inside.send(()).unwrap_or(());
+        may_go_on.recv().unwrap_or(());
+    };
+    store.commit(Vec::new(), Box::new(wait));
+    is_inside.recv().unwrap();
+    go_on
 }
 
 fn set(app: &str, key: &str, value: &str, expires_at: Option<u64>) -> Write {
@@ -126,10 +143,12 @@ fn the_outbox_holds_what_was_neither_delivered_nor_given_up() {
 fn a_transaction_that_fails_leaves_no_trace_and_takes_no_other_with_it() {
     with_each(|store| {
         commit(store, vec![Write::Parcel(parcel(7, 1))]).unwrap();
+        let together = hold(store);
         let before = begin(store, vec![set("clinic", "before", "1", None)]);
         let twice =
             begin(store, vec![set("clinic", "a", "1", None), Write::Parcel(parcel(7, 9)), entity("e", "1", None)]);
         let after = begin(store, vec![set("clinic", "after", "1", None), Write::Parcel(parcel(8, 2))]);
+        drop(together);
         assert_eq!(before.recv().unwrap(), Ok(()));
         let Err(StoreError::Broken(why)) = twice.recv().unwrap() else { panic!("a parcel was taken twice") };
         assert!(why.contains("00000000000000000000000000000007"), "{why}");
@@ -166,29 +185,45 @@ fn a_sweep_forgets_the_idle_and_spares_what_a_timer_waits_for() {
 
 #[test]
 fn a_full_queue_answers_at_once_and_what_was_taken_is_kept() {
-    for driver in [Driver::Memory] {
+    for driver in [Driver::Memory, Driver::Sqlite] {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { driver, queue: 3, ..Settings::default() };
         let store = open(&settings, folder.path()).unwrap();
-        // The writer is held inside a `done`: what comes meanwhile waits in the queue.
-        let (inside, is_inside) = channel();
-        let (go_on, may_go_on) = channel::<()>();
-        let hold = move |_| {
-            inside.send(()).unwrap();
-            may_go_on.recv().unwrap();
-        };
-        store.commit(Vec::new(), Box::new(hold));
-        is_inside.recv().unwrap();
+        let go_on = hold(&*store);
         let answers: Vec<_> = (0..5).map(|n| begin(&*store, vec![set("clinic", &n.to_string(), "1", None)])).collect();
         for refused in &answers[3..] {
             assert_eq!(refused.try_recv().unwrap(), Err(StoreError::Busy));
         }
-        go_on.send(()).unwrap();
+        drop(go_on);
         for taken in &answers[..3] {
             assert_eq!(taken.recv().unwrap(), Ok(()));
         }
         assert_eq!(store.keys("clinic", "", 9, 0).unwrap(), ["0", "1", "2"]);
     }
+}
+
+#[test]
+fn bytes_bound_the_queue_too_and_the_largest_transaction_fits_an_empty_one() {
+    for driver in [Driver::Memory, Driver::Sqlite] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { driver, queue_bytes: Size(2_000), ..Settings::default() };
+        let store = open(&settings, folder.path()).unwrap();
+        let (large, go_on) = ("1".repeat(5_000), hold(&*store));
+        let taken = begin(&*store, vec![set("clinic", "large", &large, None)]);
+        let refused = begin(&*store, vec![set("clinic", "small", "1", None)]);
+        assert_eq!(refused.try_recv().unwrap(), Err(StoreError::Busy));
+        drop(go_on);
+        assert_eq!(taken.recv().unwrap(), Ok(()));
+        assert_eq!(commit(&*store, vec![set("clinic", "small", "1", None)]), Ok(()));
+    }
+}
+
+#[test]
+fn settings_without_sense_are_told() {
+    let path = |settings: Settings| open(&settings, Path::new("/nowhere")).err().unwrap().path;
+    assert_eq!(path(Settings { queue: 0, ..Settings::default() }), "queue");
+    assert_eq!(path(Settings { queue_bytes: Size(0), ..Settings::default() }), "queue_bytes");
+    assert_eq!(path(Settings { path: " ".into(), ..Settings::default() }), "path");
 }
 
 #[test]
@@ -202,7 +237,7 @@ fn a_panic_in_a_done_ends_nothing_but_itself() {
 
 #[test]
 fn the_last_handle_may_go_down_on_the_stores_own_thread() {
-    for driver in [Driver::Memory] {
+    for driver in [Driver::Memory, Driver::Sqlite] {
         let folder = tempfile::tempdir().unwrap();
         let store = store(driver, folder.path());
         let (told, end) = channel();
