@@ -27,6 +27,8 @@ pub enum FaultKind {
     Size,
     /// Effects, in number or bytes.
     Effects,
+    /// Timers of one entity.
+    Timers,
     /// Something read of the gateway or the store did not come.
     Read,
     /// Whatever else a script does wrong.
@@ -43,6 +45,7 @@ impl FaultKind {
             FaultKind::Depth => "call_depth",
             FaultKind::Size => "size",
             FaultKind::Effects => "effects",
+            FaultKind::Timers => "timers",
             FaultKind::Read => "read",
             FaultKind::Error => "error",
             FaultKind::Panic => "panic",
