@@ -4,6 +4,7 @@
 //! In: a message's text, a `Session`, the generation in force. Out: `Replies`; events leave through the hub.
 
 mod generation;
+mod handlers;
 pub mod limits;
 mod replies;
 mod request;
@@ -12,11 +13,13 @@ mod session;
 mod subscribe;
 
 pub use generation::{App, AutoSubscribe, Endpoint, Generation, Revoke};
+pub use handlers::{After, Bound, Handlers, OfClass, OfEndpoint, Publishing, Wish};
 pub use limits::{AppLimits, Limits};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
 pub use review::{Foreseen, Verdict};
 pub use session::{Bucket, By, Held, Session, Sub};
+pub use subscribe::Whose;
 
 use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Json};
@@ -26,6 +29,7 @@ use crate::model::{
 };
 use crate::observe::{Counts, LimitName, Local, Via};
 use crate::policy::{Asking, Cache, History, Permit, Policy, Presence, Publish, RightKind, Scope};
+use crate::script::Trigger;
 use bytes::Bytes;
 use session::Remembered;
 use smallvec::SmallVec;
@@ -117,7 +121,10 @@ impl Walk<'_> {
             }
             Command::Ping => self.say(&Answer::Pong, Some(asked)),
             Command::Status => self.say(&Answer::Status, Some(asked)),
-            Command::Authenticate { token } => self.errand(Errand::Authenticate { token: token.into() }, asked),
+            Command::Authenticate { token, claims } => {
+                let claims = claims.map(ToOwned::to_owned);
+                self.errand(Errand::Authenticate { token: token.map(Into::into), claims }, asked);
+            }
             Command::History { channel, since, limit } => {
                 let limit = limit.map_or(HISTORY_DEFAULT, |l| (l as usize).min(HISTORY_MAX));
                 match self.permit_history(&channel) {
@@ -129,11 +136,18 @@ impl Walk<'_> {
                 Ok((channel, home)) => self.errand(Errand::Presence { channel, home }, asked),
                 Err(refusal) => return self.refuse(&refusal, Some(&channel), Some(asked)),
             },
+            Command::Handle { handler, data, channel } => {
+                let data = Bytes::copy_from_slice(data.get().as_bytes());
+                if let Err(refusal) = self.handle(handler, data, asked) {
+                    return self.refuse(&refusal, channel.as_deref(), Some(asked));
+                }
+            }
             Command::Close => self.replies.close = Some(Close::NORMAL),
             Command::Ignore => {}
         }
         // A token is judged later, and a subscribe may be refused in part: neither wipes the slate by itself.
-        if self.session.violations == refused_before && self.replies.errands.is_empty() {
+        let judged = self.replies.errands.is_empty() && self.replies.wishes.is_empty();
+        if self.session.violations == refused_before && judged {
             self.session.violations = 0;
         }
     }
@@ -185,8 +199,47 @@ impl Walk<'_> {
         let echo = self.app.classes.get(target.permit.class() as usize).is_none_or(|c| c.echo);
         let exclude = (!echo).then_some(session.id);
         self.counts.app(self.app.id).published(Via::Client);
-        publish(self.hub, self.app, target, Draft { exclude, ..draft }, Some(sender), None, answer, self.now);
+        let draft = Draft { exclude, ..draft };
+        if self.app.handlers.is_some() {
+            return self.publish_handled(target, draft, sender, answer, asked);
+        }
+        publish(self.hub, self.app, target, draft, Some(sender), None, answer, self.now);
         Ok(())
+    }
+
+    /// In an app with handlers: the class's `publish` decides first, its `published` hears of it.
+    fn publish_handled(
+        &mut self,
+        target: Target,
+        draft: Draft,
+        sender: Sender,
+        answer: Option<Asker>,
+        asked: Asked<'_>,
+    ) -> Result<(), Refusal> {
+        let class = target.permit.class();
+        let bound = self.class_handlers(class).and_then(|(_, c)| c.publish.clone());
+        if let Some(bound) = bound {
+            let trigger = Trigger::Publish { event: draft.event.clone(), key: draft.key.clone() };
+            let event = self.event(trigger, draft.data.clone(), Some(asked));
+            let wish = self.about(&bound, target.channel(), event)?;
+            let after = After::Publish(Box::new(Publishing { target, draft, sender: Some(sender), answer }));
+            self.replies.wishes.push(Wish { after, ..wish });
+            return Ok(());
+        }
+        self.tell_published(&target, &draft, Some(asked));
+        publish(self.hub, self.app, target, draft, Some(sender), None, answer, self.now);
+        Ok(())
+    }
+
+    fn tell_published(&mut self, target: &Target, draft: &Draft, asked: Option<Asked<'_>>) {
+        let Some(bound) = self.class_handlers(target.permit.class()).and_then(|(_, c)| c.published.clone()) else {
+            return;
+        };
+        let trigger = Trigger::Published { event: draft.event.clone(), key: draft.key.clone() };
+        let event = self.event(trigger, draft.data.clone(), asked);
+        // A key that cannot be made names nobody to tell.
+        let wish = self.about(&bound, target.channel(), event).ok();
+        self.replies.wishes.extend(wish);
     }
 
     fn decide_publish(&mut self, text: &str) -> Result<Target, Refusal> {
@@ -307,6 +360,24 @@ pub struct Target {
 }
 
 impl Target {
+    /// Targets of one publication, those of one home joined; a connection on several of them is reached once in each.
+    pub fn joined(targets: Vec<Target>, shards: u16) -> Vec<Target> {
+        let mut joined: Vec<Target> = Vec::with_capacity(1);
+        for target in targets {
+            let Some(first) = joined.iter_mut().find(|t| t.home(shards) == target.home(shards)) else {
+                joined.push(target);
+                continue;
+            };
+            let own = (target.permit.channel().clone(), target.permit.class());
+            for channel in std::iter::once(own).chain(target.also) {
+                if *first.permit.channel() != channel.0 && !first.also.contains(&channel) {
+                    first.also.push(channel);
+                }
+            }
+        }
+        joined
+    }
+
     fn new(app: &App, permit: Permit<Publish>) -> Target {
         let name = permit.channel().clone();
         let found = app.policy.find(&name);
@@ -319,6 +390,15 @@ impl Target {
     /// For the API, a route or a plugin: no rule is asked, the scope decides.
     pub fn by(scope: &Scope, app: &App, name: &ChannelName, generation: u64) -> Result<Target, Refusal> {
         Ok(Target::new(app, app.policy.allow_api(scope, name, generation)?))
+    }
+
+    pub fn channel(&self) -> &ChannelName {
+        self.permit.channel()
+    }
+
+    /// The number of its channel's class, in the generation that decided.
+    pub fn class(&self) -> u16 {
+        self.permit.class()
     }
 
     /// The shard that numbers it.

@@ -6,9 +6,11 @@
 //! ```text
 //! model                          the nouns: names, Identity, Command, Event, Position, Refusal, Close. No I/O, no clock.
 //! observe                        logs and metrics
-//! wire     dialect   auth        frames ⇄ messages │ messages ⇄ nouns │ tokens → Identity
+//! wire     dialect   auth  store frames ⇄ messages │ messages ⇄ nouns │ tokens → Identity │ what handlers keep
+//! webhook                        parcels of the outbox → signed HTTP calls, until they are taken or given up
 //! policy                         may this happen? → Permit | Refusal. Pure.
 //! hub                            who hears what: channels, presence, history, recovery, fan-out. Never knows a socket.
+//! script                         handlers: plugins in Rhai on worker threads, entities, timers; the only home of effects
 //! flow                           the corridor, as code; the generation that a command walks it with
 //! shard                          a thread and its sockets
 //! api                            HTTP verbs and routes → what is asked of the shards
@@ -23,11 +25,16 @@ pub mod observe;
 
 pub mod auth;
 pub mod dialect;
+pub mod store;
 pub mod wire;
+
+pub mod webhook;
 
 pub mod policy;
 
 pub mod hub;
+
+pub mod script;
 
 pub mod flow;
 

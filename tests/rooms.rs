@@ -11,13 +11,14 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("fastwebsockets", &["wire", "listen", "cli"]),
     ("flate2", &["wire"]),
-    ("hmac", &["auth"]),
-    ("hyper", &["listen", "api", "auth", "cli"]),
+    ("hmac", &["auth", "webhook"]),
+    ("hyper", &["listen", "api", "auth", "webhook", "cli"]),
     ("jsonwebtoken", &["auth"]),
     ("mio", &["shard"]),
     ("notify", &["config"]),
     ("prometheus", &["observe"]),
     ("rhai", &["policy", "script"]),
+    ("rusqlite", &["store"]),
     ("toml", &["config"]),
 ];
 

@@ -5,8 +5,8 @@ use super::fail::{Fail, Why};
 use super::verb::Verb;
 use crate::flow::Draft;
 use crate::model::{ChannelName, Close, ConnectionId, Position};
+use crate::model::{Filter, Target};
 use crate::policy::Scope;
-use crate::shard::{Filter, Target};
 use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -230,7 +230,7 @@ fn filter(mut args: Args<'_>) -> Result<Filter, Fail> {
         bounded("filter.claims", claims.len())?;
     }
     args.finish()?;
-    Ok(Filter { users: users.into_iter().map(Arc::from).collect(), claims, channels, exclude: None })
+    Ok(Filter { users: users.into_iter().map(Arc::from).collect(), claims, channels, ..Filter::default() })
 }
 
 fn close(args: &mut Args<'_>) -> Result<Close, Fail> {

@@ -15,6 +15,7 @@ mod done;
 mod fail;
 mod gateway;
 mod handle;
+mod handler;
 mod json;
 mod keys;
 mod noted;

@@ -4,8 +4,8 @@ use super::call::Call;
 use super::done::Done;
 use super::fail::Fail;
 use super::gateway::Ground;
+use crate::model::{Filter, Target};
 use crate::observe::{Record, audit, audits_publishes};
-use crate::shard::{Filter, Target};
 
 /// A call that is to be written down when it is over.
 pub(super) struct Noted {

@@ -19,11 +19,12 @@ mod stamp;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
 pub use authenticator::{Authenticator, Expiry};
 pub use claims::lookup;
 pub use credentials::Credentials;
-pub use fetch::Fetcher;
+pub use fetch::{Fetcher, HttpClient, address, http_client, root_cause};
 pub use inspect::{Inspection, Unverified};
 pub use issue::Issue;
 pub use key::{Key, Keys};
@@ -31,7 +32,7 @@ pub use outcome::{Action, Cause, Outcome, Peek};
 pub use redact::redact_query;
 pub use settings::{
     Algorithm, CloseSettings, Expires, HeaderSetting, HmacSettings, JwksSettings, JwtSettings, KeySettings, OnFailed,
-    OnMissing, Require, Settings, TableSettings, UnknownRow,
+    OnMissing, Require, Settings, TableSettings, TrustedSettings, TrustedSource, UnknownRow,
 };
 pub use table::{Lookup, Row, Table, Tables, Unavailable};
 

@@ -3,6 +3,7 @@
 use super::doc::Doc;
 use super::fault::Fault;
 use super::file::{AppFile, GatewayFile, Mode};
+use crate::auth::Settings;
 use crate::flow::limits::{AppLimits, AppLimitsOverride};
 use crate::model::{ChannelName, Ms, MsOrOff, Problem, Rate, Size, did_you_mean, one_of};
 use crate::policy::Policy;
@@ -85,9 +86,22 @@ pub fn names(app: &AppFile, listeners: &[&str], built_in: &[&str]) -> Vec<Proble
     problems
 }
 
+/// Authenticators that believe what clients say of themselves; in production only where the file says so.
+pub fn believed(app: &AppFile, development: bool) -> Vec<Problem> {
+    let open = |auth: &Settings| matches!(auth, Settings::Trusted(trusted) if !trusted.insecure && !development);
+    let open = app.auth.iter().filter(|(_, auth)| open(auth));
+    open.map(|(name, _)| {
+        Problem::new(format!("auth.{name}.type"), "a trusted client can be anybody, and mode is `production`")
+            .expected("`type = \"jwt\"` or `type = \"hmac\"`")
+            .hint(Some("`insecure = true` beside it allows it all the same".into()))
+    })
+    .collect()
+}
+
 /// What stands in a file and is used by nothing in it.
 pub fn unused(app: &AppFile) -> Vec<Problem> {
-    let unused = app.dialect.keys().filter(|name| !app.endpoint.iter().any(|e| e.dialect == **name));
+    let named = |name: &str| app.dialect.values().any(|other| other.like.as_deref() == Some(name));
+    let unused = app.dialect.keys().filter(|name| !named(name) && !app.endpoint.iter().any(|e| e.dialect == **name));
     unused
         .map(|name| Problem::new(format!("dialect.{name}"), format!("no [[endpoint]] speaks the dialect `{name}`")))
         .collect()

@@ -52,6 +52,8 @@ pub struct Compiled {
     /// Those of them whose digests are for nobody.
     pub secrets: BTreeSet<PathBuf>,
     pub reload: ReloadSettings,
+    pub script: crate::script::Process,
+    pub store: crate::store::Settings,
     /// What is written, for telling what another reading changes.
     pub said: Said,
 }
@@ -84,6 +86,7 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
         }
         tell(&gateway.doc, "limits", check::limits(file), &mut faults);
         tell(&gateway.doc, "limits", check::doubtful(&file.limits.b), &mut warnings);
+        tell(&gateway.doc, "store", file.store.check().err().into_iter().collect(), &mut faults);
         let compiled = auth::Keys::compile(&file.key, &resolve, means.fetcher, means.previous.map(|p| &p.keys));
         keys = compiled.map_err(|p| tell(&gateway.doc, "key", p, &mut faults)).ok();
         tell(&gateway.doc, "", lint::keys(file, apps.iter().filter_map(|a| a.made.as_ref())), &mut warnings);
@@ -112,7 +115,7 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
             rows.borrow_mut().update(Sha256::digest(&bytes));
             Ok(bytes)
         };
-        let app = one.app(&read, &rows, &secrets.within("channels"), &mut warnings);
+        let app = one.app(&files, &read, &rows, &secrets.within("channels"), &mut warnings);
         https
             .extend(app.as_ref().and_then(|app| one.http(app, mode == Mode::Development, &secrets.within("channels"))));
         faults.extend(one.faults);
@@ -150,6 +153,8 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
             files: files.seen(),
             secrets: files.secrets(),
             reload: file.reload,
+            script: file.script.a,
+            store: file.store,
             said,
         });
     }
@@ -178,7 +183,7 @@ fn entrance(
             name: &sheet.name,
             listener: app.listener.as_deref(),
             origins: app.origins.as_deref(),
-            endpoints: &app.endpoint,
+            endpoints: app.endpoint.iter().map(|e| &e.a).collect(),
         })
         .collect();
     for tls in file.listener.values().filter_map(|l| l.tls.as_ref()) {

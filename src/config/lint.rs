@@ -2,6 +2,7 @@
 
 use super::app::App;
 use super::file::{AppFile, GatewayFile};
+use super::handlers;
 use crate::api::{AccessSettings, RouteSettings};
 use crate::auth::Settings;
 use crate::dialect::json::{Receive, Verb};
@@ -15,7 +16,20 @@ pub fn app(file: &AppFile, app: &App) -> Vec<Problem> {
     problems.extend(classes(file, app));
     problems.extend(dialects(file, app));
     problems.extend(names(file, app));
+    problems.extend(app.flow.handlers.iter().flat_map(|h| handlers::doubts(file, h)));
+    problems.extend(believed(file));
     problems
+}
+
+/// Authenticators by which everybody can be anybody, in production too.
+fn believed(file: &AppFile) -> impl Iterator<Item = Problem> {
+    let insecure = file.auth.iter().filter(|(_, auth)| matches!(auth, Settings::Trusted(t) if t.insecure));
+    insecure.map(|(name, _)| {
+        Problem::new(
+            format!("auth.{name}.insecure"),
+            format!("auth `{name}` believes its clients: whoever can connect can be anybody"),
+        )
+    })
 }
 
 /// Keys of gateway.toml that verify nothing.
@@ -83,10 +97,12 @@ fn dialects(file: &AppFile, app: &App) -> Vec<Problem> {
     let mut problems = Vec::new();
     let policy = &app.flow.policy;
     let (history, presence) =
-        (file.channel.iter().any(|c| c.b.history.is_some()), file.channel.iter().any(|c| c.b.presence));
+        (file.channel.iter().any(|c| c.b.a.history.is_some()), file.channel.iter().any(|c| c.b.a.presence));
     for (name, dialect) in &file.dialect {
         let at = |entry: &str| format!("dialect.{name}.receive.{entry}");
-        let speaks = || file.endpoint.iter().filter(|e| e.dialect == *name).flat_map(|e| &e.auth);
+        // What is written here is said by all that are like it.
+        let family: Vec<&String> = file.dialect.keys().filter(|other| descends(file, other, name)).collect();
+        let speaks = || file.endpoint.iter().filter(|e| family.contains(&&e.dialect)).flat_map(|e| &e.auth);
         let from_messages = speaks().any(|auth| app.auths.get(auth).is_some_and(|a| a.takes_messages()));
         for (entry, receive) in &dialect.receive {
             let why = match receive.verb {
@@ -100,8 +116,8 @@ fn dialects(file: &AppFile, app: &App) -> Vec<Problem> {
             problems.push(Problem::new(at(entry), format!("`{entry}` can only be refused: {why}")));
         }
         let asked = |verb: Verb| {
-            let mut all = dialect.receive.values().chain(&dialect.receive_default);
-            all.any(|r: &Receive| r.verb == verb)
+            let mut all = family.iter().filter_map(|name| app.dialects.get(*name));
+            all.any(|d| d.receive.values().chain(&d.receive_default).any(|r: &Receive| r.verb == verb))
         };
         let send = &dialect.send;
         let unsaid = [
@@ -134,6 +150,13 @@ fn dialects(file: &AppFile, app: &App) -> Vec<Problem> {
     problems
 }
 
+/// Whether a dialect is another, or like it, or like one that is.
+fn descends(file: &AppFile, name: &str, of: &str) -> bool {
+    let like = |name: &&str| file.dialect.get(*name)?.like.as_deref();
+    // No way is longer than there are dialects, and one that goes in a circle does not compile.
+    std::iter::successors(Some(name), like).take(file.dialect.len()).any(|at| at == of)
+}
+
 /// Authenticators and tables that nothing names.
 fn names(file: &AppFile, app: &App) -> Vec<Problem> {
     let (mut auths, mut tables) = (BTreeSet::new(), app.flow.policy.tables_read());
@@ -149,6 +172,7 @@ fn names(file: &AppFile, app: &App) -> Vec<Problem> {
         tables.extend(match auth {
             Settings::Jwt(jwt) => jwt.table.as_deref(),
             Settings::Hmac(hmac) => hmac.table.as_deref(),
+            Settings::Trusted(trusted) => trusted.table.as_deref(),
         });
     }
     let names: Vec<&str> = file.table.keys().map(String::as_str).collect();

@@ -21,6 +21,7 @@ mod env;
 mod fault;
 mod file;
 mod files;
+mod handlers;
 mod lint;
 mod load;
 mod published_schema;

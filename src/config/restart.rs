@@ -38,6 +38,13 @@ pub fn gateway(file: &GatewayFile, previous: &Compiled) -> Vec<Restart> {
     same("log.format", word(previous.log.format), word(file.log.format));
     same("audit.target", previous.audit.target.clone(), file.audit.target.clone());
     same("audit.publishes", previous.audit.publishes.to_string(), file.audit.publishes.to_string());
+    same("script.workers", previous.script.workers.to_string(), file.script.a.workers.to_string());
+    same("script.queue", previous.script.queue.to_string(), file.script.a.queue.to_string());
+    same("script.queue_bytes", previous.script.queue_bytes.0.to_string(), file.script.a.queue_bytes.0.to_string());
+    same("store.driver", word(previous.store.driver), word(file.store.driver));
+    same("store.path", previous.store.path.clone(), file.store.path.clone());
+    same("store.queue", previous.store.queue.to_string(), file.store.queue.to_string());
+    same("store.synchronous", word(previous.store.synchronous), word(file.store.synchronous));
     let (old, new) = (&previous.reload, &file.reload);
     same("reload.watch", word(old.watch), word(new.watch));
     for (key, old, new) in [

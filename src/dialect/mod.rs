@@ -5,7 +5,7 @@
 pub mod json;
 
 pub use json::template::Template;
-pub use json::{About, Answer, Asked, ConnectionIds, Json, Member, Refused, Settings};
+pub use json::{About, Answer, Asked, Bound, ConnectionIds, Json, Member, Refused, Settings};
 
 /// How an endpoint speaks.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 //! Every bound stands in `gateway.toml` with its default. An app's own `[limits]` may set any of [`AppLimits`] for
 //! itself ([`AppLimitsOverride`]); `config` merges the two, so that a room is handed plain numbers.
 
-use crate::model::{Ms, MsOrOff, Rate, Size, SizeOrOff};
+use crate::model::{Ms, MsOrOff, Rate, Size, SizeOrOff, overridable};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -47,39 +47,11 @@ impl Default for Limits {
     }
 }
 
-/// Declares the bounds of an app once: as they are in force, and as an app's `[limits]` overrides them.
-macro_rules! app_limits {
-    ($($(#[doc = $doc:literal])+ $(#[schemars($($range:tt)*)])? $name:ident: $type:ty = $default:expr,)*) => {
-        /// Bounds of one app, in force.
-        #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct AppLimits {
-            $($(#[doc = $doc])+ $(#[schemars($($range)*)])? pub $name: $type,)*
-        }
-
-        impl Default for AppLimits {
-            fn default() -> AppLimits {
-                AppLimits { $($name: $default,)* }
-            }
-        }
-
-        /// `[limits]` of an app's file: what is not set here is as in `gateway.toml`.
-        #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct AppLimitsOverride {
-            $($(#[doc = $doc])+ $(#[schemars($($range)*)])? pub $name: Option<$type>,)*
-        }
-
-        impl AppLimits {
-            /// These bounds, with what an app sets for itself.
-            pub fn with(&self, own: &AppLimitsOverride) -> AppLimits {
-                AppLimits { $($name: own.$name.unwrap_or(self.$name),)* }
-            }
-        }
-    };
-}
-
-app_limits! {
+overridable! {
+    /// Bounds of one app, in force.
+    AppLimits,
+    /// `[limits]` of an app's file: what is not set here is as in `gateway.toml`.
+    AppLimitsOverride,
     /// Connections of the app. Beyond: closed with 1013.
     #[schemars(range(min = 1))]
     app_connections: u32 = 100_000,

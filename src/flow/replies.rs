@@ -1,5 +1,6 @@
 //! What a message came to, for the shard to carry out: texts for its sender, errands, a close.
 
+use super::Wish;
 use crate::hub::Seat;
 use crate::model::{ChannelName, Close, Position};
 use serde_json::value::RawValue;
@@ -10,6 +11,8 @@ pub struct Replies {
     text: Vec<u8>,
     ends: Vec<usize>,
     pub errands: Vec<(Errand, Question)>,
+    /// Handlers to be called.
+    pub wishes: Vec<Wish>,
     pub close: Option<Close>,
     /// Seats of other connections that moved to a new index of their channel.
     pub moved: Vec<(Seat, u32)>,
@@ -18,8 +21,10 @@ pub struct Replies {
 /// What has to be asked of others before the client is answered.
 #[derive(Debug)]
 pub enum Errand {
+    /// By a token, or by what the client says of itself.
     Authenticate {
-        token: Box<str>,
+        token: Option<Box<str>>,
+        claims: Option<Box<RawValue>>,
     },
     /// Of the channel's home.
     History {
@@ -58,13 +63,14 @@ impl Replies {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty() && self.errands.is_empty() && self.close.is_none()
+        self.ends.is_empty() && self.errands.is_empty() && self.wishes.is_empty() && self.close.is_none()
     }
 
     pub fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
         self.errands.clear();
+        self.wishes.clear();
         self.close = None;
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! What decides them is one function, whether something is done about it (`decide_again`) or only told (`foresee`).
 
-use super::{By, Revoke, Sub, Walk, home};
+use super::{By, Revoke, Sub, Walk, Whose, home};
 use crate::dialect::Answer;
 use crate::model::{ChannelName, Close, Refusal};
 use crate::observe::audit_revocation;
 use crate::policy::{Permit, Reads, RightKind, Scope, Subscribe};
+use crate::script::Trigger;
 
 /// What becomes of a live subscription.
 pub enum Verdict {
@@ -36,7 +37,7 @@ impl Walk<'_> {
         let (mut at, mut revoked) = (0, 0);
         while let Some(sub) = self.session.subs.get(at).copied() {
             let channel = self.hub.channel(sub.channel);
-            let (name, home_now) = (channel.name.clone(), channel.home_shard);
+            let (name, home_now, class) = (channel.name.clone(), channel.home_shard, channel.class);
             match self.verdict(sub, &name, own.as_deref()) {
                 // Its class is numbered elsewhere now: the seat follows.
                 Verdict::Stays(permit) if home(self.app, self.hub.shards(), &name) != home_now => {
@@ -45,6 +46,7 @@ impl Walk<'_> {
                 }
                 Verdict::Stays(_) => at += 1,
                 Verdict::Unborn => {
+                    self.tell_of_seat(class, &name, Trigger::Unsubscribed);
                     self.rise(at);
                     let (id, user) = (self.session.id, self.session.identity.user.as_deref());
                     self.app.log.unsubscribed(&self.app.name, id, user, name.as_str());
@@ -59,6 +61,7 @@ impl Walk<'_> {
                             return revoked;
                         }
                         Revoke::Unsubscribe => {
+                            self.tell_of_seat(class, &name, Trigger::Unsubscribed);
                             self.rise(at);
                             self.say(&Answer::Revoked { channel: name.as_str(), refusal: Some(&refusal) }, None);
                         }
@@ -66,7 +69,7 @@ impl Walk<'_> {
                 }
             }
         }
-        own.into_iter().flatten().for_each(|permit| self.seat(permit, false));
+        own.into_iter().flatten().for_each(|permit| self.seat(permit, Whose::Endpoint));
         revoked
     }
 

@@ -19,7 +19,7 @@ pub struct Session {
     /// Still to authenticate with its first message.
     pub newcomer: bool,
     pub ip: IpAddr,
-    pub user_agent: Option<Box<str>>,
+    pub user_agent: Option<Arc<str>>,
     /// Path variables, query and headers, where the app's rules read them.
     pub request: Option<Arc<dyn RequestView + Send + Sync>>,
     /// Its number among the shards.

@@ -1,14 +1,19 @@
 //! Subscribing: decided a channel at a time, seated by the channel's home, answered as the dialect answers.
 
 use super::session::{Ask, Asks};
-use super::{By, Sub, Walk, home};
+use super::{After, By, Sub, Walk, Wish, home};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{Join, Joined};
-use crate::model::{ChannelName, Channels, Code, Member, Position, Refusal};
+use crate::model::{ChannelName, Channels, LimitKind, Member, Position, Refusal};
 use crate::observe::{LimitName, audit_join};
 use crate::policy::{Permit, Policy, Scope, Subscribe};
+use crate::script::Trigger;
+use bytes::Bytes;
 
-/// `Join::request` of a channel that the client did not ask for: told to it, as what the API subscribes is.
+/// The least `Join::request` of a channel that the client did not ask for. Not told: a plugin's wish, which tells its
+/// client itself.
+const WISHED: u32 = u32::MAX - 5;
+/// Told to it: the API's wish.
 const TOLD: u32 = u32::MAX - 4;
 /// Not told, and still the client's own: its channel's home changed.
 const MOVED: u32 = u32::MAX - 3;
@@ -19,16 +24,27 @@ const MOVED_OWN: u32 = u32::MAX - 1;
 /// Not told: the endpoint's own channels.
 const SILENT: u32 = u32::MAX;
 
+/// Whose wish a seat is that the client did not ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whose {
+    /// The endpoint's own channels. Not told.
+    Endpoint,
+    /// Told to the client.
+    Api,
+    /// Not told: the plugin says what it wants to say.
+    Plugin,
+}
+
 impl Walk<'_> {
     pub(super) fn subscribe(&mut self, channels: &Channels<'_>, since: Option<Position>, asked: Asked<'_>) {
         if channels.len() > self.app.limits.subscribe_batch as usize {
             self.counts.limit(LimitName::SubscribeBatch);
-            return self.refuse(&Refusal::new(Code::Limit), None, Some(asked));
+            return self.refuse(&Refusal::limit(LimitKind::SubscribeBatch), None, Some(asked));
         }
         // A position belongs to one channel.
         let since = since.filter(|_| channels.len() == 1);
         let number = self.session.next_ask;
-        self.session.next_ask = (number + 1) % TOLD;
+        self.session.next_ask = (number + 1) % WISHED;
         let whole = self.json.answers_in_whole();
         let ask = Ask {
             number,
@@ -48,21 +64,18 @@ impl Walk<'_> {
                 {
                     self.allowed(number, text, None, None, asked)
                 }
-                Ok(permit) => joins.push(self.join(permit, text, since, number)),
-                Err(refusal) if whole => {
-                    self.counts.app(self.app.id).refused(refusal.code);
-                    self.log_refusal(&refusal, Some(text), Some(asked));
-                    if let Some(ask) = self.ask(number) {
-                        ask.denied.push((text.as_ref().into(), refusal));
-                    }
-                }
-                Err(refusal) => self.refuse(&refusal, Some(text), Some(asked)),
+                Ok(permit) => match self.ask_handler(permit, text, since, number, asked) {
+                    Ok(Some(permit)) => joins.push(self.join(permit, text, since, number)),
+                    Ok(None) => {}
+                    Err(refusal) => self.denied(number, text, refusal, asked),
+                },
+                Err(refusal) => self.denied(number, text, refusal, asked),
             }
         }
         if let Some(ask) = self.ask(number) {
-            ask.waiting = joins.iter().map(|j| j.channel.clone()).collect();
+            ask.waiting.extend(joins.iter().map(|j| j.channel.clone()));
         }
-        if whole && !joins.is_empty() {
+        if whole && self.ask(number).is_some_and(|ask| !ask.waiting.is_empty()) {
             // Nothing is heard before the answer that says what is heard.
             self.session.held.get_or_insert_default();
         }
@@ -72,6 +85,59 @@ impl Walk<'_> {
         self.answer_ask(number);
     }
 
+    /// The class's `subscribe` handler is asked first, where there is one: the seat waits.
+    fn ask_handler(
+        &mut self,
+        permit: Permit<Subscribe>,
+        text: &str,
+        since: Option<Position>,
+        number: u32,
+        asked: Asked<'_>,
+    ) -> Result<Option<Permit<Subscribe>>, Refusal> {
+        let bound = self.class_handlers(permit.class()).and_then(|(_, c)| c.subscribe.clone());
+        let Some(bound) = bound else { return Ok(Some(permit)) };
+        let event = self.event(Trigger::Subscribe, Bytes::new(), Some(asked));
+        let channel = permit.channel().clone();
+        let wish = self.about(&bound, &channel, event)?;
+        let after = After::Subscribe { permit, text: text.into(), since, number };
+        self.replies.wishes.push(Wish { after, ..wish });
+        if let Some(ask) = self.ask(number) {
+            ask.waiting.push(channel);
+        }
+        Ok(None)
+    }
+
+    /// The `subscribe` handler said yes: the seat is asked for, unless it is not wanted any more.
+    pub fn subscribe_on(&mut self, permit: Permit<Subscribe>, text: &str, since: Option<Position>, number: u32) {
+        let waits = self.ask(number).is_some_and(|ask| ask.waiting.contains(permit.channel()));
+        if waits {
+            let join = self.join(permit, text, since, number);
+            self.hub.subscribe(join);
+        }
+    }
+
+    /// It said no.
+    pub fn subscribe_refused(&mut self, channel: &ChannelName, text: &str, number: u32, refusal: Refusal) {
+        let Some(ask) = self.ask(number) else { return };
+        let Some(at) = ask.waiting.iter().position(|c| c == channel) else { return };
+        ask.waiting.swap_remove(at);
+        let (id, kind) = (ask.id.clone(), ask.kind.clone());
+        self.denied(number, text, refusal, Asked { id: id.as_deref(), kind: &kind });
+        self.answer_ask(number);
+    }
+
+    /// One channel of a subscribe message is refused.
+    fn denied(&mut self, number: u32, text: &str, refusal: Refusal, asked: Asked<'_>) {
+        if !self.ask(number).is_some_and(|ask| ask.whole) {
+            return self.refuse(&refusal, Some(text), Some(asked));
+        }
+        self.counts.app(self.app.id).refused(refusal.code);
+        self.log_refusal(&refusal, Some(text), Some(asked));
+        if let Some(ask) = self.ask(number) {
+            ask.denied.push((text.into(), refusal));
+        }
+    }
+
     fn may_subscribe(&mut self, text: &str, more: usize) -> Result<Permit<Subscribe>, Refusal> {
         let name = Policy::name(text)?;
         let permit = self.app.policy.decide(&name, &self.asking(), self.generation)?;
@@ -79,7 +145,7 @@ impl Walk<'_> {
         let full = self.session.subs.len() + waiting + more >= self.app.limits.subscriptions as usize;
         if full && !self.is_seated(permit.channel()) {
             self.counts.limit(LimitName::Subscriptions);
-            return Err(Refusal::new(Code::Limit));
+            return Err(Refusal::limit(LimitKind::Subscriptions));
         }
         Ok(permit)
     }
@@ -93,11 +159,16 @@ impl Walk<'_> {
         self.app.policy.allow_api(&Scope::everywhere(), &name, self.generation).ok()
     }
 
-    /// Subscribed without being asked by the client: by the endpoint on connect, or (`told`) by the API.
-    pub fn seat(&mut self, permit: Permit<Subscribe>, told: bool) {
+    /// Subscribed without being asked by the client.
+    pub fn seat(&mut self, permit: Permit<Subscribe>, whose: Whose) {
         if !self.is_seated(permit.channel()) {
             let text = permit.channel().to_string();
-            let join = self.join(permit, &text, None, if told { TOLD } else { SILENT });
+            let request = match whose {
+                Whose::Endpoint => SILENT,
+                Whose::Api => TOLD,
+                Whose::Plugin => WISHED,
+            };
+            let join = self.join(permit, &text, None, request);
             self.hub.subscribe(join);
         }
     }
@@ -163,7 +234,7 @@ impl Walk<'_> {
     /// A home offers a seat. Returns whether it was taken; the events missed are the caller's to deliver.
     pub fn joined(&mut self, joined: &Joined) -> bool {
         let shown = joined.alias.as_deref().unwrap_or(joined.channel.as_str());
-        let unasked = joined.request >= TOLD;
+        let unasked = joined.request >= WISHED;
         if !unasked {
             let Some(ask) = self.ask(joined.request) else { return false };
             // Unsubscribed before the home had answered.
@@ -181,7 +252,7 @@ impl Walk<'_> {
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
         let by = match joined.request {
             SILENT | MOVED_OWN => By::Endpoint,
-            TOLD | MOVED_API => By::Api,
+            TOLD | WISHED | MOVED_API => By::Api,
             _ => By::Client,
         };
         self.session.subs.push(Sub { channel, seat, by });
@@ -192,8 +263,11 @@ impl Walk<'_> {
         if audited && !moved {
             audit_join(&self.app.name, user, &id.to_string(), joined.channel.as_str());
         }
+        if !moved {
+            self.tell_of_seat(joined.class, &joined.channel, Trigger::Subscribed);
+        }
         match joined.request {
-            SILENT | MOVED | MOVED_API | MOVED_OWN => return true,
+            SILENT | WISHED | MOVED | MOVED_API | MOVED_OWN => return true,
             TOLD => {
                 let (position, recovered) = (joined.position, joined.recovered);
                 match self.json.answers_in_whole() {
@@ -278,6 +352,8 @@ impl Walk<'_> {
         }
         let seated = self.sub(channel);
         if let Some(at) = seated {
+            let class = self.hub.channel(self.session.subs[at].channel).class;
+            self.tell_of_seat(class, channel, Trigger::Unsubscribed);
             self.rise(at);
             let (id, user) = (self.session.id, self.session.identity.user.as_deref());
             self.app.log.unsubscribed(&self.app.name, id, user, channel.as_str());

@@ -35,9 +35,11 @@ pub enum Command<'a> {
     },
     Ping,
     Status,
-    /// First-message authentication, or a fresh token on a live connection.
+    /// First-message authentication, or a fresh token on a live connection. Neither: it failed to say who it is.
     Authenticate {
-        token: Cow<'a, str>,
+        token: Option<Cow<'a, str>>,
+        /// An object in which the client says who it is.
+        claims: Option<&'a RawValue>,
     },
     History {
         channel: Cow<'a, str>,
@@ -46,6 +48,15 @@ pub enum Command<'a> {
     },
     Presence {
         channel: Cow<'a, str>,
+    },
+    /// A message type that a handler of the plugin answers.
+    Handle {
+        /// Which of the dialect's `bound` handlers.
+        handler: u16,
+        /// As the client wrote it: the whole message's text where the table names no field.
+        data: &'a RawValue,
+        /// Where the table says that the message names one.
+        channel: Option<Cow<'a, str>>,
     },
     /// The client says goodbye: closed with 1000.
     Close,
@@ -63,6 +74,7 @@ impl Command<'_> {
             Command::Publish { channel, .. } | Command::History { channel, .. } | Command::Presence { channel } => {
                 Some(channel)
             }
+            Command::Handle { channel, .. } => channel.as_deref(),
             Command::Ping | Command::Status | Command::Authenticate { .. } | Command::Close | Command::Ignore => None,
         }
     }

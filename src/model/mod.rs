@@ -4,26 +4,32 @@ mod close;
 mod command;
 mod event;
 mod identity;
+mod listing;
 mod member;
 mod name;
+mod overridable;
 mod problem;
 mod query;
 mod refusal;
 mod secret;
 mod tables;
+mod target;
 mod units;
 
 pub use close::Close;
 pub use command::{Channels, Command, Request};
 pub use event::{Event, EventKind, Position, Sender};
 pub use identity::{ConnectionId, Identity};
+pub use listing::{AppStats, ChannelInfo, ConnectionInfo};
 pub use member::Member;
 pub use name::{BadName, ChannelName};
+pub(crate) use overridable::overridable;
 pub use problem::{Problem, did_you_mean, one_of};
 pub use query::{percent_decode, query_pairs};
-pub use refusal::{Code, Refusal};
+pub use refusal::{Code, LimitKind, Refusal};
 pub use secret::{Secret, SecretSource};
 pub use tables::Tables;
+pub use target::{Filter, Target};
 pub use units::{Ms, MsOrOff, Rate, Size, SizeOrOff};
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Rooms are handed the time; only `shard` and `gateway` read a clock.

@@ -84,22 +84,60 @@ impl Code {
     }
 }
 
+/// Which bound a refusal with `Code::Limit` met. `as_str` is the word by which a dialect names it apart from the others.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LimitKind {
+    /// `members_max` of a class: connections on one channel.
+    Members,
+    /// `limits.subscriptions`: channels of one connection.
+    Subscriptions,
+    /// `limits.subscribe_batch` or `channels_max`: channels in one message.
+    SubscribeBatch,
+    /// A bound of connections: of the app, of a user, of a claim.
+    Connections,
+}
+
+impl LimitKind {
+    pub const ALL: [LimitKind; 4] =
+        [LimitKind::Members, LimitKind::Subscriptions, LimitKind::SubscribeBatch, LimitKind::Connections];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LimitKind::Members => "limit:members",
+            LimitKind::Subscriptions => "limit:subscriptions",
+            LimitKind::SubscribeBatch => "limit:subscribe_batch",
+            LimitKind::Connections => "limit:connections",
+        }
+    }
+}
+
 /// Why a command does not happen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
     pub code: Code,
+    /// Which bound it was, where `code` is `Code::Limit` and dialects may tell it apart.
+    pub limit: Option<LimitKind>,
+    /// A handler's own code: clients read it as it is.
+    pub name: Option<Arc<str>>,
     /// A text of the class or of the plugin; `None`: the dialect's, else `Code::text`.
     pub message: Option<Cow<'static, str>>,
+    /// JSON text that a handler gave along.
+    pub details: Option<Arc<str>>,
     /// The rule that refused, for logs and `explain`: `channels/clinic.toml:41:13 subscribe`. Never sent to a client.
     pub rule: Option<Arc<str>>,
 }
 
 impl Refusal {
     pub const fn new(code: Code) -> Refusal {
-        Refusal { code, message: None, rule: None }
+        Refusal { code, limit: None, name: None, message: None, details: None, rule: None }
     }
 
     pub fn because(code: Code, message: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { code, message: Some(message.into()), rule: None }
+        Refusal { message: Some(message.into()), ..Refusal::new(code) }
+    }
+
+    /// A bound was met.
+    pub fn limit(kind: LimitKind) -> Refusal {
+        Refusal { limit: Some(kind), ..Refusal::new(Code::Limit) }
     }
 }

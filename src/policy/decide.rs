@@ -190,9 +190,8 @@ impl Match<'_> {
     fn target(&self, identity: &Identity) -> Result<Option<ChannelName>, Refusal> {
         let Some(alias) = &self.class.alias else { return Ok(None) };
         alias.expand(&self.captures, identity).map(Some).map_err(|why| Refusal {
-            code: Code::UnknownChannel,
-            message: None,
             rule: Some(format!("`{}` as `{}`: {why}", self.name, alias.text()).into()),
+            ..Refusal::new(Code::UnknownChannel)
         })
     }
 
@@ -218,12 +217,12 @@ impl Match<'_> {
         let entry = self.class.refuse.iter().find(|r| r.when.as_ref().is_none_or(holds));
         let origin = &self.class.ruled(right).origin;
         Refusal {
-            code: entry.map_or(Code::Denied, |e| e.code),
             message: entry.and_then(|e| e.message.clone()),
             rule: Some(match error {
                 None => origin.clone(),
                 Some(error) => format!("{origin}: {error}").into(),
             }),
+            ..Refusal::new(entry.map_or(Code::Denied, |e| e.code))
         }
     }
 }

@@ -37,7 +37,7 @@ impl Explanation {
             },
             allowed: told["allowed"].as_bool()?,
             error: text("error"),
-            refusal: code.map(|code| Refusal { code, message: text("message").map(Cow::Owned), rule: None }),
+            refusal: code.map(|code| Refusal { code, message: text("message").map(Cow::Owned), ..Refusal::new(code) }),
             alias: match &told["alias"] {
                 Value::Null => None,
                 alias => Some(Box::new(Explanation::of_json(alias)?)),
@@ -74,7 +74,7 @@ mod tests {
             rule: Some(part("a && b", vec![part("a", Vec::new()), part("b", Vec::new())])),
             allowed: false,
             error: Some("no row".into()),
-            refusal: Some(Refusal { code: Code::Denied, message: Some("not yours".into()), rule: None }),
+            refusal: Some(Refusal::because(Code::Denied, "not yours")),
             alias: None,
         };
         why.alias = Some(Box::new(why.clone()));

@@ -7,7 +7,7 @@ use super::queue::{Flushed, Queue};
 use super::shard::{Shard, random_u128};
 use super::socket::Socket;
 use crate::dialect::{Answer, Dialect, Json};
-use crate::flow::{App, Rows, Session, Walk};
+use crate::flow::{App, Rows, Session, Walk, Whose};
 use crate::hub::Seat;
 use crate::model::{Close, ConnectionId, Identity, Slot};
 use crate::observe::CloseReason;
@@ -81,23 +81,32 @@ impl Shard {
         let session = &self.conns[slot as usize].session;
         let user = session.identity.user.as_deref();
         app.log.connected(&app.name, session.id, user, self.shared.connections.connections() as usize);
-        if self.conns[slot as usize].session.newcomer {
-            return;
+        let session = &self.conns[slot as usize].session;
+        if !session.newcomer {
+            self.greet(slot, app, true);
+        } else if app.json(session.endpoint).is_some_and(Json::greets_at_open) {
+            self.answer(slot, &Answer::Hello);
         }
-        self.greet(slot, app);
     }
 
-    /// The greeting, and the channels that the app subscribes by itself.
-    pub(super) fn greet(&mut self, slot: Slot, app: &App) {
+    /// The greeting, unless it was said before, and the channels that the app subscribes by itself.
+    pub(super) fn greet(&mut self, slot: Slot, app: &App, hello: bool) {
         let Some(endpoint) = app.endpoint(self.conns[slot as usize].session.endpoint) else { return };
         let Dialect::Json(json) = &*endpoint.dialect else { return };
-        self.answer(slot, &Answer::Hello);
+        if hello {
+            self.answer(slot, &Answer::Hello);
+        }
         for auto in &endpoint.subscribe {
             let permit = self.walk(slot, json, app, |walk| walk.permit_auto(auto));
             if let Some(permit) = permit {
-                self.walk(slot, json, app, |walk| walk.seat(permit, false));
+                self.walk(slot, json, app, |walk| walk.seat(permit, Whose::Endpoint));
                 self.carry();
             }
+        }
+        if app.handlers.is_some()
+            && let Err(refusal) = self.walk(slot, json, app, |walk| walk.connected())
+        {
+            self.walk(slot, json, app, |walk| walk.refuse(&refusal, None, None));
         }
         if let Some(close) = json.close_after_hello() {
             self.close(slot, close.clone());
@@ -153,9 +162,13 @@ impl Shard {
                 for (errand, question) in replies.errands.drain(..) {
                     self.run_errand(slot, errand, question);
                 }
-                if let Some(close) = replies.close.take() {
-                    self.close(slot, close);
-                }
+            }
+            // Those about its end too.
+            for wish in replies.wishes.drain(..) {
+                self.call(slot, wish);
+            }
+            if open && let Some(close) = replies.close.take() {
+                self.close(slot, close);
             }
         }
         replies.clear();
@@ -224,6 +237,9 @@ impl Shard {
         if self.conns.get(slot as usize).is_none_or(|c| c.session.id != id) {
             return;
         }
+        if self.handled(slot) {
+            self.walk_own(slot, |walk| walk.leaving());
+        }
         let mut moved = std::mem::take(&mut self.replies.moved);
         self.conns[slot as usize].session.leave_all(&mut self.hub, self.now, &mut moved);
         self.resettle(&mut moved);
@@ -289,13 +305,17 @@ impl Shard {
         if let Some(app) = self.app_of(slot) {
             app.log.disconnected(&app.name, id, user.as_deref(), reason, code);
         }
-        self.gone.push(slot);
+        self.gone.push((slot, code));
     }
 
     /// Forgets a connection that is gone.
-    pub(super) fn forget(&mut self, slot: Slot) {
+    pub(super) fn forget(&mut self, slot: Slot, code: Option<u16>) {
         let Some(id) = self.conns.get(slot as usize).map(|c| c.session.id) else { return };
         self.leave_all(slot, id);
+        if self.handled(slot) {
+            self.walk_own(slot, |walk| walk.disconnected(code));
+            self.forget_entity(slot);
+        }
         let conn = self.conns.remove(slot as usize);
         self.queued_bytes = self.queued_bytes.saturating_sub(conn.queue.bytes());
         self.by_id.remove(&id);

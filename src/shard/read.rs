@@ -201,7 +201,7 @@ impl Shard {
         let (me, id) = (self.me, self.conns[slot as usize].session.id);
         let app = self.conns[slot as usize].session.app;
         match errand {
-            Errand::Authenticate { token } => self.authenticate(slot, token, question),
+            Errand::Authenticate { token, claims } => self.authenticate(slot, token, claims, question),
             Errand::History { channel, home, since, limit } => {
                 let reply = move |shard: &mut Shard| {
                     let page = shard.hub.history(app, &channel, since, limit);

@@ -51,8 +51,8 @@ pub struct Shard {
     pub(super) dirty: Vec<Slot>,
     /// Closed in this tick: they give up their seats at its end.
     pub(super) leaving: Vec<(Slot, ConnectionId)>,
-    /// Their sockets are done with: forgotten at the end of the tick.
-    pub(super) gone: Vec<Slot>,
+    /// Their sockets are done with, closed with this code: forgotten at the end of the tick.
+    pub(super) gone: Vec<(Slot, Option<u16>)>,
     /// Read less than was there: again in the next turn.
     pub(super) unread: Vec<Slot>,
     pub(super) mark: u32,
@@ -332,8 +332,8 @@ impl Shard {
             for (slot, id) in std::mem::take(&mut self.leaving) {
                 self.leave_all(slot, id);
             }
-            for slot in std::mem::take(&mut self.gone) {
-                self.forget(slot);
+            for (slot, code) in std::mem::take(&mut self.gone) {
+                self.forget(slot, code);
             }
             self.carry();
         }

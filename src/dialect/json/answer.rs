@@ -83,6 +83,13 @@ pub enum Answer<'a> {
         members: &'a [Member],
     },
     Authenticated,
+    /// A handler's own answer.
+    Reply {
+        /// Its name, where the handler gave one.
+        event: Option<&'a str>,
+        /// JSON text.
+        data: &'a [u8],
+    },
     /// The token ends.
     Expiring {
         in_ms: u64,

@@ -5,8 +5,8 @@ use super::place::{self, Allowed, Heard, Kind, Place};
 use super::read::{Entry, Reader};
 use super::settings::{CloseWith, Envelope, Receive, Settings, Verb};
 use super::template::Template;
-use super::{Json, deliver};
-use crate::model::{Close, Code, Problem, did_you_mean, one_of};
+use super::{Bound, Json, WORDS, deliver};
+use crate::model::{Close, Code, LimitKind, Problem, did_you_mean, one_of};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ impl Json {
     pub fn compile(settings: &Settings) -> Result<Json, Vec<Problem>> {
         let mut problems = Vec::new();
         let p = &mut problems;
-        if settings.type_field.is_empty() {
+        if settings.type_field().is_empty() {
             p.push(Problem::new("type", "an empty field name"));
         }
-        let mut sends: [Option<Template<Place>>; 15] = Default::default();
+        let mut sends: [Option<Template<Place>>; Kind::COUNT] = Default::default();
         for (kind, key, template) in Kind::all(&settings.send) {
             sends[kind as usize] = template.map(|t| told(t, &format!("send.{key}"), kind.allows(), p));
         }
@@ -26,18 +26,21 @@ impl Json {
             .map(|(key, template)| template.as_ref().map(|t| heard(t, &format!("send.{key}"), p)));
         let denied = json!({ "channel": "{channel}", "code": "{error.code}", "message": "{error.message}" });
         let member = json!({ "id": "{member.id}", "connection": "{member.connection}" });
+        let (reader, bound) = reader(settings, p);
         let json = Json {
-            reader: reader(settings, p),
+            reader,
+            bound,
             sends,
             denied: told(settings.denied.as_ref().unwrap_or(&denied), "denied", place::DENIED, p),
             member: told(settings.member.as_ref().unwrap_or(&member), "member", place::MEMBER, p),
             texts: texts(&settings.text, p),
             codes: codes(&settings.code, p),
-            quiet: settings.quiet,
-            delivery: delivery(&settings.delivery, p),
+            quiet: settings.quiet.unwrap_or_default(),
+            delivery: delivery(settings.delivery.as_ref().unwrap_or(&super::Delivery::default()), p),
             joined,
             left,
-            connection_ids: settings.connection_id,
+            greet: settings.greet.unwrap_or_default(),
+            connection_ids: settings.connection_id.unwrap_or_default(),
             close_after_hello: settings.close_after_hello.as_ref().map(|c| close(c, "close_after_hello", p)),
             shutdown: settings.shutdown.as_ref().map(|c| close(c, "shutdown", p)),
         };
@@ -53,17 +56,43 @@ fn heard(template: &Value, path: &str, problems: &mut Vec<Problem>) -> Template<
     Template::compile(template, path, &Heard::parse, problems)
 }
 
-fn reader(settings: &Settings, problems: &mut Vec<Problem>) -> Reader {
+fn reader(settings: &Settings, problems: &mut Vec<Problem>) -> (Reader, Box<[Bound]>) {
     let mut id = Tree::default();
-    if let Some(path) = steps(&settings.id, "id", problems) {
+    if let Some(path) = steps(settings.id(), "id", problems) {
         id.add(Arg::Id, &path);
     }
+    let mut bound = Vec::new();
     let lines = settings.receive.iter();
     let entries = lines
-        .map(|(kind, line)| (kind.as_str().into(), entry(line, settings, &format!("receive.{kind}"), problems)))
+        .map(|(kind, line)| {
+            let path = format!("receive.{kind}");
+            let handler = bind(kind, line, &path, &mut bound, problems);
+            (kind.as_str().into(), Entry { handler, ..entry(line, settings, &path, problems) })
+        })
         .collect();
-    let default = settings.receive_default.as_ref().map(|line| entry(line, settings, "receive_default", problems));
-    Reader::new(&settings.type_field, entries, default, id)
+    let default = settings.receive_default.as_ref().map(|line| {
+        let handler = bind("", line, "receive_default", &mut bound, problems);
+        Entry { handler, ..entry(line, settings, "receive_default", problems) }
+    });
+    (Reader::new(settings.type_field(), entries, default, id), bound.into())
+}
+
+/// Notes which handler answers a message type; its place in the list.
+fn bind(kind: &str, line: &Receive, path: &str, bound: &mut Vec<Bound>, problems: &mut Vec<Problem>) -> u16 {
+    if line.verb != Verb::Handler {
+        for (key, _) in [("handler", &line.handler), ("entity", &line.entity)].iter().filter(|(_, v)| v.is_some()) {
+            let problem = Problem::new(format!("{path}.{key}"), format!("`{key}` means nothing here"));
+            problems.push(problem.expected("`do = \"handler\"` beside it"));
+        }
+        return 0;
+    }
+    let Ok(place) = u16::try_from(bound.len()) else {
+        problems.push(Problem::new(path, "one handler too many").expected("65536 at most"));
+        return 0;
+    };
+    let handler = line.handler.as_deref().unwrap_or_default().into();
+    bound.push(Bound { kind: kind.into(), handler, entity: line.entity.as_deref().map(Into::into) });
+    place
 }
 
 fn entry(line: &Receive, settings: &Settings, path: &str, problems: &mut Vec<Problem>) -> Entry {
@@ -72,6 +101,7 @@ fn entry(line: &Receive, settings: &Settings, path: &str, problems: &mut Vec<Pro
         ("channels", Arg::Channels, &line.channels),
         ("data", Arg::Data, &line.data),
         ("token", Arg::Token, &line.token),
+        ("claims", Arg::Claims, &line.claims),
         ("since", Arg::Since, &line.since),
         ("limit", Arg::Limit, &line.limit),
         ("event", Arg::Event, &line.event),
@@ -90,13 +120,20 @@ fn entry(line: &Receive, settings: &Settings, path: &str, problems: &mut Vec<Pro
             args.add(arg, &steps);
         }
     }
-    if line.id.is_none() && !settings.id.is_empty() {
-        args.add(Arg::Id, &settings.id.split('.').collect::<Vec<_>>());
+    if line.id.is_none() && !settings.id().is_empty() {
+        args.add(Arg::Id, &settings.id().split('.').collect::<Vec<_>>());
     }
     if let Some(missing) = missing(line) {
         problems.push(Problem::new(format!("{path}.do"), missing));
     }
-    Entry { verb: line.verb, args, data_is_field: line.data.is_some(), channels_max: line.channels_max }
+    Entry {
+        verb: line.verb,
+        args,
+        data_is_field: line.data.is_some(),
+        channels_max: line.channels_max,
+        claims: line.claims.is_some(),
+        handler: 0,
+    }
 }
 
 /// The arguments that a verb has a use for; `id` always.
@@ -105,9 +142,10 @@ fn takes(verb: Verb) -> &'static [&'static str] {
         Verb::Subscribe => &["channel", "channels", "since"],
         Verb::Unsubscribe => &["channel", "channels"],
         Verb::Publish => &["channel", "data", "event", "key"],
-        Verb::Authenticate => &["token"],
+        Verb::Authenticate => &["token", "claims"],
         Verb::History => &["channel", "since", "limit"],
         Verb::Presence => &["channel"],
+        Verb::Handler => &["channel", "data"],
         Verb::Ping | Verb::Status | Verb::Close | Verb::Ignore => &[],
     }
 }
@@ -120,7 +158,12 @@ fn missing(line: &Receive) -> Option<&'static str> {
         Verb::Publish | Verb::History | Verb::Presence if line.channel.is_none() => {
             Some("needs `channel`, where the name lies in the message")
         }
-        Verb::Authenticate if line.token.is_none() => Some("needs `token`, where it lies in the message"),
+        Verb::Handler if line.handler.as_ref().is_none_or(|name| name.is_empty()) => {
+            Some("needs `handler`, the function of the plugin that answers")
+        }
+        Verb::Authenticate if line.token.is_none() && line.claims.is_none() => {
+            Some("needs `token` or `claims`, where they lie in the message")
+        }
         _ => None,
     }
 }
@@ -135,31 +178,32 @@ fn steps<'p>(at: &'p str, path: &str, problems: &mut Vec<Problem>) -> Option<Vec
     Some(steps)
 }
 
-fn texts(settings: &BTreeMap<String, String>, problems: &mut Vec<Problem>) -> [Option<Template<Place>>; 11] {
-    let mut texts: [Option<Template<Place>>; 11] = Default::default();
+fn texts(settings: &BTreeMap<String, String>, problems: &mut Vec<Problem>) -> [Option<Template<Place>>; WORDS] {
+    let mut texts: [Option<Template<Place>>; WORDS] = Default::default();
     for (name, text) in settings {
-        if let Some(code) = code("text", name, problems) {
+        if let Some(word) = word("text", name, problems) {
             let path = format!("text.{name}");
-            texts[code as usize] = Some(told(&Value::from(text.as_str()), &path, place::TEXT, problems));
+            texts[word] = Some(told(&Value::from(text.as_str()), &path, place::TEXT, problems));
         }
     }
     texts
 }
 
-fn codes(settings: &BTreeMap<String, String>, problems: &mut Vec<Problem>) -> [Box<str>; 11] {
-    let mut codes = Code::ALL.map(|code| code.as_str().into());
+fn codes(settings: &BTreeMap<String, String>, problems: &mut Vec<Problem>) -> [Option<Box<str>>; WORDS] {
+    let mut codes: [Option<Box<str>>; WORDS] = Default::default();
     for (name, theirs) in settings {
-        if let Some(code) = code("code", name, problems) {
-            codes[code as usize] = theirs.as_str().into();
+        if let Some(word) = word("code", name, problems) {
+            codes[word] = Some(theirs.as_str().into());
         }
     }
     codes
 }
 
-fn code(table: &str, name: &str, problems: &mut Vec<Problem>) -> Option<Code> {
-    let found = Code::ALL.into_iter().find(|code| code.as_str() == name);
+/// The place of a code's or a bound's word in `texts` and `codes`.
+fn word(table: &str, name: &str, problems: &mut Vec<Problem>) -> Option<usize> {
+    let known = || Code::ALL.iter().map(|code| code.as_str()).chain(LimitKind::ALL.iter().map(|kind| kind.as_str()));
+    let found = known().position(|word| word == name);
     if found.is_none() {
-        let known = || Code::ALL.iter().map(|code| code.as_str());
         let problem = Problem::new(format!("{table}.{name}"), format!("unknown code `{name}`"));
         problems.push(problem.expected(one_of(known())).hint(did_you_mean(name, known())));
     }

@@ -5,6 +5,7 @@ use super::settings::Envelope;
 use super::template::{Template, put};
 use super::{Json, scan, write};
 use crate::model::{Event, EventKind, Millis, Position};
+use bytes::Bytes;
 use memchr::memmem;
 
 /// How publications reach subscribers.
@@ -64,8 +65,26 @@ impl Json {
                 None => return false,
             },
         };
-        template.render(out, |place, out| value(place, channel, epoch, event, out));
+        template.render(out, |place, out| value(place, Some(channel), epoch, event, out));
         true
+    }
+
+    /// As `direct`, for what has a name of its own: where deliveries are wrapped, so is this, without a channel.
+    pub fn direct_event(&self, event: Option<&str>, data: &[u8], at: Millis, out: &mut Vec<u8>) {
+        let event = Event {
+            kind: EventKind::Message,
+            data: Bytes::copy_from_slice(data),
+            event: event.map(Into::into),
+            key: None,
+            sender: None,
+            exclude: None,
+            offset: 0,
+            at,
+        };
+        match self.delivery.wraps(&event) {
+            Some(template) => template.render(out, |place, out| value(place, None, 0, &event, out)),
+            None => self.direct(data, at, out),
+        }
     }
 
     /// Appends a message that goes to connections past all channels: as it is, with the timestamp if that is missing.
@@ -107,15 +126,12 @@ impl Timestamp {
     }
 }
 
-fn value(place: &Heard, channel: &str, epoch: u32, event: &Event, out: &mut Vec<u8>) -> bool {
+fn value(place: &Heard, channel: Option<&str>, epoch: u32, event: &Event, out: &mut Vec<u8>) -> bool {
     let position = || (event.offset > 0).then_some(Position { epoch, offset: event.offset });
     match place {
-        Heard::Channel => put(channel, out),
+        Heard::Channel => channel.is_some_and(|name| put(name, out)),
         Heard::Data => write::json(&event.data, out),
-        Heard::DataAt(path) => std::str::from_utf8(&event.data)
-            .ok()
-            .and_then(|data| scan::at(data, path))
-            .is_some_and(|found| write::json(found.as_bytes(), out)),
+        Heard::DataAt(path) => write::json_at(&event.data, path).is_some_and(|found| write::json(found, out)),
         Heard::Event => event.event.as_deref().is_some_and(|name| put(name, out)),
         Heard::Key => event.key.as_deref().is_some_and(|key| put(key, out)),
         Heard::Timestamp => write::stamp(event.at, out),

@@ -4,6 +4,7 @@ mod answer;
 mod args;
 mod compile;
 mod deliver;
+mod like;
 mod place;
 mod read;
 mod scan;
@@ -14,9 +15,9 @@ mod tests;
 mod write;
 
 pub use answer::{About, Answer, Asked, EachChannel, Member, Refused};
-pub use settings::{CloseWith, ConnectionIds, Delivery, Envelope, Receive, Send, Settings, Verb};
+pub use settings::{CloseWith, ConnectionIds, Delivery, Envelope, Greet, Receive, Send, Settings, Verb};
 
-use crate::model::Close;
+use crate::model::{Close, Code, LimitKind};
 use place::{Heard, Place};
 use template::Template;
 
@@ -24,23 +25,44 @@ use template::Template;
 #[derive(Clone, Debug)]
 pub struct Json {
     reader: read::Reader,
+    bound: Box<[Bound]>,
     /// By `place::Kind`.
-    sends: [Option<Template<Place>>; 15],
+    sends: [Option<Template<Place>>; place::Kind::COUNT],
     denied: Template<Place>,
     member: Template<Place>,
-    /// By `model::Code`.
-    texts: [Option<Template<Place>>; 11],
-    codes: [Box<str>; 11],
+    /// By `word`.
+    texts: [Option<Template<Place>>; WORDS],
+    codes: [Option<Box<str>>; WORDS],
     quiet: bool,
     delivery: deliver::Delivery,
     joined: Option<Template<Heard>>,
     left: Option<Template<Heard>>,
+    greet: Greet,
     connection_ids: ConnectionIds,
     close_after_hello: Option<Close>,
     shutdown: Option<Close>,
 }
 
+/// A message type that a handler of the app's plugin answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The message type; empty: all that `receive` does not name.
+    pub kind: Box<str>,
+    /// The function's name.
+    pub handler: Box<str>,
+    /// Whose state it runs with, as written: `report:{reportId}`.
+    pub entity: Option<Box<str>>,
+}
+
+/// What a dialect may have a name and a text for: each code, and each bound by itself.
+const WORDS: usize = Code::ALL.len() + LimitKind::ALL.len();
+
 impl Json {
+    /// The message types that handlers answer; `Command::Handle` gives the place in this list.
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
     /// Whether a subscribe message gets one `Answer::SubscribeResult`, rather than an answer a channel.
     pub fn answers_in_whole(&self) -> bool {
         self.has(place::Kind::SubscribeResult)
@@ -69,6 +91,11 @@ impl Json {
     /// The message types in the table.
     pub fn kinds(&self) -> impl Iterator<Item = &str> {
         self.reader.kinds()
+    }
+
+    /// Whether those who authenticate in a message are greeted before they have.
+    pub fn greets_at_open(&self) -> bool {
+        self.greet == Greet::Open
     }
 
     pub fn connection_ids(&self) -> ConnectionIds {

@@ -19,6 +19,7 @@ pub(super) enum Kind {
     History,
     Presence,
     Authenticated,
+    Reply,
     Expiring,
     Gap,
     Revoked,
@@ -49,6 +50,10 @@ pub(super) enum Place {
     ErrorCode,
     ErrorMessage,
     ErrorRetry,
+    ErrorDetails,
+    Event,
+    Data,
+    DataAt(Box<[Box<str>]>),
     Events,
     More,
     Members,
@@ -90,7 +95,7 @@ const ALWAYS: &[&str] = &[
 ];
 const REQUEST: &[&str] = &["request.id", "request.type"];
 const POSITION: &[&str] = &["position", "epoch", "offset"];
-const ERROR: &[&str] = &["error.code", "error.message", "error.retry"];
+const ERROR: &[&str] = &["error.code", "error.message", "error.retry", "error.details"];
 const HEARD: &[&str] = &[
     "channel",
     "data",
@@ -115,8 +120,10 @@ pub(super) const MEMBER: Allowed = &[ALWAYS, REQUEST, &["channel", "member.id", 
 pub(super) const TEXT: Allowed = &[ALWAYS, REQUEST, &["channel", "error.code", "error.retry"]];
 
 impl Kind {
+    pub const COUNT: usize = 16;
+
     /// The templates of a `send` table, each with its key.
-    pub fn all(send: &Send) -> [(Kind, &'static str, Option<&Value>); 15] {
+    pub fn all(send: &Send) -> [(Kind, &'static str, Option<&Value>); Kind::COUNT] {
         [
             (Kind::Hello, "hello", send.hello.as_ref()),
             (Kind::Pong, "pong", send.pong.as_ref()),
@@ -130,6 +137,7 @@ impl Kind {
             (Kind::History, "history", send.history.as_ref()),
             (Kind::Presence, "presence", send.presence.as_ref()),
             (Kind::Authenticated, "authenticated", send.authenticated.as_ref()),
+            (Kind::Reply, "reply", send.reply.as_ref()),
             (Kind::Expiring, "expiring", send.expiring.as_ref()),
             (Kind::Gap, "gap", send.gap.as_ref()),
             (Kind::Revoked, "revoked", send.revoked.as_ref()),
@@ -148,6 +156,7 @@ impl Kind {
             Kind::Error => &[ALWAYS, REQUEST, ERROR, &["channel"]],
             Kind::History => &[ALWAYS, REQUEST, POSITION, &["channel", "events", "more"]],
             Kind::Presence => &[ALWAYS, REQUEST, &["channel", "members"]],
+            Kind::Reply => &[ALWAYS, REQUEST, &["event", "data", "data.PATH"]],
             Kind::Expiring => &[ALWAYS, &["in_ms"]],
             Kind::Gap => &[ALWAYS, &["channel", "missed"]],
             Kind::Revoked => &[ALWAYS, ERROR, &["channel"]],
@@ -182,6 +191,10 @@ impl Place {
             "error.code" => Place::ErrorCode,
             "error.message" => Place::ErrorMessage,
             "error.retry" => Place::ErrorRetry,
+            "error.details" => Place::ErrorDetails,
+            "event" => Place::Event,
+            "data" => Place::Data,
+            "data.PATH" => Place::DataAt(path(name)),
             "events" => Place::Events,
             "more" => Place::More,
             "members" => Place::Members,
@@ -212,7 +225,7 @@ impl Heard {
         Ok(match general {
             "channel" => Heard::Channel,
             "data" => Heard::Data,
-            "data.PATH" => Heard::DataAt(rest.split('.').map(Into::into).collect()),
+            "data.PATH" => Heard::DataAt(path(name)),
             "event" => Heard::Event,
             "key" => Heard::Key,
             "timestamp" => Heard::Timestamp,
@@ -225,6 +238,11 @@ impl Heard {
             _ => return Err(unknown(name, allowed)),
         })
     }
+}
+
+/// The steps behind a placeholder's first name.
+fn path(name: &str) -> Box<[Box<str>]> {
+    name.split('.').skip(1).map(Into::into).collect()
 }
 
 /// The entry of `allowed` that a name falls under: itself, or the one with capitals for its group.

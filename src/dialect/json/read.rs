@@ -5,7 +5,7 @@ use super::answer::Refused;
 use super::args::{Arg, Args, Tree};
 use super::scan::{self, BadList};
 use super::settings::Verb;
-use crate::model::{Channels, Code, Command, Position, Refusal, Request};
+use crate::model::{Channels, Code, Command, LimitKind, Position, Refusal, Request};
 use hashbrown::HashMap;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -18,6 +18,10 @@ pub(super) struct Entry {
     /// `data` is a field, and not the whole message.
     pub data_is_field: bool,
     pub channels_max: u32,
+    /// Of `Verb::Authenticate`: a message may say who it is without a token.
+    pub claims: bool,
+    /// Of `Verb::Handler`: its place in `Json::bound`.
+    pub handler: u16,
 }
 
 #[derive(Clone, Debug)]
@@ -62,7 +66,8 @@ impl Reader {
     }
 
     fn read<'a>(&self, text: &'a str) -> Result<Request<'a>, Refused<'a>> {
-        let refused = |code, id, kind| Err(Refused { refusal: Refusal::new(code), id, kind });
+        let because = |refusal, id, kind| Err(Refused { refusal, id, kind });
+        let refused = |code, id, kind| because(Refusal::new(code), id, kind);
         let mut values = scan::Found::from_elem(None, self.fields.len());
         if !scan::fields_into(text, &self.fields, &mut values) {
             return refused(Code::InvalidMessage, None, Cow::Borrowed(""));
@@ -79,7 +84,7 @@ impl Reader {
         match if well { entry.command(text, &args) } else { Err(Bad::Message) } {
             Ok(command) => Ok(Request { id, kind, command }),
             Err(Bad::Message) => refused(Code::InvalidMessage, id, kind),
-            Err(Bad::TooMany) => refused(Code::Limit, id, kind),
+            Err(Bad::TooMany) => because(Refusal::limit(LimitKind::SubscribeBatch), id, kind),
         }
     }
 }
@@ -104,11 +109,20 @@ impl Entry {
             },
             Verb::Ping => Command::Ping,
             Verb::Status => Command::Status,
-            Verb::Authenticate => Command::Authenticate { token: needed(Arg::Token, args)? },
+            Verb::Authenticate if self.claims => Command::Authenticate {
+                token: optional(Arg::Token, args)?.filter(|token| !token.is_empty()),
+                claims: value(Arg::Claims, args),
+            },
+            Verb::Authenticate => Command::Authenticate { token: Some(needed(Arg::Token, args)?), claims: None },
             Verb::History => {
                 Command::History { channel: needed(Arg::Channel, args)?, since: since(args)?, limit: limit(args)? }
             }
             Verb::Presence => Command::Presence { channel: needed(Arg::Channel, args)? },
+            Verb::Handler => Command::Handle {
+                handler: self.handler,
+                data: self.data(text, args)?,
+                channel: optional(Arg::Channel, args)?,
+            },
             Verb::Close => Command::Close,
             Verb::Ignore => Command::Ignore,
         })

@@ -14,18 +14,25 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "DialectSettings")]
 pub struct Settings {
-    /// The top-level field that names a message.
-    #[serde(rename = "type", default = "type_field")]
-    pub type_field: String,
-    /// Where a request carries an id that its answer repeats as `{request.id}`; a dotted path.
-    #[serde(default = "id_path")]
-    pub id: String,
-    /// How connections are named to clients.
+    /// Another dialect of this file: what is not set here is as there. `receive`, `send`, `text` and `code` are taken over
+    /// entry by entry, all else as a whole.
     #[serde(default)]
-    pub connection_id: ConnectionIds,
-    /// Malformed, unknown and refused messages are logged, not answered; `send.subscribe_result` is still sent.
+    pub like: Option<String>,
+    /// The top-level field that names a message. Default `"type"`.
+    #[serde(rename = "type", default)]
+    pub type_field: Option<String>,
+    /// Where a request carries an id that its answer repeats as `{request.id}`; a dotted path. Default `"id"`.
     #[serde(default)]
-    pub quiet: bool,
+    pub id: Option<String>,
+    /// When those are greeted who authenticate in a message. Default `"authenticated"`.
+    #[serde(default)]
+    pub greet: Option<Greet>,
+    /// How connections are named to clients. Default `"uuid"`.
+    #[serde(default)]
+    pub connection_id: Option<ConnectionIds>,
+    /// Malformed, unknown and refused messages are logged, not answered; `send.subscribe_result` is still sent. Default `false`.
+    #[serde(default)]
+    pub quiet: Option<bool>,
     /// What clients may send, by message type.
     #[serde(default)]
     pub receive: BTreeMap<String, Receive>,
@@ -37,11 +44,14 @@ pub struct Settings {
     pub send: Send,
     /// How publications reach subscribers.
     #[serde(default)]
-    pub delivery: Delivery,
+    pub delivery: Option<Delivery>,
     /// Texts of `{error.message}` by code, where neither class nor plugin has one; `{request.type}` and others may stand in them.
+    /// A bound's own word goes before `limit`: see `code`.
     #[serde(default)]
     pub text: BTreeMap<String, String>,
-    /// Names of `{error.code}` by Weir's own code.
+    /// Names of `{error.code}` by Weir's own code: `invalid_message`, `unknown_type`, `unknown_channel`, `denied`, `unauthenticated`,
+    /// `limit`, `rate_limited`, `too_large`, `not_found`, `overloaded`, `internal`. A bound's own word goes before `limit`:
+    /// `limit:members`, `limit:subscriptions`, `limit:subscribe_batch`, `limit:connections`. A code that a handler gave is told as it is.
     #[serde(default)]
     pub code: BTreeMap<String, String>,
     /// One entry of `{denied}`.
@@ -58,12 +68,27 @@ pub struct Settings {
     pub shutdown: Option<CloseWith>,
 }
 
-fn type_field() -> String {
-    "type".into()
+/// When clients are greeted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Greet {
+    /// At once, before they have said who they are.
+    Open,
+    /// Once it is known who they are.
+    #[default]
+    Authenticated,
 }
 
-fn id_path() -> String {
-    "id".into()
+impl Settings {
+    /// The top-level field that names a message.
+    pub fn type_field(&self) -> &str {
+        self.type_field.as_deref().unwrap_or("type")
+    }
+
+    /// Where a request carries its id.
+    pub fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or("id")
+    }
 }
 
 /// How connections are named: `"uuid"` (version 4) or `"ws_"` (`ws_<ms>_<9 base36>`).
@@ -102,12 +127,21 @@ pub struct Receive {
     /// Of `channels`: more in one message are refused with `limit` before they are read. The app's `limits.subscribe_batch` is usually lower.
     #[serde(default = "channels_max")]
     pub channels_max: u32,
-    /// What is published; without it the whole message.
+    /// What is published, or handed to a handler; without it the whole message.
     #[serde(default)]
     pub data: Option<String>,
+    /// With `do = "handler"`: the plugin's function that answers.
+    #[serde(default)]
+    pub handler: Option<String>,
+    /// With `do = "handler"`: whose state it runs with: `report:{reportId}`.
+    #[serde(default)]
+    pub entity: Option<String>,
     /// The token of `authenticate`, a string.
     #[serde(default)]
     pub token: Option<String>,
+    /// With `do = "authenticate"`: the object in which a client says who it is, beside a token or for an auth of type `trusted`.
+    #[serde(default)]
+    pub claims: Option<String>,
     /// The position to go on from, a string as `{position}` gave it.
     #[serde(default)]
     pub since: Option<String>,
@@ -141,6 +175,7 @@ pub enum Verb {
     Authenticate,
     History,
     Presence,
+    Handler,
     Close,
     Ignore,
 }
@@ -165,12 +200,14 @@ pub struct Send {
     pub unsubscribe_result: Option<Value>,
     /// Something was published: `{channel}`, `{position}`.
     pub published: Option<Value>,
-    /// A refusal: `{error.code}`, `{error.message}`, `{error.retry}`, `{channel}`.
+    /// A refusal: `{error.code}`, `{error.message}`, `{error.retry}`, `{error.details}`, `{channel}`.
     pub error: Option<Value>,
     /// Past events: `{channel}`, `{events}` (each as it was delivered), `{position}`, `{more}`.
     pub history: Option<Value>,
     /// Who is on a channel: `{channel}`, `{members}`.
     pub presence: Option<Value>,
+    /// A handler's answer: `{event}`, `{data}`, `{data.PATH}`. Without it the data as it is, with `delivery.timestamp`.
+    pub reply: Option<Value>,
     /// A token was accepted on a live connection.
     pub authenticated: Option<Value>,
     /// The token ends: `{in_ms}`.

@@ -19,11 +19,21 @@ impl Json {
         let Some(template) = &self.sends[kind as usize] else {
             return match *answer {
                 Answer::Revoked { channel, refusal } => self.write_revoked(channel, refusal, about, out),
+                Answer::Reply { data, .. } => {
+                    self.direct(data, about.now, out);
+                    true
+                }
                 _ => false,
             };
         };
         Told { json: self, about, answer, channel: channel(answer), refusal: refusal(answer), member: None }
             .render(template, out)
+    }
+
+    /// A handler's own code, else the dialect's, else Weir's.
+    fn code<'r>(&'r self, why: &'r Refusal) -> &'r str {
+        let theirs = || words(why).find_map(|word| self.codes[word].as_deref());
+        why.name.as_deref().or_else(theirs).unwrap_or(why.code.as_str())
     }
 
     /// A subscription was taken back, in a dialect that has no word of its own for it.
@@ -51,10 +61,16 @@ fn kind(answer: &Answer) -> Kind {
         Answer::History { .. } => Kind::History,
         Answer::Presence { .. } => Kind::Presence,
         Answer::Authenticated => Kind::Authenticated,
+        Answer::Reply { .. } => Kind::Reply,
         Answer::Expiring { .. } => Kind::Expiring,
         Answer::Gap { .. } => Kind::Gap,
         Answer::Revoked { .. } => Kind::Revoked,
     }
+}
+
+/// Where a refusal's words stand in `texts` and `codes`: that of its bound goes before that of its code.
+fn words(why: &Refusal) -> impl Iterator<Item = usize> {
+    why.limit.map(|kind| Code::ALL.len() + kind as usize).into_iter().chain([why.code as usize])
 }
 
 fn channel<'a>(answer: &Answer<'a>) -> Option<&'a str> {
@@ -73,6 +89,7 @@ fn channel<'a>(answer: &Answer<'a>) -> Option<&'a str> {
         | Answer::SubscribeResult { .. }
         | Answer::UnsubscribeResult { .. }
         | Answer::Authenticated
+        | Answer::Reply { .. }
         | Answer::Expiring { .. } => None,
     }
 }
@@ -139,9 +156,12 @@ impl Told<'_> {
             Place::Position => position(self.answer).is_some_and(|at| quoted(at, out)),
             Place::Epoch => position(self.answer).is_some_and(|at| quoted(format_args!("{:x}", at.epoch), out)),
             Place::Offset => position(self.answer).is_some_and(|at| put(&at.offset, out)),
-            Place::ErrorCode => self.refusal.is_some_and(|why| put(&*self.json.codes[why.code as usize], out)),
+            Place::ErrorCode => self.refusal.is_some_and(|why| put(self.json.code(why), out)),
             Place::ErrorMessage => self.refusal.is_some_and(|why| self.message(why, out)),
             Place::ErrorRetry => self.refusal.is_some_and(|why| put(&why.code.retry(), out)),
+            Place::ErrorDetails => {
+                self.refusal.and_then(|why| why.details.as_deref()).is_some_and(|d| json(d.as_bytes(), out))
+            }
             Place::MemberId => self.member.is_some_and(|member| user(&member.identity, out)),
             Place::MemberConnection => self.member.is_some_and(|member| quoted(member.connection, out)),
             Place::MemberClaim(path) => {
@@ -153,6 +173,9 @@ impl Told<'_> {
             | Place::Denied
             | Place::Events
             | Place::More
+            | Place::Event
+            | Place::Data
+            | Place::DataAt(_)
             | Place::Members
             | Place::InMs
             | Place::Missed => self.own(place, out),
@@ -171,6 +194,11 @@ impl Told<'_> {
             }
             (Place::More, Answer::History { more, .. }) => put(&more, out),
             (Place::Members, Answer::Presence { members, .. }) => self.members(members, out),
+            (Place::Event, Answer::Reply { event, .. }) => event.is_some_and(|name| put(name, out)),
+            (Place::Data, Answer::Reply { data, .. }) => json(data, out),
+            (Place::DataAt(path), Answer::Reply { data, .. }) => {
+                json_at(data, path).is_some_and(|found| json(found, out))
+            }
             (Place::InMs, Answer::Expiring { in_ms }) => put(&in_ms, out),
             (Place::Missed, Answer::Gap { missed, .. }) => put(&missed, out),
             _ => false,
@@ -179,7 +207,7 @@ impl Told<'_> {
 
     /// The refusal's own text, else the dialect's, else Weir's.
     fn message(&self, why: &Refusal, out: &mut Vec<u8>) -> bool {
-        match (&why.message, &self.json.texts[why.code as usize]) {
+        match (&why.message, words(why).find_map(|word| self.json.texts[word].as_ref())) {
             (Some(own), _) => put(&**own, out),
             (None, Some(template)) => self.render(template, out),
             (None, None) => put(why.code.text(), out),
@@ -233,6 +261,12 @@ fn end(out: &mut Vec<u8>) -> bool {
 pub(super) fn json(text: &[u8], out: &mut Vec<u8>) -> bool {
     out.extend_from_slice(text);
     !text.is_empty()
+}
+
+/// What lies at a path of names in a JSON text.
+pub(super) fn json_at<'d>(data: &'d [u8], path: &[Box<str>]) -> Option<&'d [u8]> {
+    let found = super::scan::at(std::str::from_utf8(data).ok()?, path)?;
+    Some(found.as_bytes())
 }
 
 /// Appends a text that needs no escapes: an id, an address, a position.

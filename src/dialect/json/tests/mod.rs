@@ -2,6 +2,7 @@
 
 mod answers;
 mod documents;
+mod handlers;
 mod requests;
 
 use super::*;

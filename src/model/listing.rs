@@ -1,0 +1,37 @@
+//! What listings show of the live gateway.
+
+use super::{ChannelName, ConnectionId, Identity, Millis};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A live connection, as listings show it.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    pub id: ConnectionId,
+    pub identity: Arc<Identity>,
+    pub channels: Vec<ChannelName>,
+    pub ip: IpAddr,
+    pub user_agent: Option<Arc<str>>,
+    pub endpoint: Arc<str>,
+    pub connected_at: Millis,
+    pub last_activity: Millis,
+    pub queued_bytes: usize,
+}
+
+/// A channel with at least one subscriber or history.
+#[derive(Clone, Debug)]
+pub struct ChannelInfo {
+    pub name: ChannelName,
+    pub subscribers: usize,
+}
+
+/// An app's figures over all shards.
+#[derive(Clone, Debug, Default)]
+pub struct AppStats {
+    pub connections: usize,
+    pub channels: usize,
+    pub subscriptions: usize,
+    /// Connections by the value of a claim, for each claim asked for.
+    pub by: Vec<(String, BTreeMap<String, usize>)>,
+}
