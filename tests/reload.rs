@@ -450,3 +450,31 @@ fn subscribers_follow_a_channel_to_its_new_home() {
     }
     live.end();
 }
+
+/// What an endpoint subscribes by itself is the file's: it comes to those who are here already, and goes.
+#[test]
+fn an_endpoints_own_channels_come_and_go_under_live_connections() {
+    let mut live = Live::unwatched();
+    subscribe(&mut live.ann, "hall:1");
+    live.edit(ROOM, "path    = \"/room\"\n", "path    = \"/room\"\nsubscribe = [\"hall:all\", \"room:all\"]\n");
+    assert_eq!(live.reload().0, 200);
+    assert_eq!(live.pong(), "first");
+    for channel in ["hall:1", "hall:all", "room:all"] {
+        assert_eq!(live.publish(channel, json!(channel)), 1, "{channel}");
+        assert_eq!(hear(&mut live.ann), json!(channel));
+    }
+    // One goes, with those whom it was subscribed for; what the client asked for stays.
+    let next = live.candidate(&[(ROOM, "\"hall:all\", ", "")]);
+    let plan = live.plan(&next);
+    let one = &plan["revoked"]["subscriptions"][0];
+    assert_eq!((&one["channel"], &one["code"], &one["rule"]), (&json!("hall:all"), &json!("unsubscribed"), &Value::Null));
+    assert_eq!(plan["revoked"]["subscription_count"], 1);
+    fs::copy(next.path().join(ROOM), live.path(ROOM)).unwrap();
+    assert_eq!(live.reload().0, 200);
+    assert_eq!(live.pong(), "first");
+    for (channel, recipients) in [("hall:all", 0), ("room:all", 1), ("hall:1", 1)] {
+        assert_eq!(live.publish(channel, json!(channel)), recipients, "{channel}");
+    }
+    assert_eq!((hear(&mut live.ann), hear(&mut live.ann)), (json!("room:all"), json!("hall:1")));
+    live.end();
+}

@@ -86,6 +86,15 @@ impl Live {
         folder
     }
 
+    /// By the API; how many heard it.
+    pub fn publish(&self, channel: &str, data: Value) -> u64 {
+        let keys = [("authorization".to_string(), "Bearer dev-weir-api-key".to_string())];
+        let (status, told) =
+            self.ask_with("/api/publish", &json!({ "app": "room", "channel": channel, "data": data }), &keys);
+        assert_eq!(status, 200, "{told}");
+        told["recipients"].as_u64().unwrap()
+    }
+
     /// What the files of this folder would change.
     pub fn plan(&self, candidate: &tempfile::TempDir) -> Value {
         let (status, plan) = self.ask("/admin/plan", &json!({ "candidate": candidate.path() }));
