@@ -77,6 +77,7 @@ labels! {
         Memory = "memory",
         AppConnections = "app_connections",
         ConnectionsPerUser = "connections_per_user",
+        ConnectionsPerClaim = "connections_per_claim",
         Subscriptions = "subscriptions",
         SubscribeBatch = "subscribe_batch",
         MessageBytes = "message_bytes",

@@ -5,7 +5,7 @@ use super::shard::Shard;
 use crate::dialect::{Answer, Asked, Dialect};
 use crate::flow::{Errand, Question};
 use crate::hub::{Batch, Joined, Published};
-use crate::model::{Close, Member, Slot};
+use crate::model::{Close, Code, Member, Refusal, Slot};
 use crate::observe::{CloseReason, LimitName};
 use crate::wire::{self, Incoming, Limits, OpCode, WireError};
 use std::io::ErrorKind;
@@ -92,6 +92,9 @@ impl Shard {
             _ => {}
         }
         app.log.failed(&app.name, self.conns[slot as usize].session.id, &close.reason);
+        if matches!(error, WireError::TooBig | WireError::TooManyFragments) && self.conns[slot as usize].is_open() {
+            self.walk_own(slot, |walk| walk.tell(&Refusal::new(Code::TooLarge), None, None));
+        }
         self.close(slot, close);
     }
 
