@@ -3,6 +3,7 @@
 //!
 //! In: a message's text, a `Session`, the generation in force. Out: `Replies`; events leave through the hub.
 
+mod full;
 mod generation;
 mod handlers;
 pub mod limits;

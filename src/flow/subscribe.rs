@@ -11,11 +11,11 @@ use crate::script::Trigger;
 use bytes::Bytes;
 
 /// `Join::request` of a channel that the client did not ask for: told to it, as what the API subscribes is.
-const TOLD: u32 = u32::MAX - 2;
+pub(super) const TOLD: u32 = u32::MAX - 2;
 /// Not told, and still the client's own: its channel's home changed.
-const MOVED: u32 = u32::MAX - 1;
+pub(super) const MOVED: u32 = u32::MAX - 1;
 /// Not told: the endpoint's own channels.
-const SILENT: u32 = u32::MAX;
+pub(super) const SILENT: u32 = u32::MAX;
 
 impl Walk<'_> {
     pub(super) fn subscribe(&mut self, channels: &Channels<'_>, since: Option<Position>, asked: Asked<'_>) {
@@ -251,7 +251,7 @@ impl Walk<'_> {
         self.sub(channel).is_some() || self.session.asks.iter().flat_map(|a| a.0.iter()).any(waiting)
     }
 
-    fn ask(&mut self, number: u32) -> Option<&mut Ask> {
+    pub(super) fn ask(&mut self, number: u32) -> Option<&mut Ask> {
         self.session.asks.as_mut()?.0.iter_mut().find(|a| a.number == number)
     }
 
@@ -301,7 +301,7 @@ impl Walk<'_> {
     }
 
     /// A seat was taken that a subscribe message asked for.
-    fn granted(&mut self, number: u32, shown: &str, position: Option<Position>, recovered: Option<bool>) {
+    pub(super) fn granted(&mut self, number: u32, shown: &str, position: Option<Position>, recovered: Option<bool>) {
         let Some((id, kind)) = self.ask(number).map(|ask| (ask.id.clone(), ask.kind.clone())) else { return };
         self.allowed(number, shown, position, recovered, Asked { id: id.as_deref(), kind: &kind });
     }

@@ -79,6 +79,7 @@ labels! {
         ConnectionsPerUser = "connections_per_user",
         ConnectionsPerClaim = "connections_per_claim",
         Subscriptions = "subscriptions",
+        MembersMax = "members_max",
         SubscribeBatch = "subscribe_batch",
         MessageBytes = "message_bytes",
         MessageFragments = "message_fragments",
