@@ -9,6 +9,7 @@ mod handlers;
 pub mod limits;
 mod replies;
 mod request;
+mod review;
 mod session;
 mod subscribe;
 
@@ -17,7 +18,9 @@ pub use handlers::{After, Bound, Handlers, OfClass, OfEndpoint, Publishing, Wish
 pub use limits::{AppLimits, Limits};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
-pub use session::{Bucket, Held, Session, Sub};
+pub use review::{Foreseen, Verdict};
+pub use session::{Bucket, By, Held, Session, Sub};
+pub use subscribe::Whose;
 
 use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Json};
@@ -57,6 +60,8 @@ pub struct Walk<'a> {
 pub struct Rows<'a> {
     pub tables: &'a Tables,
     pub now: Millis,
+    /// Asks for rows that are not here, for the next decision; else they are missing and stay so.
+    pub asks: bool,
 }
 
 impl crate::model::Tables for Rows<'_> {
@@ -65,8 +70,10 @@ impl crate::model::Tables for Rows<'_> {
             Lookup::Row(row) => Some(row),
             Lookup::Absent => None,
             Lookup::Unknown => {
-                // Not here yet: the next decision finds it.
-                self.tables.get(table)?.prepare(key, self.now);
+                if self.asks {
+                    // Not here yet: the next decision finds it.
+                    self.tables.get(table)?.prepare(key, self.now);
+                }
                 None
             }
         }

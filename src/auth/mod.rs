@@ -24,7 +24,7 @@ mod trusted;
 pub use authenticator::{Authenticator, Expiry};
 pub use claims::lookup;
 pub use credentials::Credentials;
-pub use fetch::Fetcher;
+pub use fetch::{Fetcher, HttpClient, address, http_client, root_cause};
 pub use inspect::{Inspection, Unverified};
 pub use issue::Issue;
 pub use key::{Key, Keys};

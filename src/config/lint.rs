@@ -2,6 +2,7 @@
 
 use super::app::App;
 use super::file::{AppFile, GatewayFile};
+use super::handlers;
 use crate::api::{AccessSettings, RouteSettings};
 use crate::auth::Settings;
 use crate::dialect::json::{Receive, Verb};
@@ -15,6 +16,7 @@ pub fn app(file: &AppFile, app: &App) -> Vec<Problem> {
     problems.extend(classes(file, app));
     problems.extend(dialects(file, app));
     problems.extend(names(file, app));
+    problems.extend(app.flow.handlers.iter().flat_map(|h| handlers::doubts(file, h)));
     problems.extend(believed(file));
     problems
 }

@@ -2,10 +2,12 @@
 
 use super::audit::audit_dropped;
 use super::counts::{Counts, add};
+use super::handlers::{self, HandlerMetrics, KindMetrics, TimerMetrics};
 use super::labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
 use super::own::Own;
 use super::process::Process;
 use super::recent::Recent;
+use super::webhooks::Webhooks;
 use crate::model::{AppId, Code, Millis};
 use prometheus::core::Collector;
 use prometheus::{
@@ -36,6 +38,8 @@ pub struct Metrics {
     /// What apps' handlers count.
     pub own: Own,
     families: Families,
+    handlers: handlers::Families,
+    pub(super) webhooks: Webhooks,
     apps: RwLock<Vec<Option<Arc<AppMetrics>>>>,
 }
 
@@ -132,6 +136,8 @@ impl Metrics {
             ),
             own: Own::new(r),
             families: Families::new(r),
+            handlers: handlers::Families::new(r),
+            webhooks: Webhooks::new(r),
             apps: RwLock::default(),
             registry,
         })
@@ -150,6 +156,26 @@ impl Metrics {
     /// The time series of an app that was named before.
     pub fn find(&self, app: AppId) -> Option<Arc<AppMetrics>> {
         self.apps.read().unwrap_or_else(|e| e.into_inner()).get(app.0 as usize).cloned().flatten()
+    }
+
+    /// A handler's time series under its app's name; the same ones when called again.
+    pub fn handler(&self, app: &str, handler: &str) -> HandlerMetrics {
+        self.handlers.handler(app, handler)
+    }
+
+    /// Those of a kind of entity.
+    pub fn kind(&self, app: &str, kind: &str) -> KindMetrics {
+        self.handlers.kind(app, kind)
+    }
+
+    /// Those of an app's timers.
+    pub fn timers(&self, app: &str) -> TimerMetrics {
+        self.handlers.timers(app)
+    }
+
+    /// Calls that wait: one more, or one fewer.
+    pub fn call_waits(&self, by: i64) {
+        self.handlers.queue.add(by);
     }
 
     pub fn limit(&self, limit: LimitName, times: u64) {
@@ -289,7 +315,7 @@ fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
     one(registry, IntCounter::new(name, help))
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+pub(super) fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     one(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 

@@ -7,6 +7,7 @@
 
 mod audit;
 mod counts;
+mod handlers;
 mod labels;
 mod log;
 mod metrics;
@@ -14,16 +15,19 @@ mod names;
 mod own;
 mod process;
 mod recent;
+mod webhooks;
 
 pub use audit::{
     AuditSettings, Record, audit, audit_dropped, audit_join, audit_reload, audit_revocation, audits_publishes,
     finish_audit, start as start_audit,
 };
 pub use counts::{Counts, Local};
-pub use labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
+pub use handlers::{HandlerMetrics, KindMetrics, TimerMetrics};
+pub use labels::{AuthOutcome, CallResult, CloseReason, HandlerLimit, LimitName, SlowAction, Via};
 pub use log::{Level, LogFormat, LogSettings, Logs};
 pub use metrics::{AppMetrics, Metrics};
 pub use names::LogNames;
 pub use own::OWN_NAMES_MAX;
 pub use process::{Memory, memory};
 pub use recent::RECENT_MINUTES;
+pub use webhooks::{Delivery, WebhookMetrics};

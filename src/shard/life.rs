@@ -7,7 +7,7 @@ use super::queue::{Flushed, Queue};
 use super::shard::{Shard, random_u128};
 use super::socket::Socket;
 use crate::dialect::{Answer, Dialect, Json};
-use crate::flow::{App, Rows, Session, Walk};
+use crate::flow::{App, Rows, Session, Walk, Whose};
 use crate::hub::Seat;
 use crate::model::{Close, ConnectionId, Identity, Slot};
 use crate::observe::CloseReason;
@@ -105,7 +105,7 @@ impl Shard {
         for auto in &endpoint.subscribe {
             let permit = self.walk(slot, json, app, |walk| walk.permit_auto(auto));
             if let Some(permit) = permit {
-                self.walk(slot, json, app, |walk| walk.seat(permit, false));
+                self.walk(slot, json, app, |walk| walk.seat(permit, Whose::Endpoint));
                 self.carry();
             }
         }
@@ -125,7 +125,7 @@ impl Shard {
             app,
             generation: self.generation.number,
             json,
-            rows: Rows { tables: &app.tables, now: self.now },
+            rows: Rows { tables: &app.tables, now: self.now, asks: true },
             session: &mut self.conns[slot as usize].session,
             hub: &mut self.hub,
             counts: &mut self.counts,

@@ -1,11 +1,11 @@
 //! Writes: all that waits in one transaction of SQLite's, so that many share one wait for the disk.
 
 use super::integer;
+use super::open::Claim;
 use crate::model::Millis;
 use crate::store::queue::Apply;
 use crate::store::write::{Parcel, StoreError, Timer, Write};
 use rusqlite::{Connection, ErrorCode, Params, TransactionBehavior, params};
-use std::fs::File;
 
 /// Parcels that were given up and are kept for an operator to look at; the oldest go first.
 const DEAD_MAX: i64 = 1_000;
@@ -15,8 +15,8 @@ const SWEEP_MAX: i64 = 1_000;
 /// Lives on the writer's thread.
 pub(super) struct Apart {
     pub connection: Connection,
-    /// Says that the database is ours; let go after the connection is closed.
-    pub _lock: File,
+    /// Let go after the connection is closed.
+    pub _claim: Claim,
 }
 
 impl Apply for Apart {
