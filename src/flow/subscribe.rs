@@ -12,17 +12,17 @@ use bytes::Bytes;
 
 /// The least `Join::request` of a channel that the client did not ask for. Not told: a plugin's wish, which tells its
 /// client itself.
-const WISHED: u32 = u32::MAX - 5;
+pub(super) const WISHED: u32 = u32::MAX - 5;
 /// Told to it: the API's wish.
-const TOLD: u32 = u32::MAX - 4;
+pub(super) const TOLD: u32 = u32::MAX - 4;
 /// Not told, and still the client's own: its channel's home changed.
-const MOVED: u32 = u32::MAX - 3;
+pub(super) const MOVED: u32 = u32::MAX - 3;
 /// The same of what the API subscribed.
-const MOVED_API: u32 = u32::MAX - 2;
+pub(super) const MOVED_API: u32 = u32::MAX - 2;
 /// The same of the endpoint's own channels.
-const MOVED_OWN: u32 = u32::MAX - 1;
+pub(super) const MOVED_OWN: u32 = u32::MAX - 1;
 /// Not told: the endpoint's own channels.
-const SILENT: u32 = u32::MAX;
+pub(super) const SILENT: u32 = u32::MAX;
 
 /// Whose wish a seat is that the client did not ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -227,7 +227,7 @@ impl Walk<'_> {
         self.sub(channel).is_some() || self.session.asks.iter().flat_map(|a| a.0.iter()).any(waiting)
     }
 
-    fn ask(&mut self, number: u32) -> Option<&mut Ask> {
+    pub(super) fn ask(&mut self, number: u32) -> Option<&mut Ask> {
         self.session.asks.as_mut()?.0.iter_mut().find(|a| a.number == number)
     }
 
@@ -283,7 +283,7 @@ impl Walk<'_> {
     }
 
     /// A seat was taken that a subscribe message asked for.
-    fn granted(&mut self, number: u32, shown: &str, position: Option<Position>, recovered: Option<bool>) {
+    pub(super) fn granted(&mut self, number: u32, shown: &str, position: Option<Position>, recovered: Option<bool>) {
         let Some((id, kind)) = self.ask(number).map(|ask| (ask.id.clone(), ask.kind.clone())) else { return };
         self.allowed(number, shown, position, recovered, Asked { id: id.as_deref(), kind: &kind });
     }
