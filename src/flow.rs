@@ -4,17 +4,22 @@
 //! In: a message's text, a `Session`, the generation in force. Out: `Replies`; events leave through the hub.
 
 mod generation;
+mod handlers;
 pub mod limits;
 mod replies;
 mod request;
+mod review;
 mod session;
 mod subscribe;
 
 pub use generation::{App, AutoSubscribe, Endpoint, Generation, Revoke};
+pub use handlers::{After, Bound, Handlers, OfClass, OfEndpoint, Publishing, Wish};
 pub use limits::{AppLimits, Limits};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
-pub use session::{Bucket, Held, Session, Sub};
+pub use review::{Foreseen, Verdict};
+pub use session::{Bucket, By, Held, Session, Sub};
+pub use subscribe::Whose;
 
 use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Json};
@@ -24,6 +29,7 @@ use crate::model::{
 };
 use crate::observe::{Counts, LimitName, Local, Via};
 use crate::policy::{Asking, Cache, History, Permit, Policy, Presence, Publish, RightKind, Scope};
+use crate::script::Trigger;
 use bytes::Bytes;
 use session::Remembered;
 use smallvec::SmallVec;
@@ -53,6 +59,8 @@ pub struct Walk<'a> {
 pub struct Rows<'a> {
     pub tables: &'a Tables,
     pub now: Millis,
+    /// Asks for rows that are not here, for the next decision; else they are missing and stay so.
+    pub asks: bool,
 }
 
 impl crate::model::Tables for Rows<'_> {
@@ -61,8 +69,10 @@ impl crate::model::Tables for Rows<'_> {
             Lookup::Row(row) => Some(row),
             Lookup::Absent => None,
             Lookup::Unknown => {
-                // Not here yet: the next decision finds it.
-                self.tables.get(table)?.prepare(key, self.now);
+                if self.asks {
+                    // Not here yet: the next decision finds it.
+                    self.tables.get(table)?.prepare(key, self.now);
+                }
                 None
             }
         }
@@ -123,14 +133,18 @@ impl Walk<'_> {
                 Ok((channel, home)) => self.errand(Errand::Presence { channel, home }, asked),
                 Err(refusal) => return self.refuse(&refusal, Some(&channel), Some(asked)),
             },
-            Command::Handle { channel, .. } => {
-                return self.refuse(&Refusal::new(Code::Internal), channel.as_deref(), Some(asked));
+            Command::Handle { handler, data, channel } => {
+                let data = Bytes::copy_from_slice(data.get().as_bytes());
+                if let Err(refusal) = self.handle(handler, data, asked) {
+                    return self.refuse(&refusal, channel.as_deref(), Some(asked));
+                }
             }
             Command::Close => self.replies.close = Some(Close::NORMAL),
             Command::Ignore => {}
         }
         // A token is judged later, and a subscribe may be refused in part: neither wipes the slate by itself.
-        if self.session.violations == refused_before && self.replies.errands.is_empty() {
+        let judged = self.replies.errands.is_empty() && self.replies.wishes.is_empty();
+        if self.session.violations == refused_before && judged {
             self.session.violations = 0;
         }
     }
@@ -182,8 +196,47 @@ impl Walk<'_> {
         let echo = self.app.classes.get(target.permit.class() as usize).is_none_or(|c| c.echo);
         let exclude = (!echo).then_some(session.id);
         self.counts.app(self.app.id).published(Via::Client);
-        publish(self.hub, self.app, target, Draft { exclude, ..draft }, Some(sender), None, answer, self.now);
+        let draft = Draft { exclude, ..draft };
+        if self.app.handlers.is_some() {
+            return self.publish_handled(target, draft, sender, answer, asked);
+        }
+        publish(self.hub, self.app, target, draft, Some(sender), None, answer, self.now);
         Ok(())
+    }
+
+    /// In an app with handlers: the class's `publish` decides first, its `published` hears of it.
+    fn publish_handled(
+        &mut self,
+        target: Target,
+        draft: Draft,
+        sender: Sender,
+        answer: Option<Asker>,
+        asked: Asked<'_>,
+    ) -> Result<(), Refusal> {
+        let class = target.permit.class();
+        let bound = self.class_handlers(class).and_then(|(_, c)| c.publish.clone());
+        if let Some(bound) = bound {
+            let trigger = Trigger::Publish { event: draft.event.clone(), key: draft.key.clone() };
+            let event = self.event(trigger, draft.data.clone(), Some(asked));
+            let wish = self.about(&bound, target.channel(), event)?;
+            let after = After::Publish(Box::new(Publishing { target, draft, sender: Some(sender), answer }));
+            self.replies.wishes.push(Wish { after, ..wish });
+            return Ok(());
+        }
+        self.tell_published(&target, &draft, Some(asked));
+        publish(self.hub, self.app, target, draft, Some(sender), None, answer, self.now);
+        Ok(())
+    }
+
+    fn tell_published(&mut self, target: &Target, draft: &Draft, asked: Option<Asked<'_>>) {
+        let Some(bound) = self.class_handlers(target.permit.class()).and_then(|(_, c)| c.published.clone()) else {
+            return;
+        };
+        let trigger = Trigger::Published { event: draft.event.clone(), key: draft.key.clone() };
+        let event = self.event(trigger, draft.data.clone(), asked);
+        // A key that cannot be made names nobody to tell.
+        let wish = self.about(&bound, target.channel(), event).ok();
+        self.replies.wishes.extend(wish);
     }
 
     fn decide_publish(&mut self, text: &str) -> Result<Target, Refusal> {
@@ -304,6 +357,24 @@ pub struct Target {
 }
 
 impl Target {
+    /// Targets of one publication, those of one home joined; a connection on several of them is reached once in each.
+    pub fn joined(targets: Vec<Target>, shards: u16) -> Vec<Target> {
+        let mut joined: Vec<Target> = Vec::with_capacity(1);
+        for target in targets {
+            let Some(first) = joined.iter_mut().find(|t| t.home(shards) == target.home(shards)) else {
+                joined.push(target);
+                continue;
+            };
+            let own = (target.permit.channel().clone(), target.permit.class());
+            for channel in std::iter::once(own).chain(target.also) {
+                if *first.permit.channel() != channel.0 && !first.also.contains(&channel) {
+                    first.also.push(channel);
+                }
+            }
+        }
+        joined
+    }
+
     fn new(app: &App, permit: Permit<Publish>) -> Target {
         let name = permit.channel().clone();
         let found = app.policy.find(&name);
@@ -316,6 +387,15 @@ impl Target {
     /// For the API, a route or a plugin: no rule is asked, the scope decides.
     pub fn by(scope: &Scope, app: &App, name: &ChannelName, generation: u64) -> Result<Target, Refusal> {
         Ok(Target::new(app, app.policy.allow_api(scope, name, generation)?))
+    }
+
+    pub fn channel(&self) -> &ChannelName {
+        self.permit.channel()
+    }
+
+    /// The number of its channel's class, in the generation that decided.
+    pub fn class(&self) -> u16 {
+        self.permit.class()
     }
 
     /// The shard that numbers it.

@@ -159,7 +159,7 @@ fn endpoint<'a>(app: &'a App, address: &str) -> Option<&'a str> {
 fn subscribing(dialect: &Settings, channel: &str) -> Option<String> {
     let (kind, receive) = dialect.receive.iter().find(|(_, r)| r.verb == Verb::Subscribe)?;
     let mut message = Map::new();
-    put(&mut message, &dialect.type_field, json!(kind));
+    put(&mut message, dialect.type_field(), json!(kind));
     match (&receive.channel, &receive.channels) {
         (Some(path), _) => put(&mut message, path, json!(channel)),
         (None, Some(path)) => put(&mut message, path, json!([channel])),

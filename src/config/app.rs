@@ -3,6 +3,7 @@
 use super::compile::{Means, tell};
 use super::fault::Fault;
 use super::file::{AppFile, GatewayFile};
+use super::files::Files;
 use super::load::Sheet;
 use super::{cases, check, lint};
 use crate::dialect::{self, Dialect, Json};
@@ -27,7 +28,7 @@ pub struct App {
     pub endpoints: Vec<listen::EndpointSettings>,
     pub origins: Option<Vec<String>>,
     pub auths: BTreeMap<String, Arc<auth::Authenticator>>,
-    /// As written, for those who speak them from outside.
+    /// As written, with what they have from others; for those who speak them from outside.
     pub dialects: BTreeMap<String, dialect::Settings>,
     /// How many `[[route]]`s it has; what became of them is in `Compiled::site`.
     pub routes: usize,
@@ -47,13 +48,14 @@ pub struct Compiling<'a> {
 type Read<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
 
 impl Compiling<'_> {
-    fn tell(&mut self, section: &str, problems: Vec<Problem>) {
+    pub(super) fn tell(&mut self, section: &str, problems: Vec<Problem>) {
         tell(&self.sheet.doc, section, problems, &mut self.faults);
     }
 
     /// `rows`: over the rows that `read` has read. `None`: its faults are in `faults`.
     pub fn app(
         &mut self,
+        files: &Files,
         read: Read,
         rows: &RefCell<Sha256>,
         resolve: auth::Resolve,
@@ -78,13 +80,21 @@ impl Compiling<'_> {
             auth::Tables::compile(&file.table, read, resolve, self.means.fetcher, before.map(|a| &*a.flow.tables));
         let tables = tables.map_err(|p| self.tell("table", p)).ok();
         let auths = self.auths(tables.as_ref(), resolve);
-        let dialects = self.dialects();
+        let (written, problems) = dialect::Settings::inherited(&file.dialect);
+        self.tell("dialect", problems);
+        let dialects = self.dialects(&written);
+        let settings = self.settings();
+        let bounds = gateway.map(|g| g.script.b.clone()).unwrap_or_default().with(&file.script);
+        let script = self.script(files, &bounds, &settings);
         let names: Vec<&str> = file.table.keys().map(String::as_str).collect();
         let policy = Policy::compile(file.channel.iter().map(|c| &c.a), &names, &|path| self.origin(path));
         let policy = policy.map_err(|p| self.tell("", p)).ok();
         self.tell("", check::homes(file, policy.as_ref()));
         let subscribe: Vec<_> = (0..file.endpoint.len()).map(|i| self.subscribe(i)).collect();
         let (policy, tables) = (policy?, tables?);
+        let handlers = script.map(|script| self.handlers(script, &policy, &dialects));
+        let tells_vars =
+            handlers.as_ref().is_some_and(|h| h.endpoints.iter().any(|e| e.is_bound() && !e.vars.is_empty()));
         let reads = policy.classes().iter().flat_map(|c| RightKind::ALL.map(|right| c.reads(right)));
         let reads_request = reads.fold(Reads::NOTHING, |all, r| all | r).contains(Reads::REQUEST);
         let endpoints: Vec<_> = file.endpoint.iter().zip(subscribe).collect();
@@ -104,15 +114,16 @@ impl Compiling<'_> {
             name: self.sheet.name.as_str().into(),
             endpoints: endpoints.collect::<Option<_>>()?,
             policy: Arc::new(policy),
-            classes: file.channel.iter().map(|c| c.b).collect(),
+            classes: file.channel.iter().map(|c| c.b.a).collect(),
             limits,
-            settings: self.settings(),
+            settings,
             log: file.log.clone(),
             tables: Arc::new(tables),
             rules: self.rules(rows),
-            keeps_requests: reads_request || born_with,
+            handlers,
+            keeps_requests: reads_request || born_with || tells_vars,
         };
-        let endpoints = file.endpoint.iter().cloned();
+        let endpoints = file.endpoint.iter().map(|e| e.a.clone());
         let app = App {
             flow: Arc::new(app),
             file: self.sheet.doc.file.clone(),
@@ -122,7 +133,7 @@ impl Compiling<'_> {
                 .collect(),
             origins: file.origins.clone(),
             auths,
-            dialects: file.dialect.clone(),
+            dialects: written,
             routes: file.route.len(),
         };
         self.tell("", cases::run(&file.check, &app, crate::shard::clock()));
@@ -145,6 +156,7 @@ impl Compiling<'_> {
             settings: &app.flow.settings,
             auths: &app.auths,
             tables: &app.flow.tables,
+            script: app.flow.handlers.as_ref().map(|h| &*h.script),
         };
         let made = api::AppHttp::compile(parts, &api::Surroundings { development, resolve });
         made.map_err(|p| self.tell("", p)).ok()
@@ -199,11 +211,12 @@ impl Compiling<'_> {
         made
     }
 
-    fn dialects(&mut self) -> BTreeMap<String, Arc<Dialect>> {
+    fn dialects(&mut self, written: &BTreeMap<String, dialect::Settings>) -> BTreeMap<String, Arc<Dialect>> {
         let built_in =
             Dialect::BUILT_IN.iter().filter_map(|name| Some(((*name).to_owned(), Dialect::built_in(name)?.into())));
         let mut made: BTreeMap<String, Arc<Dialect>> = built_in.collect();
-        for (name, settings) in &self.file.dialect {
+        let mut told: BTreeMap<&str, Vec<Problem>> = BTreeMap::new();
+        for (name, settings) in written {
             if Dialect::BUILT_IN.contains(&name.as_str()) {
                 self.tell(
                     &format!("dialect.{name}"),
@@ -215,8 +228,14 @@ impl Compiling<'_> {
             }
             match Json::compile(settings) {
                 Ok(json) => drop(made.insert(name.clone(), Arc::new(Dialect::Json(Box::new(json))))),
-                Err(problems) => self.tell(&format!("dialect.{name}"), problems),
+                Err(problems) => drop(told.insert(name, problems)),
             }
+        }
+        for (name, problems) in &told {
+            // What is wrong with a dialect is told there, and not again with each that is like it.
+            let base = written.get(*name).and_then(|settings| told.get(settings.like.as_deref()?));
+            let own = problems.iter().filter(|p| base.is_none_or(|base| !base.contains(p))).cloned().collect();
+            self.tell(&format!("dialect.{name}"), own);
         }
         made
     }

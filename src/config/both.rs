@@ -14,6 +14,15 @@ pub struct Both<A, B> {
     pub b: B,
 }
 
+/// Its first room's keys read as if they stood alone.
+impl<A, B> std::ops::Deref for Both<A, B> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        &self.a
+    }
+}
+
 fn keys<T: JsonSchema>() -> Vec<String> {
     let schema = schemars::schema_for!(T);
     let keys = schema.get("properties").and_then(Value::as_object).map(|p| p.keys().cloned().collect());

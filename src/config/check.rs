@@ -87,7 +87,8 @@ pub fn names(app: &AppFile, listeners: &[&str], built_in: &[&str]) -> Vec<Proble
 
 /// What stands in a file and is used by nothing in it.
 pub fn unused(app: &AppFile) -> Vec<Problem> {
-    let unused = app.dialect.keys().filter(|name| !app.endpoint.iter().any(|e| e.dialect == **name));
+    let named = |name: &str| app.dialect.values().any(|other| other.like.as_deref() == Some(name));
+    let unused = app.dialect.keys().filter(|name| !named(name) && !app.endpoint.iter().any(|e| e.dialect == **name));
     unused
         .map(|name| Problem::new(format!("dialect.{name}"), format!("no [[endpoint]] speaks the dialect `{name}`")))
         .collect()

@@ -4,7 +4,7 @@ use super::both::Both;
 use super::cases::CheckSettings;
 use crate::flow::limits::{AppLimits, AppLimitsOverride, Limits};
 use crate::model::Ms;
-use crate::{api, auth, dialect, flow, hub, listen, observe, policy};
+use crate::{api, auth, dialect, flow, hub, listen, observe, policy, script, store};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -28,6 +28,10 @@ pub struct GatewayFile {
     pub key: BTreeMap<String, auth::KeySettings>,
     /// Who may use the HTTP API, by name.
     pub api_key: BTreeMap<String, api::ApiKeySettings>,
+    /// The workers that run handlers, and bounds of apps' handlers that set none of their own.
+    pub script: Both<script::Process, script::Limits>,
+    /// Where what handlers keep outlives the process.
+    pub store: store::Settings,
     /// Where Weir writes what happens.
     pub log: observe::LogSettings,
     /// Where Weir writes who did what: calls of the HTTP API, reloads, revocations, joins of marked classes.
@@ -91,8 +95,16 @@ pub struct AppFile {
     pub settings: Map<String, Value>,
     /// Bounds that differ from `gateway.toml`.
     pub limits: AppLimitsOverride,
+    /// The app's plugin: `plugins/NAME.rhai`.
+    pub plugin: Option<String>,
+    /// Bounds of its handlers that differ from `gateway.toml`.
+    pub script: script::LimitsOverride,
+    /// What its handlers keep, by kind: `queue:{clinicId}` is of `[entity.queue]`.
+    pub entity: BTreeMap<String, script::EntitySettings>,
+    /// Handlers that are called again and again.
+    pub timer: Vec<script::TimerSettings>,
     /// Where clients connect.
-    pub endpoint: Vec<listen::EndpointSettings>,
+    pub endpoint: Vec<Endpoint>,
     /// How clients show who they are, by name.
     pub auth: BTreeMap<String, auth::Settings>,
     /// How clients write things, by name.
@@ -111,8 +123,11 @@ pub struct AppFile {
     pub log: observe::LogNames,
 }
 
-/// `[[channel]]`: who may, and what is kept.
-pub type Channel = Both<policy::ChannelSettings, hub::ClassOptions>;
+/// `[[channel]]`: who may, what is kept, and which handlers are told.
+pub type Channel = Both<policy::ChannelSettings, Both<hub::ClassOptions, script::ChannelBinding>>;
+
+/// `[[endpoint]]`: where clients connect, and which handlers are told.
+pub type Endpoint = Both<listen::EndpointSettings, script::EndpointBinding>;
 
 /// Whether this is for trying things out or for the world.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]

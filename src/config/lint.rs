@@ -2,6 +2,7 @@
 
 use super::app::App;
 use super::file::{AppFile, GatewayFile};
+use super::handlers;
 use crate::api::{AccessSettings, RouteSettings};
 use crate::auth::Settings;
 use crate::dialect::json::{Receive, Verb};
@@ -15,6 +16,7 @@ pub fn app(file: &AppFile, app: &App) -> Vec<Problem> {
     problems.extend(classes(file, app));
     problems.extend(dialects(file, app));
     problems.extend(names(file, app));
+    problems.extend(app.flow.handlers.iter().flat_map(|h| handlers::doubts(file, h)));
     problems
 }
 
@@ -83,10 +85,12 @@ fn dialects(file: &AppFile, app: &App) -> Vec<Problem> {
     let mut problems = Vec::new();
     let policy = &app.flow.policy;
     let (history, presence) =
-        (file.channel.iter().any(|c| c.b.history.is_some()), file.channel.iter().any(|c| c.b.presence));
+        (file.channel.iter().any(|c| c.b.a.history.is_some()), file.channel.iter().any(|c| c.b.a.presence));
     for (name, dialect) in &file.dialect {
         let at = |entry: &str| format!("dialect.{name}.receive.{entry}");
-        let speaks = || file.endpoint.iter().filter(|e| e.dialect == *name).flat_map(|e| &e.auth);
+        // What is written here is said by all that are like it.
+        let family: Vec<&String> = file.dialect.keys().filter(|other| descends(file, other, name)).collect();
+        let speaks = || file.endpoint.iter().filter(|e| family.contains(&&e.dialect)).flat_map(|e| &e.auth);
         let from_messages = speaks().any(|auth| app.auths.get(auth).is_some_and(|a| a.takes_messages()));
         for (entry, receive) in &dialect.receive {
             let why = match receive.verb {
@@ -100,8 +104,8 @@ fn dialects(file: &AppFile, app: &App) -> Vec<Problem> {
             problems.push(Problem::new(at(entry), format!("`{entry}` can only be refused: {why}")));
         }
         let asked = |verb: Verb| {
-            let mut all = dialect.receive.values().chain(&dialect.receive_default);
-            all.any(|r: &Receive| r.verb == verb)
+            let mut all = family.iter().filter_map(|name| app.dialects.get(*name));
+            all.any(|d| d.receive.values().chain(&d.receive_default).any(|r: &Receive| r.verb == verb))
         };
         let send = &dialect.send;
         let unsaid = [
@@ -132,6 +136,13 @@ fn dialects(file: &AppFile, app: &App) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Whether a dialect is another, or like it, or like one that is.
+fn descends(file: &AppFile, name: &str, of: &str) -> bool {
+    let like = |name: &&str| file.dialect.get(*name)?.like.as_deref();
+    // No way is longer than there are dialects, and one that goes in a circle does not compile.
+    std::iter::successors(Some(name), like).take(file.dialect.len()).any(|at| at == of)
 }
 
 /// Authenticators and tables that nothing names.

@@ -1,5 +1,6 @@
 //! Everything that a command needs of the files: compiled, immutable, numbered. A command keeps the one it started with.
 
+use super::Handlers;
 use super::limits::{AppLimits, Limits};
 use crate::auth::{Authenticator, Tables};
 use crate::dialect::{Dialect, Json};
@@ -62,7 +63,9 @@ pub struct App {
     pub tables: Arc<Tables>,
     /// SHA-256 of what decides: its classes and its tables. While it stays the same, so do live subscriptions.
     pub rules: [u8; 32],
-    /// A rule or an automatic subscription reads the request: connections keep theirs.
+    /// Its plugin; `None`: it has none.
+    pub handlers: Option<Arc<Handlers>>,
+    /// A rule, an automatic subscription or a handler reads the request: connections keep theirs.
     pub keeps_requests: bool,
 }
 
@@ -79,6 +82,7 @@ pub struct Endpoint {
 }
 
 /// A channel that connections of an endpoint are subscribed to: `reports:progress:{reportId}`, `user:{user.id}:reports`.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AutoSubscribe {
     pub template: Template,
     /// Of the endpoint's path, as the template was compiled with.

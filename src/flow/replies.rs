@@ -1,5 +1,6 @@
 //! What a message came to, for the shard to carry out: texts for its sender, errands, a close.
 
+use super::Wish;
 use crate::hub::Seat;
 use crate::model::{ChannelName, Close, Position};
 use serde_json::value::RawValue;
@@ -10,6 +11,8 @@ pub struct Replies {
     text: Vec<u8>,
     ends: Vec<usize>,
     pub errands: Vec<(Errand, Question)>,
+    /// Handlers to be called.
+    pub wishes: Vec<Wish>,
     pub close: Option<Close>,
     /// Seats of other connections that moved to a new index of their channel.
     pub moved: Vec<(Seat, u32)>,
@@ -58,13 +61,14 @@ impl Replies {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty() && self.errands.is_empty() && self.close.is_none()
+        self.ends.is_empty() && self.errands.is_empty() && self.wishes.is_empty() && self.close.is_none()
     }
 
     pub fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
         self.errands.clear();
+        self.wishes.clear();
         self.close = None;
     }
 }

@@ -26,7 +26,7 @@ pub struct AppEndpoints<'a> {
     pub listener: Option<&'a str>,
     /// The app's `origins`, for endpoints without their own and for calls of its HTTP API from other origins.
     pub origins: Option<&'a [String]>,
-    pub endpoints: &'a [EndpointSettings],
+    pub endpoints: Vec<&'a EndpointSettings>,
 }
 
 /// A way that a request may go.
@@ -285,6 +285,7 @@ mod tests {
             .zip(&endpoints)
             .map(|((app, _), endpoints)| {
                 let name = NAMES[*app as usize];
+                let endpoints = endpoints.iter().collect();
                 AppEndpoints { app: AppId(*app), name, listener: Some("main"), origins: None, endpoints }
             })
             .collect();

@@ -40,7 +40,7 @@ pub struct Draft {
     close_at_once: Option<Close>,
     deflate: Option<DeflateParams>,
     ip: IpAddr,
-    user_agent: Option<Box<str>>,
+    user_agent: Option<Arc<str>>,
     request: Option<Box<KeptRequest>>,
     seat: Seat,
 }

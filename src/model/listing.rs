@@ -12,7 +12,7 @@ pub struct ConnectionInfo {
     pub identity: Arc<Identity>,
     pub channels: Vec<ChannelName>,
     pub ip: IpAddr,
-    pub user_agent: Option<Box<str>>,
+    pub user_agent: Option<Arc<str>>,
     pub endpoint: Arc<str>,
     pub connected_at: Millis,
     pub last_activity: Millis,

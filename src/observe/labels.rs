@@ -68,6 +68,39 @@ labels! {
         Missing = "missing",
         Failed = "failed",
     }
+    /// What became of a handler's call.
+    CallResult {
+        Ok = "ok",
+        /// The handler said no.
+        Refused = "refused",
+        /// The handler's own mistake.
+        Fault = "fault",
+        /// It did not run, or what it kept found no room.
+        Overloaded = "overloaded",
+    }
+    /// Bounds of handlers, mostly by their names in `[script]` and `[entity.NAME]`.
+    HandlerLimit {
+        Operations = "operations",
+        Deadline = "deadline",
+        CallDepth = "call_depth",
+        /// A text, an array, a map, or variables.
+        Size = "size",
+        Effects = "effects",
+        ReadWait = "read_wait",
+        Timers = "timers",
+        /// `bytes` of an `[entity.NAME]`.
+        EntityBytes = "entity_bytes",
+        /// `max` of an `[entity.NAME]`.
+        Entities = "entities",
+        EntityQueue = "entity_queue",
+        /// `queue` and `queue_bytes` of the process.
+        Queue = "queue",
+        Breaker = "breaker",
+        /// Transactions that wait for the store.
+        Store = "store",
+        /// `pending_max` of a webhook.
+        Webhook = "webhook",
+    }
     /// Bounds by their names in `[limits]` and `[http]`.
     LimitName {
         Connections = "connections",

@@ -2,7 +2,9 @@
 
 use super::audit::audit_dropped;
 use super::counts::{Counts, add};
+use super::handlers::{self, HandlerMetrics, KindMetrics, TimerMetrics};
 use super::labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
+use super::own::Own;
 use super::process::Process;
 use super::recent::Recent;
 use super::webhooks::Webhooks;
@@ -33,8 +35,11 @@ pub struct Metrics {
     generation: IntGauge,
     reloads: IntCounterVec,
     revoked: IntCounter,
+    /// What apps' handlers count.
+    pub own: Own,
     families: Families,
     pub(super) webhooks: Webhooks,
+    handlers: handlers::Families,
     apps: RwLock<Vec<Option<Arc<AppMetrics>>>>,
 }
 
@@ -129,8 +134,10 @@ impl Metrics {
                 "weir_config_revoked_subscriptions_total",
                 "Live subscriptions that new rules did not allow.",
             ),
+            own: Own::new(r),
             families: Families::new(r),
             webhooks: Webhooks::new(r),
+            handlers: handlers::Families::new(r),
             apps: RwLock::default(),
             registry,
         })
@@ -149,6 +156,26 @@ impl Metrics {
     /// The time series of an app that was named before.
     pub fn find(&self, app: AppId) -> Option<Arc<AppMetrics>> {
         self.apps.read().unwrap_or_else(|e| e.into_inner()).get(app.0 as usize).cloned().flatten()
+    }
+
+    /// A handler's time series under its app's name; the same ones when called again.
+    pub fn handler(&self, app: &str, handler: &str) -> HandlerMetrics {
+        self.handlers.handler(app, handler)
+    }
+
+    /// Those of a kind of entity.
+    pub fn kind(&self, app: &str, kind: &str) -> KindMetrics {
+        self.handlers.kind(app, kind)
+    }
+
+    /// Those of an app's timers.
+    pub fn timers(&self, app: &str) -> TimerMetrics {
+        self.handlers.timers(app)
+    }
+
+    /// Calls that wait: one more, or one fewer.
+    pub fn call_waits(&self, by: i64) {
+        self.handlers.queue.add(by);
     }
 
     pub fn limit(&self, limit: LimitName, times: u64) {

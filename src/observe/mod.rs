@@ -7,10 +7,12 @@
 
 mod audit;
 mod counts;
+mod handlers;
 mod labels;
 mod log;
 mod metrics;
 mod names;
+mod own;
 mod process;
 mod recent;
 mod webhooks;
@@ -20,10 +22,12 @@ pub use audit::{
     finish_audit, start as start_audit,
 };
 pub use counts::{Counts, Local};
-pub use labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
+pub use handlers::{HandlerMetrics, KindMetrics, TimerMetrics};
+pub use labels::{AuthOutcome, CallResult, CloseReason, HandlerLimit, LimitName, SlowAction, Via};
 pub use log::{Level, LogFormat, LogSettings, Logs};
 pub use metrics::{AppMetrics, Metrics};
 pub use names::LogNames;
+pub use own::OWN_NAMES_MAX;
 pub use process::{Memory, memory};
 pub use recent::RECENT_MINUTES;
 pub use webhooks::{Delivery, WebhookMetrics};

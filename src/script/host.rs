@@ -2,6 +2,7 @@
 
 use super::{Asker, Connection, Effect};
 use crate::model::{AppId, AppStats, ChannelInfo, ChannelName, ConnectionInfo, Event, Member, Millis, Refusal, Target};
+use crate::store::Parcel;
 
 /// Read-only. Every read may wait up to `wait_ms`, then it fails with `overloaded`.
 pub trait Host: Send + Sync {
@@ -37,4 +38,12 @@ pub trait Carry: Send + Sync {
         effects: Vec<Effect>,
         tell: Option<tokio::sync::oneshot::Sender<u32>>,
     );
+}
+
+/// Whoever sends webhooks.
+pub trait Outbox: Send + Sync {
+    /// Whether one more parcel may wait; if not, the call that asks for it is refused, `overloaded`.
+    fn room(&self, app: &str, webhook: &str) -> bool;
+    /// A parcel was committed; it may be sent. Must not wait.
+    fn sent(&self, parcel: Parcel);
 }

@@ -109,6 +109,22 @@ pub enum Keep {
     Store,
 }
 
+/// The part of a `[[channel]]` that is about handlers.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChannelBinding {
+    /// Functions of the app's plugin that are called about its channels.
+    pub handler: ChannelHandlers,
+}
+
+/// The part of an `[[endpoint]]` that is about handlers.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EndpointBinding {
+    /// Functions of the app's plugin that are called about its connections.
+    pub handler: EndpointHandlers,
+}
+
 /// `handler = { … }` of a `[[channel]]`: functions of the app's plugin, by name.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

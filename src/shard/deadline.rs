@@ -224,7 +224,7 @@ impl Shard {
 
     /// The identity changed: subscriptions that its rules no longer allow are taken back.
     pub(super) fn decide_again(&mut self, slot: Slot) {
-        self.walk_own(slot, |walk| walk.decide_again(Revoke::Unsubscribe));
+        self.walk_own(slot, |walk| walk.decide_again(Revoke::Unsubscribe, false));
         self.carry();
     }
 

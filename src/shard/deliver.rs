@@ -5,6 +5,7 @@ use super::queue::{Entry, NO_CHANNEL};
 use super::shard::Shard;
 use crate::hub::{Batch, Overflow, Part, Seat};
 use crate::model::Slot;
+use crate::script::Message;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -113,6 +114,18 @@ impl Shard {
             self.push(slot, Entry { bytes: frame.into(), channel, events: 1 });
         }
         self.text = text;
+    }
+
+    /// A message of a plugin, to one connection past all channels.
+    pub(super) fn send_message(&mut self, slot: Slot, message: &Message) {
+        let Some(app) = self.app_of(slot) else { return };
+        let Some(json) = app.json(self.conns[slot as usize].session.endpoint) else { return };
+        let mut text = Vec::with_capacity(message.data.len() + 128);
+        json.direct_event(message.event.as_deref(), &message.data, self.now, &mut text);
+        let window = self.conns[slot as usize].encoding.window;
+        let mut frame = Vec::with_capacity(text.len() + 16);
+        self.encoder.frame(&text, window, app.limits.deflate_threshold.0, &mut frame);
+        self.push(slot, Entry { bytes: frame.into(), channel: NO_CHANNEL, events: 0 });
     }
 
     /// A message in the words of its sender, to one connection: sent to it, its user or a filter it passes.

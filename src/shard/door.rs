@@ -40,7 +40,7 @@ pub struct NewConnection {
     pub deflate: Option<DeflateParams>,
     /// The client's, behind trusted proxies too.
     pub ip: IpAddr,
-    pub user_agent: Option<Box<str>>,
+    pub user_agent: Option<Arc<str>>,
     /// Only where the app's rules or templates read it.
     pub request: Option<Box<KeptRequest>>,
     /// Its places in `Counts`: drop it when the connection has ended.

@@ -7,7 +7,7 @@ use super::queue::{Flushed, Queue};
 use super::shard::{Shard, random_u128};
 use super::socket::Socket;
 use crate::dialect::{Answer, Dialect, Json};
-use crate::flow::{App, Rows, Session, Walk};
+use crate::flow::{App, Rows, Session, Walk, Whose};
 use crate::hub::Seat;
 use crate::model::{Close, ConnectionId, Identity, Slot};
 use crate::observe::CloseReason;
@@ -95,9 +95,14 @@ impl Shard {
         for auto in &endpoint.subscribe {
             let permit = self.walk(slot, json, app, |walk| walk.permit_auto(auto));
             if let Some(permit) = permit {
-                self.walk(slot, json, app, |walk| walk.seat(permit, false));
+                self.walk(slot, json, app, |walk| walk.seat(permit, Whose::Endpoint));
                 self.carry();
             }
+        }
+        if app.handlers.is_some()
+            && let Err(refusal) = self.walk(slot, json, app, |walk| walk.connected())
+        {
+            self.walk(slot, json, app, |walk| walk.refuse(&refusal, None, None));
         }
         if let Some(close) = json.close_after_hello() {
             self.close(slot, close.clone());
@@ -110,7 +115,7 @@ impl Shard {
             app,
             generation: self.generation.number,
             json,
-            rows: Rows { tables: &app.tables, now: self.now },
+            rows: Rows { tables: &app.tables, now: self.now, asks: true },
             session: &mut self.conns[slot as usize].session,
             hub: &mut self.hub,
             counts: &mut self.counts,
@@ -153,9 +158,13 @@ impl Shard {
                 for (errand, question) in replies.errands.drain(..) {
                     self.run_errand(slot, errand, question);
                 }
-                if let Some(close) = replies.close.take() {
-                    self.close(slot, close);
-                }
+            }
+            // Those about its end too.
+            for wish in replies.wishes.drain(..) {
+                self.call(slot, wish);
+            }
+            if open && let Some(close) = replies.close.take() {
+                self.close(slot, close);
             }
         }
         replies.clear();
@@ -224,6 +233,9 @@ impl Shard {
         if self.conns.get(slot as usize).is_none_or(|c| c.session.id != id) {
             return;
         }
+        if self.handled(slot) {
+            self.walk_own(slot, |walk| walk.leaving());
+        }
         let mut moved = std::mem::take(&mut self.replies.moved);
         self.conns[slot as usize].session.leave_all(&mut self.hub, self.now, &mut moved);
         self.resettle(&mut moved);
@@ -289,13 +301,17 @@ impl Shard {
         if let Some(app) = self.app_of(slot) {
             app.log.disconnected(&app.name, id, user.as_deref(), reason, code);
         }
-        self.gone.push(slot);
+        self.gone.push((slot, code));
     }
 
     /// Forgets a connection that is gone.
-    pub(super) fn forget(&mut self, slot: Slot) {
+    pub(super) fn forget(&mut self, slot: Slot, code: Option<u16>) {
         let Some(id) = self.conns.get(slot as usize).map(|c| c.session.id) else { return };
         self.leave_all(slot, id);
+        if self.handled(slot) {
+            self.walk_own(slot, |walk| walk.disconnected(code));
+            self.forget_entity(slot);
+        }
         let conn = self.conns.remove(slot as usize);
         self.queued_bytes = self.queued_bytes.saturating_sub(conn.queue.bytes());
         self.by_id.remove(&id);

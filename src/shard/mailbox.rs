@@ -86,9 +86,14 @@ impl Mailbox {
         self.queued.load(Ordering::Relaxed) > Self::CONGESTED
     }
 
+    /// Whether questions are refused.
+    pub fn is_full(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) > Self::QUESTIONS_MAX
+    }
+
     /// Has a job done on the shard; `false` where it is overloaded and the job was dropped.
     pub fn ask(&self, job: impl FnOnce(&mut Shard) + Send + 'static) -> bool {
-        if self.queued.load(Ordering::Relaxed) > Self::QUESTIONS_MAX {
+        if self.is_full() {
             return false;
         }
         self.put(Input::Job(Box::new(job)));

@@ -5,13 +5,15 @@
 
 use super::shard::Shard;
 use super::shared::Shared;
-use crate::flow::{self, App, Draft, Generation};
+use crate::flow::{self, App, Draft, Generation, Publishing, Whose, Wish};
 use crate::hub::{Page, Tally};
 use crate::model::{
-    AppId, AppStats, ChannelInfo, ChannelName, Close, Code, ConnectionInfo, Member, Position, Refusal, Slot, Target,
+    AppId, AppStats, ChannelInfo, ChannelName, Close, Code, ConnectionId, ConnectionInfo, Member, Position, Refusal,
+    Slot, Target,
 };
 use crate::observe::Via;
 use crate::policy::Scope;
+use crate::script::{Asker, Connection, Finished, Message};
 use bytes::Bytes;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -43,8 +45,8 @@ impl Port {
         &self.shared
     }
 
-    /// Publishes to channels in the scope's name, all or none: a connection on several of them hears it once. Resolves
-    /// once every shard has it in its out-queues.
+    /// Publishes to channels in the scope's name, all or none: a connection on several of them hears it once. A class's
+    /// `publish` handler decides before. Resolves once every shard has it in its out-queues.
     pub async fn publish(
         &self,
         generation: &Generation,
@@ -54,29 +56,127 @@ impl Port {
         draft: Draft,
         via: Via,
     ) -> Result<Receipt, Refusal> {
-        let targets: Vec<flow::Target> = (channels.iter())
-            .map(|channel| flow::Target::by(scope, app, channel, generation.number))
-            .collect::<Result<_, _>>()?;
+        let targets = self.targets(app, scope, channels, generation.number)?;
         let (tell, told) = oneshot::channel();
         let done = move |recipients, position| {
             let _ = tell.send(Receipt { recipients, position });
         };
         let tally = Arc::new(if targets.len() > 1 { Tally::once(done) } else { Tally::new(done) });
+        let (refuse, mut refused) = mpsc::unbounded_channel();
         for target in targets {
-            let (app, draft, tally) = (app.clone(), draft.clone(), tally.clone());
-            let home = target.home(self.shards());
-            let asked = self.shared.peers().get(home as usize).is_some_and(|home| {
-                home.ask(move |shard| {
-                    shard.counts.app(app.id).published(via);
-                    flow::publish(&mut shard.hub, &app, target, draft, None, Some(tally), None, shard.now);
-                })
-            });
-            if !asked {
+            if self.is_full(target.home(self.shards())) {
                 return Err(OVERLOADED);
             }
+            let publishing = Publishing { target, draft: draft.clone(), sender: None, answer: None };
+            self.shared.publish(app, generation.number, publishing, Some(tally.clone()), via, refuse.clone());
         }
-        drop(tally);
+        drop((tally, refuse));
+        let receipt = told.await.map_err(|_| OVERLOADED)?;
+        match refused.try_recv() {
+            Ok(refusal) => Err(refusal),
+            Err(_) => Ok(receipt),
+        }
+    }
+
+    fn targets(
+        &self,
+        app: &App,
+        scope: &Scope,
+        channels: &[ChannelName],
+        generation: u64,
+    ) -> Result<Vec<flow::Target>, Refusal> {
+        let targets = channels.iter().map(|channel| flow::Target::by(scope, app, channel, generation));
+        let targets = targets.collect::<Result<Vec<_>, _>>()?;
+        // A handler decides about one channel.
+        Ok(if app.handlers.is_some() { targets } else { flow::Target::joined(targets, self.shards()) })
+    }
+
+    fn is_full(&self, shard: u16) -> bool {
+        self.shared.peers().get(usize::from(shard)).is_none_or(|peer| peer.is_full())
+    }
+
+    /// Has a handler called; what became of it.
+    pub async fn call(&self, wish: Wish) -> Result<Finished, Refusal> {
+        let (tell, told) = oneshot::channel();
+        self.shared.call(wish, Box::new(move |finished| drop(tell.send(finished))));
         told.await.map_err(|_| OVERLOADED)
+    }
+
+    // ── what plugins ask for: nothing waits, nothing is refused for being too much ──────────────────────────────
+
+    /// Whether shards have more to do than they can keep up with: who feeds them should wait.
+    pub fn is_congested(&self) -> bool {
+        self.shared.peers().iter().any(|peer| peer.is_congested())
+    }
+
+    /// Publishes for a plugin. No handler is called for it.
+    pub fn cast_publish(
+        &self,
+        generation: &Generation,
+        app: &Arc<App>,
+        channels: &[ChannelName],
+        draft: Draft,
+        tally: impl Fn(bool) -> Arc<Tally>,
+    ) -> Result<(), Refusal> {
+        let targets = channels.iter().map(|c| flow::Target::by(&Scope::everywhere(), app, c, generation.number));
+        let targets = flow::Target::joined(targets.collect::<Result<_, _>>()?, self.shards());
+        let tally = tally(targets.len() > 1);
+        for target in targets {
+            self.shared.publish_unasked(app, target, draft.clone(), Some(tally.clone()));
+        }
+        Ok(())
+    }
+
+    /// A message to each connection of the target, as its dialect writes it. `tally` counts them.
+    pub fn cast_send(&self, app: AppId, target: Target, message: Message, tally: Arc<Tally>) {
+        self.cast(app, target, move |shard, slot| {
+            shard.send_message(slot, &message);
+            tally.add(1);
+        });
+    }
+
+    /// The answer to the message that a handler was called for.
+    pub fn cast_reply(&self, to: &Connection, asker: &Asker, message: Message) {
+        let (slot, id, asker) = (to.slot, to.id, asker.clone());
+        self.shared.put(to.shard, move |shard| shard.handler_replies(slot, id, &asker, &message));
+    }
+
+    pub fn cast_subscribe(
+        &self,
+        generation: &Generation,
+        app: &App,
+        id: ConnectionId,
+        channel: &ChannelName,
+    ) -> Result<(), Refusal> {
+        let permit = app.policy.allow_api(&Scope::everywhere(), channel, generation.number)?;
+        self.cast(app.id, Target::Connection(id), move |shard, slot| {
+            let permit = permit.clone();
+            shard.walk_own(slot, |walk| walk.seat(permit, Whose::Plugin));
+            shard.carry();
+        });
+        Ok(())
+    }
+
+    pub fn cast_unsubscribe(&self, app: AppId, id: ConnectionId, channel: ChannelName) {
+        self.cast(app, Target::Connection(id), move |shard, slot| {
+            shard.walk_own(slot, |walk| walk.leave(&channel));
+        });
+    }
+
+    pub fn cast_close(&self, app: AppId, target: Target, close: Close) {
+        self.cast(app, target, move |shard, slot| shard.close(slot, close.clone()));
+    }
+
+    fn cast(&self, app: AppId, target: Target, act: impl Fn(&mut Shard, Slot) + Send + Sync + 'static) {
+        let (act, target) = (Arc::new(act), Arc::new(target));
+        for shard in 0..self.shards() {
+            let (act, target) = (act.clone(), target.clone());
+            self.shared.put(shard, move |shard| {
+                for slot in shard.targets(app, &target) {
+                    act(shard, slot);
+                }
+            });
+        }
     }
 
     /// A message as it stands to all connections of the target; how many there were.
@@ -96,7 +196,7 @@ impl Port {
         let permit = known.policy.allow_api(scope, channel, generation.number)?;
         self.each(app, target, move |shard, slot| {
             let permit = permit.clone();
-            shard.walk_own(slot, |walk| walk.seat(permit, true));
+            shard.walk_own(slot, |walk| walk.seat(permit, Whose::Api));
             shard.carry();
         })
         .await
@@ -226,7 +326,7 @@ impl Port {
         Ok(answers.await?.into_iter().sum())
     }
 
-    async fn all<T: Send + 'static>(
+    pub(super) async fn all<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Shard) -> T + Clone + Send + 'static,
     ) -> Result<Vec<T>, Refusal> {
@@ -248,7 +348,7 @@ impl Port {
         Ok(answers)
     }
 
-    async fn one<T: Send + 'static>(
+    pub(super) async fn one<T: Send + 'static>(
         &self,
         shard: u16,
         question: impl FnOnce(&mut Shard) -> T + Send + 'static,

@@ -3,6 +3,7 @@
 use super::conn::Conn;
 use super::door::Accepted;
 use super::encode::Encoder;
+use super::generation::Review;
 use super::mailbox::{Input, Mailbox};
 use super::queue::{Entry, NO_CHANNEL};
 use super::shared::Shared;
@@ -50,8 +51,8 @@ pub struct Shard {
     pub(super) dirty: Vec<Slot>,
     /// Closed in this tick: they give up their seats at its end.
     pub(super) leaving: Vec<(Slot, ConnectionId)>,
-    /// Their sockets are done with: forgotten at the end of the tick.
-    pub(super) gone: Vec<Slot>,
+    /// Their sockets are done with, closed with this code: forgotten at the end of the tick.
+    pub(super) gone: Vec<(Slot, Option<u16>)>,
     /// Read less than was there: again in the next turn.
     pub(super) unread: Vec<Slot>,
     pub(super) mark: u32,
@@ -69,8 +70,8 @@ pub struct Shard {
     events: Events,
     mailbox: Arc<Mailbox>,
     inputs: Receiver<Input>,
-    /// Connections that a new generation has yet to look at, and whether their subscriptions are to be decided again.
-    pub(super) reviews: VecDeque<(Slot, ConnectionId, bool)>,
+    /// Connections that a new generation has yet to look at.
+    pub(super) reviews: VecDeque<Review>,
     /// Apps whose files are gone, while connections of theirs close.
     pub(super) former: HashMap<AppId, Arc<App>>,
     pub(super) drains: Vec<Drain>,
@@ -331,8 +332,8 @@ impl Shard {
             for (slot, id) in std::mem::take(&mut self.leaving) {
                 self.leave_all(slot, id);
             }
-            for slot in std::mem::take(&mut self.gone) {
-                self.forget(slot);
+            for (slot, code) in std::mem::take(&mut self.gone) {
+                self.forget(slot, code);
             }
             self.carry();
         }

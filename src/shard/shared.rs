@@ -5,6 +5,7 @@ use super::mailbox::Mailbox;
 use crate::flow::{App, Bucket, UserBuckets};
 use crate::model::{AppId, Identity, Millis, Rate};
 use crate::observe::Metrics;
+use crate::script::Workers;
 use hashbrown::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -22,6 +23,7 @@ pub struct Shared {
     /// No newcomers any more.
     pub draining: AtomicBool,
     pub background: tokio::runtime::Handle,
+    pub(super) workers: OnceLock<Arc<Workers>>,
 }
 
 /// Users whose buckets are remembered, at most; those that are full again go first.
@@ -39,6 +41,7 @@ impl Shared {
             memory_full: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             background,
+            workers: OnceLock::new(),
         })
     }
 

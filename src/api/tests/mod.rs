@@ -83,6 +83,7 @@ fn compile(files: &Files, made: &Made, development: bool) -> Result<AppHttp, Vec
         settings: &settings,
         auths: &made.auths,
         tables: &made.tables,
+        script: None,
     };
     AppHttp::compile(parts, &Surroundings { development, resolve: &resolve })
 }
@@ -122,6 +123,7 @@ fn context(routes: Value, errors: Value, development: bool) -> Context<Fake> {
             log: LogNames::default(),
             tables: Arc::new(made.tables.clone()),
             rules: [0; 32],
+            handlers: None,
             keeps_requests: false,
         }))
     });

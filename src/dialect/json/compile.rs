@@ -15,7 +15,7 @@ impl Json {
     pub fn compile(settings: &Settings) -> Result<Json, Vec<Problem>> {
         let mut problems = Vec::new();
         let p = &mut problems;
-        if settings.type_field.is_empty() {
+        if settings.type_field().is_empty() {
             p.push(Problem::new("type", "an empty field name"));
         }
         let mut sends: [Option<Template<Place>>; Kind::COUNT] = Default::default();
@@ -35,11 +35,11 @@ impl Json {
             member: told(settings.member.as_ref().unwrap_or(&member), "member", place::MEMBER, p),
             texts: texts(&settings.text, p),
             codes: codes(&settings.code, p),
-            quiet: settings.quiet,
-            delivery: delivery(&settings.delivery, p),
+            quiet: settings.quiet.unwrap_or_default(),
+            delivery: delivery(settings.delivery.as_ref().unwrap_or(&super::Delivery::default()), p),
             joined,
             left,
-            connection_ids: settings.connection_id,
+            connection_ids: settings.connection_id.unwrap_or_default(),
             close_after_hello: settings.close_after_hello.as_ref().map(|c| close(c, "close_after_hello", p)),
             shutdown: settings.shutdown.as_ref().map(|c| close(c, "shutdown", p)),
         };
@@ -57,7 +57,7 @@ fn heard(template: &Value, path: &str, problems: &mut Vec<Problem>) -> Template<
 
 fn reader(settings: &Settings, problems: &mut Vec<Problem>) -> (Reader, Box<[Bound]>) {
     let mut id = Tree::default();
-    if let Some(path) = steps(&settings.id, "id", problems) {
+    if let Some(path) = steps(settings.id(), "id", problems) {
         id.add(Arg::Id, &path);
     }
     let mut bound = Vec::new();
@@ -73,7 +73,7 @@ fn reader(settings: &Settings, problems: &mut Vec<Problem>) -> (Reader, Box<[Bou
         let handler = bind("", line, "receive_default", &mut bound, problems);
         Entry { handler, ..entry(line, settings, "receive_default", problems) }
     });
-    (Reader::new(&settings.type_field, entries, default, id), bound.into())
+    (Reader::new(settings.type_field(), entries, default, id), bound.into())
 }
 
 /// Notes which handler answers a message type; its place in the list.
@@ -118,8 +118,8 @@ fn entry(line: &Receive, settings: &Settings, path: &str, problems: &mut Vec<Pro
             args.add(arg, &steps);
         }
     }
-    if line.id.is_none() && !settings.id.is_empty() {
-        args.add(Arg::Id, &settings.id.split('.').collect::<Vec<_>>());
+    if line.id.is_none() && !settings.id().is_empty() {
+        args.add(Arg::Id, &settings.id().split('.').collect::<Vec<_>>());
     }
     if let Some(missing) = missing(line) {
         problems.push(Problem::new(format!("{path}.do"), missing));

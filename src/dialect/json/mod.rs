@@ -4,6 +4,7 @@ mod answer;
 mod args;
 mod compile;
 mod deliver;
+mod like;
 mod place;
 mod read;
 mod scan;

@@ -14,18 +14,22 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "DialectSettings")]
 pub struct Settings {
-    /// The top-level field that names a message.
-    #[serde(rename = "type", default = "type_field")]
-    pub type_field: String,
-    /// Where a request carries an id that its answer repeats as `{request.id}`; a dotted path.
-    #[serde(default = "id_path")]
-    pub id: String,
-    /// How connections are named to clients.
+    /// Another dialect of this file: what is not set here is as there. `receive`, `send`, `text` and `code` are taken over
+    /// entry by entry, all else as a whole.
     #[serde(default)]
-    pub connection_id: ConnectionIds,
-    /// Malformed, unknown and refused messages are logged, not answered; `send.subscribe_result` is still sent.
+    pub like: Option<String>,
+    /// The top-level field that names a message. Default `"type"`.
+    #[serde(rename = "type", default)]
+    pub type_field: Option<String>,
+    /// Where a request carries an id that its answer repeats as `{request.id}`; a dotted path. Default `"id"`.
     #[serde(default)]
-    pub quiet: bool,
+    pub id: Option<String>,
+    /// How connections are named to clients. Default `"uuid"`.
+    #[serde(default)]
+    pub connection_id: Option<ConnectionIds>,
+    /// Malformed, unknown and refused messages are logged, not answered; `send.subscribe_result` is still sent. Default `false`.
+    #[serde(default)]
+    pub quiet: Option<bool>,
     /// What clients may send, by message type.
     #[serde(default)]
     pub receive: BTreeMap<String, Receive>,
@@ -37,7 +41,7 @@ pub struct Settings {
     pub send: Send,
     /// How publications reach subscribers.
     #[serde(default)]
-    pub delivery: Delivery,
+    pub delivery: Option<Delivery>,
     /// Texts of `{error.message}` by code, where neither class nor plugin has one; `{request.type}` and others may stand in them.
     /// A bound's own word goes before `limit`: see `code`.
     #[serde(default)]
@@ -61,12 +65,16 @@ pub struct Settings {
     pub shutdown: Option<CloseWith>,
 }
 
-fn type_field() -> String {
-    "type".into()
-}
+impl Settings {
+    /// The top-level field that names a message.
+    pub fn type_field(&self) -> &str {
+        self.type_field.as_deref().unwrap_or("type")
+    }
 
-fn id_path() -> String {
-    "id".into()
+    /// Where a request carries its id.
+    pub fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or("id")
+    }
 }
 
 /// How connections are named: `"uuid"` (version 4) or `"ws_"` (`ws_<ms>_<9 base36>`).

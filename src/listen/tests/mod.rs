@@ -150,6 +150,7 @@ fn app(number: u16, name: &str, endpoints: &[EndpointSettings], keys: &Keys, lim
         log: Default::default(),
         tables: Arc::new(Tables::default()),
         rules: [0; 32],
+        handlers: None,
         keeps_requests: true,
     })
 }
@@ -166,7 +167,7 @@ impl House {
                 name: names[i],
                 listener: Some("main"),
                 origins: (i == 1).then_some(&origins),
-                endpoints: &endpoints[i],
+                endpoints: endpoints[i].iter().collect(),
             })
             .collect();
         let listener: ListenerSettings = serde_json::from_value(setup.listener).unwrap();

@@ -87,6 +87,13 @@ fn obey(json: &Json, command: &Command, asked: Asked) {
         Command::History { channel, .. } => {
             say(json, Answer::History { channel, position, events: &[], more: false }, Some(asked));
         }
+        Command::Handle { handler, data, .. } => {
+            assert!(is_json(data.get()) && (*handler as usize) < json.bound().len());
+            say(json, Answer::Reply { event: Some("\"e\""), data: data.get().as_bytes() }, Some(asked));
+            let mut out = Vec::new();
+            json.direct_event(None, data.get().as_bytes(), 1_704_623_400_000, &mut out);
+            assert_json(&out);
+        }
         Command::Presence { channel } => say(json, Answer::Presence { channel, members: &[] }, Some(asked)),
         Command::Ping | Command::Status | Command::Authenticate { .. } | Command::Close | Command::Ignore => {}
     }

@@ -1,0 +1,205 @@
+//! What handlers see of the running gateway, and how what they ask for is carried out.
+
+use crate::flow::{App, Draft, Generation};
+use crate::hub::Tally;
+use crate::listen::Front;
+use crate::model::{
+    AppId, AppStats, ChannelInfo, ChannelName, Code, ConnectionInfo, Event, Member, Millis, Refusal, Target,
+};
+use crate::script::{Asker, Carry, Connection, Effect, Host};
+use crate::shard::{Port, clock};
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// How long a worker waits for shards that cannot keep up, before it goes on all the same.
+const CONGESTED_MS: u64 = 1_000;
+
+/// One for all workers.
+pub struct Stage {
+    port: Port,
+    front: Arc<ArcSwap<Front>>,
+}
+
+impl Stage {
+    pub fn new(port: Port, front: Arc<ArcSwap<Front>>) -> Stage {
+        Stage { port, front }
+    }
+
+    fn generation(&self) -> Arc<Generation> {
+        self.front.load().generation.clone()
+    }
+
+    fn app(&self, id: AppId) -> Result<Arc<App>, Refusal> {
+        self.generation().app(id).cloned().ok_or(Refusal::new(Code::NotFound))
+    }
+
+    /// Waits for an answer of the shards, on a worker's thread.
+    fn wait<T: Send>(&self, wait_ms: u64, answer: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        match park(answer, Duration::from_millis(wait_ms)) {
+            Some(answer) => answer,
+            None => Err(Refusal::because(Code::Overloaded, "the read took too long")),
+        }
+    }
+
+    /// A plugin that asks for more than shards can take is slowed down rather than let loose.
+    fn hold_back(&self) {
+        let until = Instant::now() + Duration::from_millis(CONGESTED_MS);
+        while self.port.is_congested() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn carry_one(
+        &self,
+        app: &Arc<App>,
+        asker: Option<(&Connection, &Asker)>,
+        effect: Effect,
+        tally: &Counting,
+    ) -> Result<(), Refusal> {
+        let generation = self.generation();
+        match effect {
+            Effect::Publish { channels, message, key, exclude } => {
+                let draft = Draft { data: message.data, event: message.event, key, exclude };
+                self.port.cast_publish(&generation, app, &channels, draft, |several| tally.of(several))
+            }
+            Effect::Send { target, message } => {
+                self.port.cast_send(app.id, target, message, tally.of(false));
+                Ok(())
+            }
+            Effect::Reply(reply) => {
+                if let Some((connection, asker)) = asker {
+                    self.port.cast_reply(connection, asker, reply.message);
+                }
+                Ok(())
+            }
+            Effect::Join { connection, channel } => self.port.cast_subscribe(&generation, app, connection, &channel),
+            Effect::Leave { connection, channel } => {
+                self.port.cast_unsubscribe(app.id, connection, channel);
+                Ok(())
+            }
+            Effect::Close { target, close } => {
+                self.port.cast_close(app.id, target, close);
+                Ok(())
+            }
+            Effect::Count { name, by } => {
+                self.port.shared().metrics.own.count(app.id, &app.name, &name, by);
+                Ok(())
+            }
+            Effect::Gauge { name, value } => {
+                self.port.shared().metrics.own.gauge(app.id, &app.name, &name, value);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Carry for Stage {
+    fn carry(
+        &self,
+        app: AppId,
+        asker: Option<(&Connection, &Asker)>,
+        effects: Vec<Effect>,
+        tell: Option<oneshot::Sender<u32>>,
+    ) {
+        let Ok(app) = self.app(app) else { return };
+        self.hold_back();
+        let tally = Counting::new(tell);
+        for effect in effects {
+            if let Err(refusal) = self.carry_one(&app, asker, effect, &tally) {
+                // A reload took the class away meanwhile, or the plugin names a channel that no class matches.
+                tracing::error!(app = &*app.name, code = refusal.code.as_str(), "an effect was not carried out");
+                self.port.shared().metrics.own.effect_refused(&app.name);
+            }
+        }
+    }
+}
+
+/// Adds up whom the effects of one call reach.
+struct Counting(Option<Arc<Tally>>);
+
+impl Counting {
+    fn new(tell: Option<oneshot::Sender<u32>>) -> Counting {
+        Counting(tell.map(|tell| {
+            Arc::new(Tally::new(move |recipients, _| {
+                let _ = tell.send(recipients);
+            }))
+        }))
+    }
+
+    /// A count that flows into the sum. `several`: of a publication to several homes, where nobody hears it twice.
+    fn of(&self, several: bool) -> Arc<Tally> {
+        let sum = self.0.clone();
+        let done = move |recipients, _| {
+            if let Some(sum) = sum {
+                sum.add(recipients);
+            }
+        };
+        Arc::new(if several { Tally::once(done) } else { Tally::new(done) })
+    }
+}
+
+impl Host for Stage {
+    fn now(&self) -> Millis {
+        clock()
+    }
+
+    fn random(&self) -> u128 {
+        let mut bytes = [0; 16];
+        if getrandom::fill(&mut bytes).is_err() {
+            tracing::error!("the system gives no random numbers");
+        }
+        u128::from_ne_bytes(bytes)
+    }
+
+    fn history(&self, app: AppId, channel: &ChannelName, limit: usize, wait_ms: u64) -> Result<Vec<Event>, Refusal> {
+        let app = self.app(app)?;
+        self.wait(wait_ms, self.port.history(&app, channel, None, limit)).map(|page| page.events)
+    }
+
+    fn presence(&self, app: AppId, channel: &ChannelName, wait_ms: u64) -> Result<Vec<Member>, Refusal> {
+        let app = self.app(app)?;
+        self.wait(wait_ms, self.port.presence(&app, channel))
+    }
+
+    fn channels(&self, app: AppId, prefix: &str, limit: usize, wait_ms: u64) -> Result<Vec<ChannelInfo>, Refusal> {
+        let prefix = prefix.to_owned();
+        self.wait(wait_ms, self.port.channels(app, limit, move |name| name.as_str().starts_with(&prefix)))
+    }
+
+    fn connections(
+        &self,
+        app: AppId,
+        target: Target,
+        limit: usize,
+        wait_ms: u64,
+    ) -> Result<(Vec<ConnectionInfo>, usize), Refusal> {
+        self.wait(wait_ms, self.port.connections(app, target, limit))
+    }
+
+    fn stats(&self, app: AppId, claims: &[String], wait_ms: u64) -> Result<AppStats, Refusal> {
+        self.wait(wait_ms, self.port.stats(app, claims))
+    }
+}
+
+/// Runs a future on this thread, which sleeps in between; `None` once `wait` is over.
+fn park<T>(future: impl Future<Output = T>, wait: Duration) -> Option<T> {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    let until = Instant::now() + wait;
+    loop {
+        if let std::task::Poll::Ready(answer) = future.as_mut().poll(&mut context) {
+            return Some(answer);
+        }
+        let left = until.checked_duration_since(Instant::now())?;
+        std::thread::park_timeout(left);
+    }
+}
