@@ -38,8 +38,8 @@ pub struct Metrics {
     /// What apps' handlers count.
     pub own: Own,
     families: Families,
-    handlers: handlers::Families,
     pub(super) webhooks: Webhooks,
+    handlers: handlers::Families,
     apps: RwLock<Vec<Option<Arc<AppMetrics>>>>,
 }
 
@@ -136,8 +136,8 @@ impl Metrics {
             ),
             own: Own::new(r),
             families: Families::new(r),
-            handlers: handlers::Families::new(r),
             webhooks: Webhooks::new(r),
+            handlers: handlers::Families::new(r),
             apps: RwLock::default(),
             registry,
         })
