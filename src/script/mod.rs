@@ -16,7 +16,7 @@ mod workers;
 pub use call::{Asker, Call, Connection, Event, Finished, Then, Trigger, Web};
 pub use effect::{Effect, Message, Reply};
 pub use host::{Carry, Host, Outbox};
-pub use plugin::App;
+pub use plugin::{App, Around, Failure, Fault, FaultKind, Kept, Plugin, Ran, State};
 pub use settings::{
     ChannelBinding, ChannelHandlers, EndpointBinding, EndpointHandlers, EntitySettings, Keep, Limits, LimitsOverride, Process, TimerSettings,
 };
