@@ -7,17 +7,33 @@
 //! In: a plugin's text, its settings, `Call`s. Out: `Finished`, `Effect`s, problems with their place in the text.
 
 mod call;
+mod compile;
+mod current;
 mod effect;
+mod engine;
+mod failure;
+mod functions;
 mod host;
 mod plugin;
+mod run;
 mod settings;
+mod subject;
+#[cfg(test)]
+mod tests;
+mod values;
 mod workers;
 
 pub use call::{Asker, Call, Connection, Event, Finished, Then, Trigger, Web};
+pub use current::Around;
 pub use effect::{Effect, Message, Reply};
+pub use engine::STACK_BYTES;
+pub use failure::{Fault, FaultKind};
+pub use functions::{Form, HostFunction, functions_table};
 pub use host::{Carry, Host, Outbox};
-pub use plugin::{App, Around, Failure, Fault, FaultKind, Kept, Plugin, Ran, State};
+pub use plugin::{App, Failure, Function, Kept, Plugin, PluginProblem, Ran};
 pub use settings::{
-    ChannelBinding, ChannelHandlers, EndpointBinding, EndpointHandlers, EntitySettings, Keep, Limits, LimitsOverride, Process, TimerSettings,
+    ChannelBinding, ChannelHandlers, EndpointBinding, EndpointHandlers, EntitySettings, Keep, Limits, LimitsOverride,
+    Process, TimerSettings,
 };
+pub use values::State;
 pub use workers::{EntityKey, NotTaken, Stats, Workers};

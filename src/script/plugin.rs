@@ -1,9 +1,12 @@
 //! One app's handlers, compiled.
 
-use super::{EntitySettings, Event, Host, Limits, Reply, TimerSettings};
-use crate::model::{AppId, Refusal};
-use crate::store::Store;
+use super::current::Around;
+use super::engine::Compiled;
+use super::values::State;
+use super::{EntitySettings, Event, Fault, Limits, Reply, TimerSettings};
+use crate::model::{AppId, Problem, Refusal, did_you_mean};
 use bytes::Bytes;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,94 +22,171 @@ pub struct App {
     pub timers: Vec<TimerSettings>,
 }
 
+/// A plugin's functions, ready to be called. `Plugin::default()` has none, for apps without a plugin.
 #[derive(Default)]
-pub struct Plugin;
+pub struct Plugin {
+    pub(super) compiled: Option<Box<Compiled>>,
+    /// In the order of their names; a handler's number is its place.
+    pub(super) functions: Vec<Function>,
+    /// Names that `webhook` may be called with.
+    pub(super) webhooks: Vec<Arc<str>>,
+}
 
-impl Plugin {
-    pub fn find(&self, _name: &str) -> Option<u16> {
-        None
-    }
-    pub fn name_of(&self, _handler: u16) -> &str {
-        ""
-    }
-    pub fn keeps_state(&self, _handler: u16) -> bool {
-        false
-    }
-    pub fn run(&self, _: u16, _: &mut State, _: &Event, _: &Around) -> Result<Ran, Failure> {
-        Ok(Ran::default())
+/// A function of a plugin's file.
+#[derive(Clone, Debug)]
+pub struct Function {
+    pub name: Arc<str>,
+    /// How many parameters it has.
+    pub arity: usize,
+    /// As faults show it.
+    pub file: Arc<str>,
+    pub line: u32,
+    /// It reads or writes `this`, itself.
+    pub keeps_state: bool,
+    /// Some function of the plugin calls it, or names it.
+    pub used: bool,
+    /// What of its first parameter, the event, is read.
+    pub(super) reads: Reads,
+}
+
+/// Which fields of `event` a handler reads; the others are not built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reads(pub u32);
+
+impl Reads {
+    pub const ALL: Reads = Reads(u32::MAX);
+
+    pub fn has(self, field: u32) -> bool {
+        self.0 & field != 0
     }
 }
 
-pub struct Around<'a> {
-    pub app: &'a App,
-    pub host: &'a dyn Host,
-    pub store: Option<&'a dyn Store>,
-    pub entity: Option<&'a str>,
-    pub limits: &'a Limits,
+/// One mistake in a plugin's text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PluginProblem {
+    /// As `files` named it.
+    pub file: String,
+    /// 1-based; 0: the file as a whole.
+    pub line: u32,
+    pub column: u32,
+    /// ``unknown function `publsh` ``
+    pub what: String,
+    pub expected: Option<String>,
+    /// ``did you mean `publish`?``
+    pub hint: Option<String>,
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct State;
-
-impl State {
-    pub fn new() -> State {
-        State
-    }
-    pub fn from_json(_text: &str) -> Result<State, String> {
-        Ok(State)
-    }
-    pub fn to_json(&self) -> Result<String, String> {
-        Ok("{}".into())
-    }
-    pub fn bytes(&self) -> usize {
-        0
-    }
-    pub fn is_empty(&self) -> bool {
-        true
-    }
-}
-
+/// What a call that returned normally asks for.
 #[derive(Debug, Default)]
 pub struct Ran {
+    /// In their order. Of a route without its reply.
     pub effects: Vec<super::Effect>,
     pub kept: Vec<Kept>,
+    /// JSON of what it returned, where that means something (publish, route) and is not `()`.
     pub value: Option<Bytes>,
+    /// Of a route.
     pub reply: Option<Reply>,
+    /// Operations that it took.
     pub operations: u64,
 }
 
+/// What belongs to the entity or the app and is committed before effects are carried out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kept {
-    Set { key: String, value: String, expires_ms: Option<u64> },
-    Delete { key: String },
-    Timer { name: Arc<str>, function: Arc<str>, after_ms: u64, every: bool, data: String },
-    Cancel { name: Arc<str> },
-    Webhook { name: Arc<str>, body: String },
+    /// `value`: JSON text. `expires_ms`: from now.
+    Set {
+        key: String,
+        value: String,
+        expires_ms: Option<u64>,
+    },
+    Delete {
+        key: String,
+    },
+    /// Replaces the entity's timer of the same name. `function`: a function of the plugin, by name; a reload may change
+    /// its number. `data`: JSON text, `event.data` of its call; empty where there is none.
+    Timer {
+        name: Arc<str>,
+        function: Arc<str>,
+        after_ms: u64,
+        every: bool,
+        data: String,
+    },
+    Cancel {
+        name: Arc<str>,
+    },
+    /// `body`: JSON text.
+    Webhook {
+        name: Arc<str>,
+        body: String,
+    },
 }
 
+/// Why nothing of a call is carried out.
 #[derive(Debug)]
 pub enum Failure {
+    /// The handler refused, or the message was too large for it: the client may read it.
     Refused(Refusal),
+    /// For the log and the counters; the client reads `Code::Internal`.
     Fault(Box<Fault>),
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct Fault {
-    pub what: String,
-    pub file: String,
-    pub line: u32,
-    pub column: u32,
-    pub kind: FaultKind,
-}
+impl Plugin {
+    /// Compiles `name` and what it imports. `files` reads a plugin's file by its name (`clinic`, `lib/queue`) → (path as
+    /// faults show it, text). `settings`: the app's `[settings]`, seen as `settings`. `webhooks`: the names declared.
+    /// Err: all mistakes found, in the order of files and lines.
+    pub fn compile(
+        name: &str,
+        files: &dyn Fn(&str) -> Result<(String, String), String>,
+        limits: &Limits,
+        settings: &Map<String, Value>,
+        webhooks: &[&str],
+    ) -> Result<Plugin, Vec<PluginProblem>> {
+        super::compile::compile(name, files, limits, settings, webhooks)
+    }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FaultKind {
-    Operations,
-    Deadline,
-    Depth,
-    Size,
-    Effects,
-    Read,
-    Error,
-    Panic,
+    /// The number of the function `name` with one parameter, the event. Err: a `Problem` without a path.
+    pub fn handler(&self, name: &str) -> Result<u16, Problem> {
+        if let Some(at) = self.find(name) {
+            return Ok(at);
+        }
+        let problem = Problem::new("", format!("unknown handler `{name}`"));
+        Err(match self.functions.iter().find(|f| &*f.name == name) {
+            Some(f) => Problem::new("", format!("`{name}` takes {} parameters", f.arity))
+                .expected("a function with one parameter, the event")
+                .hint(Some(format!("write `fn {name}(event)` in {}:{}", f.file, f.line))),
+            None if self.functions.is_empty() => problem.expected("a function of the app's plugin, which has none"),
+            None => {
+                let names = || self.functions.iter().filter(|f| f.arity == 1).map(|f| &*f.name);
+                problem
+                    .expected("a function of the plugin with one parameter, the event")
+                    .hint(did_you_mean(name, names()))
+            }
+        })
+    }
+
+    /// As `handler`, without an explanation.
+    pub fn find(&self, name: &str) -> Option<u16> {
+        let at = self.functions.partition_point(|f| (&*f.name, f.arity) < (name, 1));
+        self.functions.get(at).filter(|f| &*f.name == name && f.arity == 1).map(|_| at as u16)
+    }
+
+    /// The functions of the plugin's own file, by name.
+    pub fn functions(&self) -> impl Iterator<Item = &Function> {
+        self.functions.iter()
+    }
+
+    /// Empty where there is no such handler.
+    pub fn name_of(&self, handler: u16) -> &str {
+        self.functions.get(handler as usize).map_or("", |f| &f.name)
+    }
+
+    /// It reads or writes `this`, itself.
+    pub fn keeps_state(&self, handler: u16) -> bool {
+        self.functions.get(handler as usize).is_some_and(|f| f.keeps_state)
+    }
+
+    /// Runs one call. `state` is `this`. On failure the caller throws `state` away and keeps its copy.
+    pub fn run(&self, handler: u16, state: &mut State, event: &Event, around: &Around) -> Result<Ran, Failure> {
+        super::run::run(self, handler, state, event, around)
+    }
 }

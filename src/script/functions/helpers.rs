@@ -1,0 +1,116 @@
+//! Time, chance, JSON and numbers: the host's where tests must be able to fix them.
+
+use super::super::current::{Raised, raise, with};
+use super::super::values;
+use super::{Shelf, arguments as arg};
+use crate::model::{ConnectionId, iso8601};
+use rhai::Dynamic;
+
+pub(super) fn add(shelf: &mut Shelf) {
+    shelf.group("Time and chance");
+    shelf.function("now", "The time, in milliseconds since 1970.", "let started = now();");
+    shelf.form(&[], "int", || with(|c| Ok(c.around.host.now() as i64)));
+    shelf.function(
+        "iso",
+        "A time as `2026-01-01T00:00:00.000Z`; now's without an argument.",
+        "reply(#{ timestamp: iso() });",
+    );
+    shelf.form(&[], "string", || with(|c| Ok(iso8601(c.around.host.now()))));
+    shelf.form(&["at: int"], "string", |at: i64| match u64::try_from(at) {
+        Ok(at) => Ok(iso8601(at)),
+        Err(_) => Err(raise(format!("a time is not negative, this is {at}"))),
+    });
+    shelf.function(
+        "parse_time",
+        "Milliseconds since 1970 of a time such as `2026-01-01T00:00:00Z` or a date (its midnight, UTC).",
+        r#"let due = parse_time("2026-01-01T08:30:00Z");"#,
+    );
+    shelf.form(&["time: string"], "int", parse_time);
+    shelf.function(
+        "duration",
+        "Milliseconds of `\"500ms\"`, `\"5s\"`, `\"1h30m\"`.",
+        r#"let late = now() - event.at > duration("1h30m");"#,
+    );
+    shelf.form(&["text: string"], "int", |text: Dynamic| arg::duration(&text).map(|ms| ms as i64));
+    shelf.function("uuid", "A fresh random id, a UUID of version 4.", "let ticket = uuid();");
+    shelf.form(&[], "string", || with(|c| Ok(ConnectionId::uuid(c.around.host.random()).to_string())));
+    shelf.function(
+        "random",
+        "A number from 0 up to, without, 1; or a whole number from `low` to `high`, both included.",
+        r#"let dice = random(1, 6);"#,
+    );
+    // 53 bits: as many as a float holds.
+    shelf.form(&[], "float", || with(|c| Ok((c.around.host.random() >> 75) as f64 / (1u64 << 53) as f64)));
+    shelf.form(&["low: int", "high: int"], "int", |low: i64, high: i64| {
+        with(|c| {
+            if low > high {
+                return Err(raise(format!("random({low}, {high}): `low` is above `high`")));
+            }
+            let span = (high as i128 - low as i128) as u128 + 1;
+            // 64 random bits above the span: what is not even about it is below anybody's notice.
+            Ok((low as i128 + ((c.around.host.random() >> 64) * span >> 64) as i128) as i64)
+        })
+    });
+
+    shelf.group("JSON and numbers");
+    shelf.function("json", "JSON text of a value.", r#"let text = json(#{ a: [1, 2] });"#);
+    shelf.form(&["value: ?"], "string", |value: Dynamic| values::text(&value).map_err(raise));
+    shelf.function(
+        "parse_json",
+        "The value of a JSON text; fails where it is none.",
+        r#"let order = parse_json("{\"id\": 7}");"#,
+    );
+    shelf.form(&["text: string"], "?", |text: &str| {
+        values::parse(text.as_bytes(), None).map_err(|e| raise(format!("this is no JSON: {e}")))
+    });
+    shelf.function(
+        "percent_change",
+        "By how many per cent `new` is above `old`, with two decimals; `()` where `old` is 0.",
+        "let change = percent_change(80, 100); // 25.0",
+    );
+    shelf.form(&["old: int | float", "new: int | float"], "float | ()", |old: Dynamic, new: Dynamic| {
+        percent_change(&old, &new).map(|change| change.map_or(Dynamic::UNIT, Dynamic::from_float))
+    });
+    shelf.function(
+        "percent_text",
+        "As `percent_change`, as people read it: `+25%`, `-3.5%`, `0%`; `n/a` where `old` is 0.",
+        "let shown = percent_text(80, 100);",
+    );
+    shelf.form(&["old: int | float", "new: int | float"], "string", |old: Dynamic, new: Dynamic| {
+        percent_change(&old, &new).map(|change| match change {
+            Some(0.0) => "0%".to_owned(),
+            Some(change) => format!("{change:+}%"),
+            None => "n/a".to_owned(),
+        })
+    });
+    shelf.function("round", "A number rounded to so many decimals.", "let price = round(12.3456, 2); // 12.35");
+    shelf.form(&["number: int | float", "decimals: int"], "float", |n: Dynamic, decimals: i64| {
+        number(&n).map(|n| round(n, decimals))
+    });
+}
+
+fn parse_time(text: &str) -> Result<i64, Raised> {
+    let at = text.parse::<jiff::Timestamp>().or_else(|e| match text.parse::<jiff::civil::Date>() {
+        Ok(date) if text.len() == 10 => date.to_zoned(jiff::tz::TimeZone::UTC).map(|z| z.timestamp()),
+        _ => Err(e),
+    });
+    at.map(|at| at.as_millisecond())
+        .map_err(|_| raise(format!("`{text}` is no time: write 2026-01-01T08:30:00Z, or 2026-01-01")))
+}
+
+fn number(value: &Dynamic) -> Result<f64, Raised> {
+    let number = value.as_float().or_else(|_| value.as_int().map(|v| v as f64));
+    number.map_err(|actual| raise(format!("a number is needed here, this is {}", arg::typ(actual))))
+}
+
+fn percent_change(old: &Dynamic, new: &Dynamic) -> Result<Option<f64>, Raised> {
+    let (old, new) = (number(old)?, number(new)?);
+    Ok((old != 0.0).then(|| round((new - old) / old.abs() * 100.0, 2) + 0.0))
+}
+
+/// Half away from zero, as people do.
+fn round(number: f64, decimals: i64) -> f64 {
+    let scale = 10f64.powi(decimals.clamp(-15, 15) as i32);
+    let rounded = (number * scale).round() / scale;
+    if rounded.is_finite() { rounded } else { number }
+}

@@ -1,0 +1,133 @@
+//! What scripts can call: registered, documented and checked from one table.
+
+mod arguments;
+mod effects;
+mod helpers;
+mod keys;
+mod reads;
+mod seats;
+mod timers;
+mod types;
+
+pub(super) use arguments::is_metric_name;
+
+use super::current;
+use rhai::{FuncRegistration, Module, Position, RhaiNativeFunc, Shared, Variant};
+use std::sync::LazyLock;
+
+/// One function that handlers may call, for the reference and the definition files.
+#[derive(Clone, Debug)]
+pub struct HostFunction {
+    pub name: &'static str,
+    /// The heading under which a reference shows it.
+    pub group: &'static str,
+    /// One or more, each `name(a: string, b: int) -> map`.
+    pub forms: Vec<Form>,
+    /// Sentences, in Markdown.
+    pub doc: &'static str,
+    /// Lines of a handler's body.
+    pub example: &'static str,
+}
+
+/// One way to call a function.
+#[derive(Clone, Debug)]
+pub struct Form {
+    /// `channel: string`; `?` is a value of any type, `|` separates alternatives.
+    pub params: &'static [&'static str],
+    pub returns: &'static str,
+}
+
+impl HostFunction {
+    /// `publish(channel: string, data: ?)`, a line a form.
+    pub fn signatures(&self) -> impl Iterator<Item = String> {
+        self.forms.iter().map(|form| {
+            let returns = if form.returns == "()" { String::new() } else { format!(" -> {}", form.returns) };
+            format!("{}({}){returns}", self.name, form.params.join(", "))
+        })
+    }
+}
+
+/// All of them, group by group.
+pub fn functions_table() -> &'static [HostFunction] {
+    &SHELF.1
+}
+
+/// The functions, as the engine takes them.
+pub(super) fn module() -> Shared<Module> {
+    SHELF.0.clone()
+}
+
+static SHELF: LazyLock<(Shared<Module>, Vec<HostFunction>)> = LazyLock::new(|| {
+    let mut shelf = Shelf { module: Module::new(), functions: Vec::new(), group: "" };
+    effects::add(&mut shelf);
+    seats::add(&mut shelf);
+    timers::add(&mut shelf);
+    keys::add(&mut shelf);
+    reads::add(&mut shelf);
+    helpers::add(&mut shelf);
+    types::add(&mut shelf);
+    shelf.module.build_index();
+    (shelf.module.into(), shelf.functions)
+});
+
+/// Takes functions and what is said of them.
+struct Shelf {
+    module: Module,
+    functions: Vec<HostFunction>,
+    group: &'static str,
+}
+
+impl Shelf {
+    fn group(&mut self, group: &'static str) {
+        self.group = group;
+    }
+
+    /// The forms that follow are of this function.
+    fn function(&mut self, name: &'static str, doc: &'static str, example: &'static str) {
+        self.functions.push(HostFunction { name, group: self.group, forms: Vec::new(), doc, example });
+    }
+
+    fn form<A: 'static, const N: usize, const X: bool, R, const F: bool, FUNC>(
+        &mut self,
+        params: &'static [&'static str],
+        returns: &'static str,
+        func: FUNC,
+    ) where
+        R: Variant + Clone,
+        FUNC: RhaiNativeFunc<A, N, X, R, F> + Send + Sync + 'static,
+    {
+        let Some(function) = self.functions.last_mut() else { return };
+        debug_assert_eq!(params.len(), N, "{}", function.name);
+        let registration = FuncRegistration::new(function.name)
+            .with_params_info(params.iter().copied().chain([returns]))
+            .with_comments([format!("/// {}", function.doc.replace('\n', "\n/// "))])
+            .with_volatility(true);
+        registration.set_into_module(&mut self.module, func);
+        // A form may be registered for several types.
+        if !function.forms.iter().any(|f| f.params == params) {
+            function.forms.push(Form { params, returns });
+        }
+    }
+}
+
+/// What `print` and `debug` write.
+pub(super) fn log(text: &str, at: Option<(&str, Position)>) {
+    /// Of one line.
+    const BYTES_MAX: usize = 4_000;
+    let text = &text[..text.floor_char_boundary(BYTES_MAX)];
+    let told = current::with(|c| {
+        let (app, handler) = (&*c.around.app.name, c.plugin.name_of(c.handler));
+        let entity = c.around.entity.unwrap_or("");
+        match at {
+            Some((file, place)) => {
+                let (line, column) = super::failure::line_column(place);
+                tracing::debug!(target: "plugin", app, handler, entity, at = %format_args!("{file}:{line}:{column}"), "{text}")
+            }
+            None => tracing::info!(target: "plugin", app, handler, entity, "{text}"),
+        }
+        Ok(())
+    });
+    if told.is_err() {
+        tracing::info!(target: "plugin", "{text}");
+    }
+}

@@ -1,0 +1,199 @@
+//! What handlers read of the gateway.
+
+use super::super::current::{Current, Raised, Stop, raise, with};
+use super::super::failure::FaultKind;
+use super::super::subject::{UserValue, channel as channel_text, id_text, shared};
+use super::{Shelf, arguments as arg};
+use crate::model::{Code, ConnectionInfo, EventKind, Filter, Refusal, Target};
+use rhai::{Array, Dynamic, Map};
+
+/// Events that `history` gives unless told.
+const HISTORY_DEFAULT: i64 = 50;
+/// Events, channels, connections that one read gives.
+const LISTED_MAX: usize = 1_000;
+
+pub(super) fn add(shelf: &mut Shelf) {
+    shelf.group("Reading the gateway");
+    shelf.function(
+        "history",
+        "The newest events of a channel whose class keeps history, oldest first: an array of `#{ data, event, at, offset, \
+         user }`. `count`: 50 unless given, 1,000 at most.",
+        r#"for past in history("room:1:chat", 10) { send(event.connection, past.data); }"#,
+    );
+    shelf.form(&["channel: string"], "array", |channel: &str| history(channel, HISTORY_DEFAULT));
+    shelf.form(&["channel: string", "count: int"], "array", history);
+    shelf.function(
+        "presence",
+        "Who is on a channel whose class has presence: an array of `#{ id, user, joined_at }`.",
+        r#"let nurses = presence("ward:3").filter(|m| m.user.role == "nurse");"#,
+    );
+    shelf.form(&["channel: string"], "array", presence);
+    shelf.function("members", "How many connections are on a channel.", r#"gauge("in_lobby", members("lobby"));"#);
+    shelf.form(&["channel: string"], "int", members);
+    shelf.function(
+        "channels",
+        "Channels with subscribers whose names begin with `prefix`: an array of `#{ name, members }`, 1,000 at most.",
+        r#"for ward in channels("ward:") { publish(ward.name, #{ members: ward.members }); }"#,
+    );
+    shelf.form(&["prefix: string"], "array", channels);
+    shelf.function(
+        "connections",
+        "Connections of the app, or those of a target, oldest first: an array of `#{ id, user, channels, ip, endpoint, \
+         user_agent, connected_at, last_activity }`, 1,000 at most.",
+        r#"let devices = connections(user("u1"));"#,
+    );
+    shelf.form(&[], "array", || connections(Target::Filter(Filter::default())));
+    shelf.form(&["target: ?"], "array", |target: Dynamic| connections(arg::target(&target)?));
+    shelf.function(
+        "count_connections",
+        "How many connections a target has.",
+        r#"if count_connections(user("u1")) == 0 { return; }"#,
+    );
+    shelf.form(&["target: ?"], "int", |target: Dynamic| {
+        with(|c| {
+            let wait = ready(c)?;
+            let found = c.around.host.connections(c.around.app.id, arg::target(&target)?, 0, wait);
+            Ok(found.map_err(|r| refused(c, r))?.1 as i64)
+        })
+    });
+    shelf.function(
+        "stats",
+        "The app's figures: `#{ connections, channels, subscriptions, by }`; `by` counts connections by the values of the \
+         claims asked for.",
+        r#"let admins = stats(["role"]).by.role.admin ?? 0;"#,
+    );
+    shelf.form(&[], "map", || stats(&[]));
+    shelf.form(&["claims: array"], "map", |claims: Array| stats(&claims));
+}
+
+/// How long a read may wait, in milliseconds; Err, not to be caught: the call's time is over.
+fn ready(call: &Current) -> Result<u64, Raised> {
+    call.in_time()?;
+    Ok(call.read_wait_ms())
+}
+
+/// A read that did not come ends the call; one that asks for what there is not can be caught.
+fn refused(call: &Current, refusal: Refusal) -> Raised {
+    let text = refusal.message.as_deref().unwrap_or(refusal.code.text()).to_owned();
+    if matches!(refusal.code, Code::Overloaded | Code::Internal) {
+        let ms = call.around.limits.read_wait.0;
+        let what = format!("what was read did not come within {ms} ms (`read_wait` of [script]): {text}");
+        return call.stop(Stop::Fault(FaultKind::Read, what));
+    }
+    raise(text)
+}
+
+fn bounded(count: i64) -> Result<usize, Raised> {
+    usize::try_from(count)
+        .map(|n| n.min(LISTED_MAX))
+        .map_err(|_| raise(format!("a count is not negative, this is {count}")))
+}
+
+fn map<const N: usize>(entries: [(&str, Dynamic); N]) -> Dynamic {
+    Dynamic::from_map(entries.into_iter().map(|(k, v)| (k.into(), v)).collect::<Map>())
+}
+
+fn optional(text: Option<&str>) -> Dynamic {
+    text.map_or(Dynamic::UNIT, shared)
+}
+
+fn history(channel: &str, count: i64) -> Result<Array, Raised> {
+    with(|call| {
+        let (channel, limit, wait) = (arg::channel(channel)?, bounded(count)?, ready(call)?);
+        let events =
+            call.around.host.history(call.around.app.id, &channel, limit, wait).map_err(|r| refused(call, r))?;
+        let messages = events.iter().filter(|e| e.kind == EventKind::Message);
+        messages
+            .map(|event| {
+                let sender = event.sender.as_ref();
+                Ok(map([
+                    ("data", arg::from_json(&event.data)?),
+                    ("event", optional(event.event.as_deref())),
+                    ("at", Dynamic::from_int(event.at as i64)),
+                    ("offset", Dynamic::from_int(event.offset as i64)),
+                    ("user", sender.map_or(Dynamic::UNIT, |s| Dynamic::from(UserValue(s.identity.clone())))),
+                ]))
+            })
+            .collect()
+    })
+}
+
+fn presence(channel: &str) -> Result<Array, Raised> {
+    with(|call| {
+        let (channel, wait) = (arg::channel(channel)?, ready(call)?);
+        let members = call.around.host.presence(call.around.app.id, &channel, wait).map_err(|r| refused(call, r))?;
+        let shown = members.into_iter().take(LISTED_MAX).map(|member| {
+            map([
+                ("id", id_text(member.connection)),
+                ("user", Dynamic::from(UserValue(member.identity))),
+                ("joined_at", Dynamic::from_int(member.joined_at as i64)),
+            ])
+        });
+        Ok(shown.collect())
+    })
+}
+
+fn members(channel: &str) -> Result<i64, Raised> {
+    with(|call| {
+        let (channel, wait) = (arg::channel(channel)?, ready(call)?);
+        // In the order of names, the one that is the whole prefix comes first.
+        let found = call.around.host.channels(call.around.app.id, channel.as_str(), 1, wait);
+        let first = found.map_err(|r| refused(call, r))?.into_iter().next();
+        Ok(first.filter(|c| c.name == channel).map_or(0, |c| c.subscribers as i64))
+    })
+}
+
+fn channels(prefix: &str) -> Result<Array, Raised> {
+    with(|call| {
+        let wait = ready(call)?;
+        let found =
+            call.around.host.channels(call.around.app.id, prefix, LISTED_MAX, wait).map_err(|r| refused(call, r))?;
+        let shown = |c: crate::model::ChannelInfo| {
+            map([("name", channel_text(&c.name)), ("members", Dynamic::from_int(c.subscribers as i64))])
+        };
+        Ok(found.into_iter().map(shown).collect())
+    })
+}
+
+fn connections(target: Target) -> Result<Array, Raised> {
+    with(|call| {
+        let wait = ready(call)?;
+        let found = call.around.host.connections(call.around.app.id, target, LISTED_MAX, wait);
+        let shown = |c: ConnectionInfo| {
+            map([
+                ("id", id_text(c.id)),
+                ("user", Dynamic::from(UserValue(c.identity))),
+                ("channels", Dynamic::from_array(c.channels.iter().map(channel_text).collect())),
+                ("ip", shared(&c.ip.to_string())),
+                ("endpoint", shared(&c.endpoint)),
+                ("user_agent", optional(c.user_agent.as_deref())),
+                ("connected_at", Dynamic::from_int(c.connected_at as i64)),
+                ("last_activity", Dynamic::from_int(c.last_activity as i64)),
+            ])
+        };
+        Ok(found.map_err(|r| refused(call, r))?.0.into_iter().map(shown).collect())
+    })
+}
+
+fn stats(claims: &[Dynamic]) -> Result<Dynamic, Raised> {
+    with(|call| {
+        let claims: Result<Vec<String>, Raised> =
+            claims.iter().map(|c| Ok(arg::text(c, "a claim's name")?.to_string())).collect();
+        let stats = call.around.host.stats(call.around.app.id, &claims?, ready(call)?).map_err(|r| refused(call, r))?;
+        let number = |n: usize| Dynamic::from_int(n as i64);
+        let by: Map = stats
+            .by
+            .into_iter()
+            .map(|(claim, counts)| {
+                let counts: Map = counts.into_iter().map(|(value, n)| (value.into(), number(n))).collect();
+                (claim.into(), Dynamic::from_map(counts))
+            })
+            .collect();
+        Ok(map([
+            ("connections", number(stats.connections)),
+            ("channels", number(stats.channels)),
+            ("subscriptions", number(stats.subscriptions)),
+            ("by", Dynamic::from_map(by)),
+        ]))
+    })
+}

@@ -1,0 +1,160 @@
+//! Runs one call.
+
+use super::current::{Around, Current, Stop};
+use super::failure::{Fault, FaultKind, trace};
+use super::plugin::{Failure, Plugin, Ran};
+use super::values::{self, State};
+use super::{Event, Trigger, subject};
+use bytes::Bytes;
+use rhai::{CallFnOptions, Dynamic, EvalAltResult, Scope};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub(super) fn run(
+    plugin: &Plugin,
+    handler: u16,
+    state: &mut State,
+    event: &Event,
+    around: &Around,
+) -> Result<Ran, Failure> {
+    let (Some(compiled), Some(function)) = (&plugin.compiled, plugin.functions.get(handler as usize)) else {
+        return Err(fault(Fault::new(FaultKind::Panic, format!("there is no handler {handler}"))));
+    };
+    let told = subject::event(event, function.reads, around.limits).map_err(Failure::Refused)?;
+    let current = Current::new(plugin, handler, event, around);
+    let options = CallFnOptions::new().eval_ast(false).rewind_scope(false).bind_this_ptr(&mut state.0);
+    let returned = current.during(|| {
+        // A panic would be Rhai's or Weir's own; it ends this call and nothing else.
+        catch_unwind(AssertUnwindSafe(|| {
+            let mut scope = Scope::new();
+            let name = &*function.name;
+            compiled.engine.call_fn_with_options::<Dynamic>(options, &mut scope, &compiled.ast, name, (told,))
+        }))
+    });
+    let recorded = current.recorded.into_inner();
+    let error = match (returned, recorded.stopped) {
+        (_, Some(Stop::Refused(refusal))) => return Err(Failure::Refused(refusal)),
+        (Ok(Err(error)), Some(Stop::Fault(kind, what))) => {
+            let at = trace(&error, &compiled.file);
+            return Err(fault(Fault::new(kind, said(what, &at.calls)).at(&at.file, at.place)));
+        }
+        (_, Some(Stop::Fault(kind, what))) => {
+            return Err(fault(Fault::new(kind, what).at(&compiled.file, Default::default())));
+        }
+        (Ok(Ok(value)), None) => {
+            let value = match event.trigger {
+                Trigger::Publish { .. } | Trigger::Route(_) if !value.is_unit() => {
+                    Some(values::text(&value).map_err(|e| {
+                        let what = format!("what `{}` returns: {e}", function.name);
+                        let mut fault = Fault::new(FaultKind::Error, what);
+                        (fault.file, fault.line, fault.column) = (function.file.to_string(), function.line, 1);
+                        Failure::Fault(Box::new(fault))
+                    })?)
+                }
+                _ => None,
+            };
+            return Ok(Ran {
+                effects: recorded.effects,
+                kept: recorded.kept,
+                value: value.map(Bytes::from),
+                reply: recorded.reply,
+                operations: current.operations.get(),
+            });
+        }
+        (Ok(Err(error)), None) => error,
+        (Err(panic), None) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            let what = format!("`{}` met a mistake of the engine: {}", function.name, text.unwrap_or("panic"));
+            return Err(fault(Fault::new(FaultKind::Panic, what).at(&compiled.file, Default::default())));
+        }
+    };
+    let at = trace(&error, &compiled.file);
+    let (kind, what) = explain(at.error, around.limits);
+    let mut found = Fault::new(kind, said(what, &at.calls)).at(&at.file, at.place);
+    if found.line == 0 {
+        // Rhai gives no place for most bounds: the handler's own is better than none.
+        (found.line, found.column) = (function.line, 1);
+    }
+    Err(fault(found))
+}
+
+fn fault(fault: Fault) -> Failure {
+    Failure::Fault(Box::new(fault))
+}
+
+fn said(what: String, calls: &[String]) -> String {
+    /// Of a deep recursion nobody reads all.
+    const CALLS_MAX: usize = 6;
+    let mut what = what;
+    for call in calls.iter().take(CALLS_MAX) {
+        what.push_str("\n  ");
+        what.push_str(call);
+    }
+    if calls.len() > CALLS_MAX {
+        what.push_str(&format!("\n  and {} calls more", calls.len() - CALLS_MAX));
+    }
+    what
+}
+
+/// What kind of fault it is, and its text.
+fn explain(error: &EvalAltResult, limits: &super::Limits) -> (FaultKind, String) {
+    use EvalAltResult as E;
+    match error {
+        E::ErrorTooManyOperations(_) => (
+            FaultKind::Operations,
+            format!(
+                "more than {} operations in one call (`operations` of [script]); an endless loop?",
+                limits.operations
+            ),
+        ),
+        E::ErrorStackOverflow(_) => (
+            FaultKind::Depth,
+            format!("functions call each other more than {} deep (`call_depth` of [script])", limits.call_depth),
+        ),
+        E::ErrorTooManyVariables(_) => {
+            (FaultKind::Size, format!("more than {} variables (`variables` of [script])", limits.variables))
+        }
+        E::ErrorDataTooLarge(what, _) => (FaultKind::Size, too_large(what, limits)),
+        E::ErrorRuntime(value, _) => (FaultKind::Error, thrown(value)),
+        E::ErrorFunctionNotFound(signature, _) => {
+            (FaultKind::Error, format!("there is no function `{signature}` for values of these types"))
+        }
+        E::ErrorUnboundThis(_) => {
+            (FaultKind::Error, "`this` is not bound: call the function as `this.name(…)`".to_owned())
+        }
+        E::ErrorMismatchDataType(wanted, actual, _) => {
+            (FaultKind::Error, format!("a value of type {wanted} is needed here, this is {actual}"))
+        }
+        other => {
+            let mut other = other.to_string();
+            // Rhai appends the place, which stands before the text already.
+            if let Some(at) = other.rfind(" (line ") {
+                other.truncate(at);
+            }
+            (FaultKind::Error, other)
+        }
+    }
+}
+
+fn too_large(what: &str, limits: &super::Limits) -> String {
+    let (what, bound, name) = match what {
+        "Length of string" => ("a text of more", format!("{} bytes", limits.string_bytes.0), "string_bytes"),
+        "Size of object map" => ("a map of more", format!("{} entries", limits.map_items), "map_items"),
+        _ => ("an array of more", format!("{} elements", limits.array_items), "array_items"),
+    };
+    format!("{what} than {bound}, those inside it included (`{name}` of [script])")
+}
+
+/// What was thrown, as its author wrote it.
+fn thrown(value: &Dynamic) -> String {
+    /// Of a text that somebody throws.
+    const BYTES_MAX: usize = 1_000;
+    let mut text = match value.as_immutable_string_ref() {
+        Ok(text) => text.to_string(),
+        Err(_) => format!("thrown: {}", values::text(value).unwrap_or_else(|_| value.to_string())),
+    };
+    if text.len() > BYTES_MAX {
+        text.truncate(text.floor_char_boundary(BYTES_MAX));
+        text.push('…');
+    }
+    text
+}
