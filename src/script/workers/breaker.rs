@@ -96,8 +96,7 @@ mod tests {
     use super::*;
     use crate::model::Ms;
 
-    const LIMITS: fn() -> Limits =
-        || Limits { breaker_faults: 3, breaker_for: Ms(1_000), ..Limits::default() };
+    const LIMITS: fn() -> Limits = || Limits { breaker_faults: 3, breaker_for: Ms(1_000), ..Limits::default() };
 
     fn fails(breaker: &Breaker, now: Millis) -> Turned {
         breaker.admit(now, &LIMITS()).map_or_else(|_| panic!("open"), |pass| pass.fault(now, &LIMITS()))

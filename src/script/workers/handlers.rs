@@ -87,8 +87,17 @@ impl Handler {
     }
 
     /// It failed by its own mistake: counted, logged, and perhaps switched off.
-    pub fn fault(&self, pass: Pass<'_>, app: &App, entity: Option<&str>, fault: &Fault, now: Millis) {
-        if let Some(limit) = limit_of(fault.kind) {
+    /// `limit`: the bound that it reached, where `fault` does not say.
+    pub fn fault(
+        &self,
+        pass: Pass<'_>,
+        app: &App,
+        entity: Option<&str>,
+        fault: &Fault,
+        limit: Option<HandlerLimit>,
+        now: Millis,
+    ) {
+        if let Some(limit) = limit.or(limit_of(fault.kind)) {
             self.metrics.limit(limit);
         }
         self.log(entity, fault, now);
@@ -159,6 +168,7 @@ fn limit_of(kind: FaultKind) -> Option<HandlerLimit> {
         FaultKind::Size => Some(HandlerLimit::Size),
         FaultKind::Effects => Some(HandlerLimit::Effects),
         FaultKind::Read => Some(HandlerLimit::ReadWait),
+        FaultKind::Timers => Some(HandlerLimit::Timers),
         FaultKind::Error | FaultKind::Panic => None,
     }
 }

@@ -167,7 +167,8 @@ impl Table {
         }
         // Without the lock: making room looks into other parts.
         let kind = self.kind(app, kind_of(key));
-        if !kind.reserve() && !(self.make_room(&kind, timers, now) && kind.reserve()) {
+        let is_room = kind.reserve() || (self.make_room(&kind, timers, now) && kind.reserve());
+        if !is_room {
             return Err((item, HandlerLimit::Entities));
         }
         let mut part = self.part(app.id, key);

@@ -341,10 +341,8 @@ mod tests {
 
     #[test]
     fn the_files_timers_keep_their_rhythm_over_a_reload() {
-        let file = |name: &str, due, every| Timer {
-            name: Name::File(name.into()),
-            ..timer("q:1", "x", due, Some(every))
-        };
+        let file =
+            |name: &str, due, every| Timer { name: Name::File(name.into()), ..timer("q:1", "x", due, Some(every)) };
         let timers = Timers::default();
         timers.arm(timer("q:1", "own", 70, None));
         timers.set_files(AppId(0), vec![file("a", 100, 100), file("b", 100, 100)]);
