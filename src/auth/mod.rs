@@ -1,4 +1,5 @@
-//! Turns tokens into an `Identity`: verifies them, looks the user up in a table, maps claims.
+//! Turns tokens, or what a trusted client says of itself, into an `Identity`: verifies them, looks the user up in a table,
+//! maps claims.
 //! Leaves to others: reading files (`config`), what an identity may do (`policy`), carrying out a close or a 401 (`listen`, `shard`).
 //! In: `Credentials` and the time. Out: `Outcome`. Keys and rows that live behind a URL are fetched on the background runtime.
 
