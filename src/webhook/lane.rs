@@ -16,8 +16,10 @@ pub(super) struct Lane {
     in_flight: usize,
     /// Of bodies, of those in flight too.
     bytes: usize,
-    /// The last call was in vain.
-    pub failing: bool,
+    /// It was told that calls fail, and not yet that they are well again.
+    is_told: bool,
+    /// When it was told last that calls fail.
+    told_at: Millis,
     metrics: WebhookMetrics,
 }
 
@@ -29,6 +31,15 @@ pub(super) struct Outgoing {
     pub metrics: WebhookMetrics,
 }
 
+/// A change that an operator wants to know of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    Fails,
+    IsWell,
+}
+
+/// A webhook that fails now and then is told of once in so long.
+const TELL_AGAIN_MS: u64 = 60_000;
 /// Parcels of a webhook that is gone are given up so many at a time.
 const GONE_AT_ONCE: usize = 4;
 
@@ -41,7 +52,8 @@ impl Lane {
             waiting: BTreeMap::new(),
             in_flight: 0,
             bytes: 0,
-            failing: false,
+            is_told: false,
+            told_at: 0,
             metrics,
         }
     }
@@ -110,9 +122,43 @@ impl Lane {
         self.metrics.pending(self.pending());
     }
 
+    /// A call was made: what is worth a line in the log. A webhook that works on and off gets two of them a minute.
+    pub fn turn(&mut self, delivered: bool, now: Millis) -> Option<Turn> {
+        if delivered {
+            return std::mem::take(&mut self.is_told).then_some(Turn::IsWell);
+        }
+        if self.is_told || now < self.told_at.saturating_add(TELL_AGAIN_MS) {
+            return None;
+        }
+        (self.is_told, self.told_at) = (true, now);
+        Some(Turn::Fails)
+    }
+
     /// One that was in flight waits again, until it is due.
     pub fn back(&mut self, parcel: Parcel) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.waiting.insert((parcel.due, parcel.id), parcel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Metrics;
+
+    #[test]
+    fn a_webhook_that_works_on_and_off_does_not_flood_the_log() {
+        let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"));
+        let now = 1_700_000_000_000;
+        assert_eq!(lane.turn(true, now), None);
+        assert_eq!(lane.turn(false, now), Some(Turn::Fails));
+        assert_eq!(lane.turn(false, now + 1), None);
+        assert_eq!(lane.turn(true, now + 2), Some(Turn::IsWell));
+        for on_and_off in 3..59_999 {
+            assert_eq!(lane.turn(on_and_off % 2 == 0, now + on_and_off), None);
+        }
+        assert_eq!(lane.turn(false, now + 60_000), Some(Turn::Fails));
+        assert_eq!(lane.turn(false, now + 600_000), None, "until it is well again");
+        assert_eq!(lane.turn(true, now + 600_001), Some(Turn::IsWell));
     }
 }

@@ -1,7 +1,7 @@
 //! The sender, one a process: takes parcels that are due, calls, and has the store know what came of it.
 
 use super::attempt::{Verdict, attempt, id_text};
-use super::lane::{Lane, Outgoing};
+use super::lane::{Lane, Outgoing, Turn};
 use super::settings::{Retry, Webhook};
 use crate::auth::{HttpClient, http_client};
 use crate::model::Millis;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 /// The webhooks of the files in force: app → name → webhook.
 pub type Webhooks = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<Webhook>>>;
@@ -172,10 +172,12 @@ impl Office {
             let sleep = next.map_or(LOOK_AGAIN, |at| Duration::from_millis(at.saturating_sub(clock())).min(LOOK_AGAIN));
             tokio::select! {
                 () = self.wake.notified() => {}
-                Some(_) = flights.join_next() => {}
+                Some(ended) = flights.join_next() => look(&ended),
                 () = tokio::time::sleep(sleep) => {}
             }
-            while flights.try_join_next().is_some() {}
+            while let Some(ended) = flights.try_join_next() {
+                look(&ended);
+            }
         }
     }
 
@@ -229,7 +231,7 @@ impl Flight {
         let verdict = attempt(&office.client, webhook, parcel, clock()).await;
         let (took, now) = (Some(begun.elapsed()), clock());
         let give_up_at = parcel.created_at.saturating_add(webhook.give_up_after.0);
-        office.note(parcel, &verdict);
+        office.note(parcel, &verdict, now);
         match verdict {
             Verdict::Delivered => {
                 metrics.delivery(Delivery::Ok, took);
@@ -285,21 +287,19 @@ impl Drop for Flight {
 
 impl Office {
     /// Tells when a webhook begins to fail and when it is well again; each single call only at level `debug`.
-    fn note(&self, parcel: &Parcel, verdict: &Verdict) {
+    fn note(&self, parcel: &Parcel, verdict: &Verdict, now: Millis) {
         let (app, webhook, id, attempts) = (&*parcel.app, &*parcel.webhook, id_text(parcel.id), parcel.attempts);
-        let mut state = self.lock();
-        let lane = self.lane(&mut state, &parcel.app, &parcel.webhook);
-        let changed = lane.failing == (*verdict == Verdict::Delivered);
-        lane.failing = *verdict != Verdict::Delivered;
-        drop(state);
-        match verdict {
-            Verdict::Delivered if changed => tracing::info!(app, webhook, "the webhook takes parcels again"),
-            Verdict::Failed { why, .. } if changed => {
-                tracing::warn!(app, webhook, id, why, "the webhook fails; its parcels are tried again");
+        let delivered = *verdict == Verdict::Delivered;
+        let turn = self.lane(&mut self.lock(), &parcel.app, &parcel.webhook).turn(delivered, now);
+        match (turn, verdict) {
+            (Some(Turn::IsWell), _) => tracing::info!(app, webhook, "the webhook takes parcels again"),
+            (Some(Turn::Fails), Verdict::Failed { why, .. } | Verdict::Refused(why)) => {
+                tracing::warn!(app, webhook, id, why, "the webhook fails");
             }
-            Verdict::Delivered => tracing::debug!(app, webhook, id, attempts, "delivered"),
-            Verdict::Failed { why, .. } => tracing::debug!(app, webhook, id, attempts, why, "not delivered"),
-            Verdict::Refused(_) => {}
+            (_, Verdict::Delivered) => tracing::debug!(app, webhook, id, attempts, "delivered"),
+            (_, Verdict::Failed { why, .. } | Verdict::Refused(why)) => {
+                tracing::debug!(app, webhook, id, attempts, why, "not delivered");
+            }
         }
     }
 
@@ -315,6 +315,13 @@ impl Office {
             let (app, webhook, id) = (&*parcel.app, &*parcel.webhook, id_text(parcel.id));
             tracing::warn!(app, webhook, id, %error, "a parcel's next attempt could not be stored");
         }
+    }
+}
+
+/// A panic ends one call; its parcel is back in its lane.
+fn look(ended: &Result<(), JoinError>) {
+    if ended.as_ref().is_err_and(JoinError::is_panic) {
+        tracing::error!("a panic while a parcel was under way");
     }
 }
 
