@@ -79,7 +79,7 @@ impl Host for Fixed {
     }
     fn stats(&self, _: AppId, claims: &[String], _: u64) -> Result<AppStats, Refusal> {
         let by = claims.iter().map(|c| (c.clone(), BTreeMap::from([("nurse".to_owned(), 2)]))).collect();
-        self.answer(AppStats { connections: 2, channels: 3, subscriptions: 4, by })
+        self.answer(AppStats { connections: 2, channels: 3, subscriptions: 4, by, ..AppStats::default() })
     }
 }
 
