@@ -96,7 +96,7 @@ fn said(what: String, calls: &[String]) -> String {
 }
 
 /// What kind of fault it is, and its text.
-fn explain(error: &EvalAltResult, limits: &super::Limits) -> (FaultKind, String) {
+pub(super) fn explain(error: &EvalAltResult, limits: &super::Limits) -> (FaultKind, String) {
     use EvalAltResult as E;
     match error {
         E::ErrorTooManyOperations(_) => (

@@ -146,7 +146,7 @@ fn webhook(call: &Current, name: &str, body: &Dynamic) -> Result<(), Raised> {
     call.keep(Kept::Webhook { name: name.clone(), body }, bytes)
 }
 
-pub(super) fn unknown_webhook<'a>(name: &str, declared: impl Iterator<Item = &'a str> + Clone) -> String {
+pub fn unknown_webhook<'a>(name: &str, declared: impl Iterator<Item = &'a str> + Clone) -> String {
     let hint = match did_you_mean(name, declared.clone()) {
         Some(hint) => format!("; {hint}"),
         None if declared.clone().next().is_none() => "; it declares none".to_owned(),

@@ -9,7 +9,8 @@ mod seats;
 mod timers;
 mod types;
 
-pub(super) use arguments::is_metric_name;
+pub(super) use arguments::{bad_duration, is_metric_name, parse_duration};
+pub(super) use keys::unknown_webhook;
 
 use super::current;
 use rhai::{FuncRegistration, Module, Position, RhaiNativeFunc, Shared, Variant};
