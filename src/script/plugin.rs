@@ -152,7 +152,10 @@ impl Plugin {
             return match function.doubts.first() {
                 None => Ok(at),
                 Some((field, line, column)) => {
-                    let what = format!("the handler `{name}` reads `{field}` of its event, at {}:{line}:{column}", function.file);
+                    let what = format!(
+                        "the handler `{name}` reads `{field}` of its event, at {}:{line}:{column}",
+                        function.file
+                    );
                     let fields = || FIELDS.iter().map(|(field, ..)| *field);
                     Err(Problem::new("", what).expected(one_of(fields())).hint(did_you_mean(field, fields())))
                 }

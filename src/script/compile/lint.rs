@@ -2,8 +2,9 @@
 
 use super::signatures::{forms, native, takes_any};
 use super::source::Source;
-use super::{ANONYMOUS, Offered, literals, problem};
+use super::{ANONYMOUS, Offered, literals, problem, syntax};
 use crate::model::did_you_mean;
+use crate::script::engine::GONE;
 use crate::script::failure::line_column;
 use crate::script::plugin::{Function, PluginProblem, Reads};
 use crate::script::subject::FIELDS;
@@ -28,7 +29,8 @@ pub fn lint(context: &Context, problems: &mut Vec<PluginProblem>) -> Vec<Functio
     for (name, arity) in context.ast.iter_functions().map(|f| (f.name.to_owned(), f.params.len())) {
         let Some(function) = context.ast.shared_lib().get_script_fn(&name, arity) else { continue };
         let mut seen = Seen::default();
-        let alone = context.ast.clone_functions_only_filtered(|_, _, _, n, params| n == name && params == arity);
+        let mut alone = context.ast.clone_functions_only();
+        alone.retain_functions(|_, _, n, params| n == name && params == arity);
         alone.walk(&mut |path: &[ASTNode]| {
             look(context, path, function, &keys, &mut seen, problems);
             true
@@ -86,15 +88,35 @@ fn look(
             if function.params.first().is_some_and(|p| *p == variable.1) {
                 reads(path, *place, seen);
             }
-            qualified_variable(context, (!variable.2.is_empty()).then(|| variable.2.root()), &variable.1, *place, problems);
+            qualified_variable(
+                context,
+                (!variable.2.is_empty()).then(|| variable.2.root()),
+                &variable.1,
+                *place,
+                problems,
+            );
         }
         Some(ASTNode::Expr(Expr::FnCall(call, place)) | ASTNode::Stmt(Stmt::FnCall(call, place))) => {
             seen.mentions.insert(call.name.to_string());
             called(context, call, *place, problems);
         }
+        Some(ASTNode::Stmt(Stmt::Assignment(assignment))) => assigned(context, &assignment.1.lhs, problems),
         Some(ASTNode::Expr(Expr::MethodCall(call, place))) => {
             seen.mentions.insert(call.name.to_string());
             method(context, call, *place, keys, problems);
+        }
+        _ => {}
+    }
+}
+
+/// `TABLE.a = 1`: Rhai would change a copy and say nothing.
+fn assigned(context: &Context, lhs: &Expr, problems: &mut Vec<PluginProblem>) {
+    match lhs {
+        Expr::Dot(parts, ..) | Expr::Index(parts, ..) => assigned(context, &parts.lhs, problems),
+        // A variable of the function has a place on its stack.
+        Expr::Variable(variable, None, place) if variable.0.is_none() && variable.2.is_empty() => {
+            let what = format!("`{}` is a constant and stays as it is", variable.1);
+            problems.push(problem(&context.source.file, *place, what).hint("what changes belongs to `this`"));
         }
         _ => {}
     }
@@ -161,11 +183,14 @@ fn called(context: &Context, call: &FnCallExpr, place: Position, problems: &mut 
     if call.is_operator_call() || takes_any(name) || name.starts_with(ANONYMOUS) {
         return;
     }
+    if GONE.contains(&name) {
+        problems.push(syntax::gone(&context.source.file, place, name));
+        return;
+    }
     if call.is_qualified() {
         return qualified_call(context, call, place, problems);
     }
-    let own: Vec<usize> =
-        context.ast.iter_functions().filter(|f| f.name == name).map(|f| f.params.len()).collect();
+    let own: Vec<usize> = context.ast.iter_functions().filter(|f| f.name == name).map(|f| f.params.len()).collect();
     let native = native().get(name);
     if own.contains(&given) || native.is_some_and(|n| n.contains(&given)) {
         literals::check(context, call, problems);
@@ -198,7 +223,8 @@ fn counted(counts: &[String]) -> String {
 fn unknown(context: &Context, problem: PluginProblem, name: &str) -> PluginProblem {
     let own = context.ast.iter_functions().map(|f| f.name).filter(|f| !f.starts_with(ANONYMOUS));
     let known = own.chain(native().keys().map(String::as_str).filter(|n| n.bytes().all(is_word)));
-    let imported = context.modules.iter().find(|(_, m)| m.functions.iter().any(|(n, _, private)| n == name && !private));
+    let imported =
+        context.modules.iter().find(|(_, m)| m.functions.iter().any(|(n, _, private)| n == name && !private));
     let hint = match imported {
         Some((alias, _)) => Some(format!("write `{alias}::{name}(…)`")),
         None => did_you_mean(name, known),
@@ -271,6 +297,7 @@ fn qualified_variable(
     if !module.constants.iter().any(|c| c == name) {
         let what = format!("`{}` has no constant `{name}` for others", alias.unwrap_or_default());
         let hint = did_you_mean(name, module.constants.iter().map(String::as_str));
-        problems.push(problem(&context.source.file, place, what).hint(hint.unwrap_or("write `export const` there".into())));
+        problems
+            .push(problem(&context.source.file, place, what).hint(hint.unwrap_or("write `export const` there".into())));
     }
 }

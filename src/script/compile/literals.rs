@@ -51,7 +51,9 @@ fn channel(name: &Expr) -> Option<(String, Position)> {
 fn duration(value: &Expr) -> Option<(String, Position)> {
     match value {
         Expr::StringConstant(text, place) if parse_duration(text).is_none() => Some((bad_duration(text), *place)),
-        Expr::IntegerConstant(ms, place) if *ms < 0 => Some((format!("a duration is not negative, this is {ms} ms"), *place)),
+        Expr::IntegerConstant(ms, place) if *ms < 0 => {
+            Some((format!("a duration is not negative, this is {ms} ms"), *place))
+        }
         _ => None,
     }
 }

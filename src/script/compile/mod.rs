@@ -110,8 +110,10 @@ impl Build<'_> {
             constants: source.exported.clone(),
             module: None,
         };
+        let imported = |i: &source::Import| self.modules.get(&i.name).is_some_and(|m| m.module.is_some());
+        let ready = source.sound && source.imports.iter().all(imported);
         let ast = match exact {
-            Some(_) if self.problems.len() == before => self.parse(source, &scope, OptimizationLevel::Simple),
+            Some(_) if ready && self.problems.len() == before => self.parse(source, &scope, OptimizationLevel::Simple),
             _ => None,
         };
         if !main {

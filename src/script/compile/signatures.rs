@@ -13,7 +13,7 @@ pub fn native() -> &'static BTreeMap<String, BTreeSet<usize>> {
         let all = engine.collect_fn_metadata(
             None,
             |info| Some((info.metadata.name.to_string(), info.metadata.num_params)),
-            false,
+            true,
         );
         for (name, params) in all {
             found.entry(name).or_default().insert(params);
@@ -44,7 +44,10 @@ pub fn takes_any(name: &str) -> bool {
 
 /// Words that mean something only in their place.
 pub fn keywords() -> &'static [&'static str] {
-    &["this", "fn", "const", "let", "import", "export", "as", "private", "global", "type_of", "call", "curry", "print", "debug"]
+    &[
+        "this", "fn", "const", "let", "import", "export", "as", "private", "global", "type_of", "call", "curry",
+        "print", "debug",
+    ]
 }
 
 /// How a host function is called: `publish(channel: string | array, data: ?)`.

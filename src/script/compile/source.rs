@@ -52,7 +52,8 @@ pub fn read(name: &str, files: Files, limits: &Limits, problems: &mut Vec<Plugin
     let mut engine = crate::script::engine::engine(limits);
     engine.set_strict_variables(false).set_optimization_level(OptimizationLevel::None);
     let modules_max = limits.modules as usize;
-    let mut reader = Reader { files, engine, modules_max, stack: Vec::new(), done: Vec::new(), failed: Vec::new(), problems };
+    let mut reader =
+        Reader { files, engine, modules_max, stack: Vec::new(), done: Vec::new(), failed: Vec::new(), problems };
     match files(name) {
         Ok((file, text)) => reader.file(name, file, text),
         Err(what) => reader.problems.push(problem(name, Position::NONE, what)),
@@ -100,7 +101,10 @@ impl Reader<'_> {
         };
         if let Some(at) = self.stack.iter().position(|n| n == name) {
             let circle: Vec<&str> = self.stack[at..].iter().map(String::as_str).chain([name.as_str()]).collect();
-            return wrong(format!("`{name}` imports itself: {}", circle.join(" → ")), Some("move what both need to a third file"));
+            return wrong(
+                format!("`{name}` imports itself: {}", circle.join(" → ")),
+                Some("move what both need to a third file"),
+            );
         }
         if self.done.iter().any(|s| s.name == *name) {
             return true;
@@ -152,7 +156,8 @@ impl Reader<'_> {
                         self.problems.push(problem(&source.file, *place, what).hint(hint));
                     }
                     _ => {
-                        let what = "an import's path must be a text as it stands, for it is read when the file is loaded";
+                        let what =
+                            "an import's path must be a text as it stands, for it is read when the file is loaded";
                         self.problems.push(problem(&source.file, *place, what));
                     }
                 },
@@ -188,7 +193,9 @@ impl Reader<'_> {
             true
         });
         for place in found {
-            if source.imports.iter().any(|i| i.place == place) || source.loose.statements().iter().any(|s| s.position() == place) {
+            if source.imports.iter().any(|i| i.place == place)
+                || source.loose.statements().iter().any(|s| s.position() == place)
+            {
                 continue;
             }
             let what = "an import inside of a function, where it would be read again at each call";

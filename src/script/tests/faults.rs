@@ -43,6 +43,10 @@ fn names_that_are_not_there_are_told() {
         "plugins/test.rhai:1:37: unknown variable `cuont`\n  expected a parameter, a variable, a constant or `settings`\n  hint: did you mean `count`?\n"
     );
     assert_eq!(
+        faults(&[("test", "fn f(event) { after(5, ring); }\nfn ring(e) {}")]),
+        "plugins/test.rhai:1:24: the function `ring` is no variable\n  hint: name it as a text, `\"ring\"`, or define it above\n"
+    );
+    assert_eq!(
         of("queue::next();"),
         "plugins/test.rhai:1:15: unknown import `queue`\n  hint: write `import \"lib/queue\" as queue;` at the top of the file\n"
     );
@@ -52,25 +56,35 @@ fn names_that_are_not_there_are_told() {
 fn what_does_not_parse_is_told_in_words() {
     assert_eq!(
         faults(&[("test", "fn f(event) { let x = 1;")]),
-        "plugins/test.rhai:1:25: expecting '}' to terminate this statement block\n"
+        "plugins/test.rhai:1:25: expecting '}' to terminate this block\n"
     );
     assert_eq!(
         of("sleep(5);"),
         "plugins/test.rhai:1:15: there is no `sleep`\n  hint: a handler never waits: `after(\"5s\", \"next_step\")` calls a function later\n"
     );
-    assert_eq!(of(r#"eval("1");"#), "plugins/test.rhai:1:15: there is no `eval`\n  hint: write a function, or a closure\n");
+    assert_eq!(
+        of(r#"eval("1");"#),
+        "plugins/test.rhai:1:15: there is no `eval`\n  hint: write a function, or a closure\n"
+    );
     assert_eq!(
         faults(&[("test", "fn a(x) { 1 }\nfn a(y) { 2 }")]),
-        "plugins/test.rhai:2:4: `a` with 1 parameters is defined twice\n  hint: rename one, or remove it\n"
+        "plugins/test.rhai:2:1: `a` with 1 parameters is defined twice\n  hint: rename one, or remove it\n"
     );
-    assert_eq!(faults(&[("test", "const A = 1;\nfn a() { A = 2; }")]), "plugins/test.rhai:2:12: `A` is a constant and stays as it is\n");
+    assert_eq!(
+        of("settings.limit = 5; let settings = #{}; settings.limit = 6;"),
+        "plugins/test.rhai:1:15: `settings` is a constant and stays as it is\n  hint: what changes belongs to `this`\n"
+    );
+    assert_eq!(
+        faults(&[("test", "const A = 1;\nfn a() { A = 2; }")]),
+        "plugins/test.rhai:2:12: `A` is a constant and stays as it is\n"
+    );
 }
 
 #[test]
 fn code_outside_of_functions_is_told() {
     assert_eq!(
         faults(&[("test", "let x = 1;\npublish(\"a\", x);\nconst Y = now();")]),
-        "plugins/test.rhai:1:5: `let x` outside of functions: nobody would see it\n  hint: write `const` for what never changes; what changes belongs to `this`\n\
+        "plugins/test.rhai:1:1: `let x` outside of functions: nobody would see it\n  hint: write `const` for what never changes; what changes belongs to `this`\n\
          plugins/test.rhai:2:1: code outside of functions, which would run once, when the file is loaded\n  hint: put it into a function: a file has functions, constants and imports\n"
     );
     assert_eq!(
@@ -88,7 +102,10 @@ fn literals_that_cannot_work_are_told() {
          plugins/test.rhai:1:83: `` names no channel: a channel name must not be empty\n"
     );
     assert_eq!(
-        faults(&[("test", "fn f(event) { after(\"5 sec\", \"rnig\"); every(-1, \"two\"); }\nfn ring(e) {}\nfn two(a, b) {}")]),
+        faults(&[(
+            "test",
+            "fn f(event) { after(\"5 sec\", \"rnig\"); every(-1, \"two\"); }\nfn ring(e) {}\nfn two(a, b) {}"
+        )]),
         "plugins/test.rhai:1:21: `5 sec` is no duration: write \"500ms\", \"5s\", \"10m\" or \"1h30m\"\n\
          plugins/test.rhai:1:30: a timer's function `rnig` is not in this file\n  hint: did you mean `ring`?\n\
          plugins/test.rhai:1:45: a duration is not negative, this is -1 ms\n\
@@ -107,7 +124,9 @@ fn literals_that_cannot_work_are_told() {
 
 #[test]
 fn a_binding_to_what_is_no_handler_is_told() {
-    let plugin = compile("fn called(event) {}\nfn add(a, b) { a + b }\nfn odd(event) { event.dta }", &Limits::default()).unwrap();
+    let plugin =
+        compile("fn called(event) {}\nfn add(a, b) { a + b }\nfn odd(event) { event.dta }", &Limits::default())
+            .unwrap();
     let told = |name: &str| {
         let p = plugin.handler(name).unwrap_err();
         format!("{} | {} | {}", p.what, p.expected.unwrap_or_default(), p.hint.unwrap_or_default())
@@ -120,7 +139,11 @@ fn a_binding_to_what_is_no_handler_is_told() {
         told("add"),
         "`add` takes 2 parameters | a function with one parameter, the event | write `fn add(event)` in plugins/test.rhai:2"
     );
-    assert!(told("odd").starts_with("the handler `odd` reads `dta` of its event, at plugins/test.rhai:3:23 | `kind`, `type`, `data`"));
+    assert!(
+        told("odd").starts_with(
+            "the handler `odd` reads `dta` of its event, at plugins/test.rhai:3:23 | `kind`, `type`, `data`"
+        )
+    );
     assert!(told("odd").ends_with("did you mean `data`?"));
     assert_eq!(plugin.name_of(plugin.handler("called").unwrap()), "called");
 }

@@ -32,14 +32,17 @@ fn an_error_in_an_import_is_told_with_its_own_file_and_the_calls_that_led_there(
     let mut bench = bench_of(compile_files(&files, &Limits::default()).unwrap(), Limits::default());
     assert_eq!(
         bench.fault("f", &message("{}")).to_string(),
-        "plugins/lib/queue.rhai:3:7: ..."
+        "plugins/lib/queue.rhai:3:7: `b` is read of something that is missing, `()`; `?.` reads on only where there is something\n  in `fail`, called at plugins/test.rhai:5:21\n  in `step`, called at plugins/test.rhai:3:3"
     );
 }
 
 #[test]
 fn imports_that_cannot_be_read_are_told() {
     assert_eq!(
-        faults(&[("test", "import \"lib/gone\" as gone;\nimport \"../etc/passwd\" as p;\nimport \"lib/x\";\nfn f(event) { gone::x() }")]),
+        faults(&[(
+            "test",
+            "import \"lib/gone\" as gone;\nimport \"../etc/passwd\" as p;\nimport \"lib/x\";\nfn f(event) { gone::x() }"
+        )]),
         "plugins/test.rhai:1:1: cannot import `lib/gone`: there is no plugins/lib/gone.rhai\n\
          plugins/test.rhai:2:1: `../etc/passwd` is no path of a plugin\n  hint: a path below plugins/, without its ending: `import \"lib/queue\" as queue;`\n\
          plugins/test.rhai:3:1: the import of `lib/x` has no name\n  hint: write `import \"lib/x\" as x;`\n"
@@ -57,7 +60,8 @@ fn imports_that_cannot_be_read_are_told() {
         "plugins/test.rhai:1:15: an import inside of a function, where it would be read again at each call\n  hint: move it to the top of the file\n"
     );
     let limits = Limits { modules: 1, ..Limits::default() };
-    let files = [("test", "import \"lib/a\" as a;\nimport \"lib/b\" as b;"), ("lib/a", "fn x() {}"), ("lib/b", "fn x() {}")];
+    let files =
+        [("test", "import \"lib/a\" as a;\nimport \"lib/b\" as b;"), ("lib/a", "fn x() {}"), ("lib/b", "fn x() {}")];
     assert_eq!(
         shown(&compile_files(&files, &limits).err().unwrap()),
         "plugins/test.rhai:2:1: more than 1 files (`modules` of [script])\n"
@@ -81,9 +85,6 @@ fn calls_into_an_import_are_checked() {
 
 #[test]
 fn faults_of_all_files_are_told_at_once() {
-    let told = faults(&[
-        ("test", "import \"lib/a\" as a;\nfn f(event) { x }"),
-        ("lib/a", "fn g() { nothing() }"),
-    ]);
+    let told = faults(&[("test", "import \"lib/a\" as a;\nfn f(event) { x }"), ("lib/a", "fn g() { nothing() }")]);
     assert_eq!(told.lines().filter(|l| l.starts_with("plugins/")).count(), 2, "{told}");
 }

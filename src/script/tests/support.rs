@@ -153,10 +153,14 @@ pub fn compile_files(texts: &[(&str, &str)], limits: &Limits) -> Result<Plugin, 
 }
 
 pub fn bench(text: &str) -> Bench {
-    bench_with(text, Limits::default())
+    bench_with(text, patient())
 }
 
-/// Debug builds are slow: the default deadline is for the built program.
+/// Debug builds are slow, and the machine may be busy: the default deadline is for the built program.
+pub fn patient() -> Limits {
+    Limits { deadline: Ms::secs(60), ..Limits::default() }
+}
+
 pub fn bench_with(text: &str, limits: Limits) -> Bench {
     let plugin = compile(text, &limits).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
     bench_of(plugin, limits)
