@@ -126,7 +126,7 @@ fn inspect(files: &Files, a: &InspectArguments) -> Result<(String, bool), String
     let (says, now) = (Unverified::read(&token), clock());
     let mut found: Vec<(&str, Inspection)> = Vec::new();
     for app in apps {
-        for auth in app.auths.values() {
+        for auth in app.auths.values().filter(|auth| auth.takes_tokens()) {
             found.push((&app.flow.name, files.runtime.block_on(auth.inspect(&token, now))));
         }
     }

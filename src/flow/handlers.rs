@@ -43,6 +43,12 @@ pub struct OfEndpoint {
     pub vars: Box<[Arc<str>]>,
 }
 
+impl OfEndpoint {
+    pub fn is_bound(&self) -> bool {
+        self.connect.is_some() || self.disconnect.is_some() || !self.messages.is_empty()
+    }
+}
+
 /// A call that only lacks what is to happen after it.
 pub struct Wish {
     pub app: Arc<script::App>,

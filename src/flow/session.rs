@@ -60,8 +60,16 @@ pub struct Held(pub Vec<(u32, Arc<Batch>)>);
 pub struct Sub {
     pub channel: u32,
     pub seat: u32,
-    /// By the app's file or the API, rather than asked for by the client: its rule is not what allowed it.
-    pub auto: bool,
+    pub by: By,
+}
+
+/// Who wanted a subscription. Only what a client asked for was allowed by its channel's rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    Client,
+    /// The app's file: the endpoint's own channels.
+    Endpoint,
+    Api,
 }
 
 /// A subscribe message that is not yet answered in whole.

@@ -7,6 +7,7 @@ use super::labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
 use super::own::Own;
 use super::process::Process;
 use super::recent::Recent;
+use super::webhooks::Webhooks;
 use crate::model::{AppId, Code, Millis};
 use prometheus::core::Collector;
 use prometheus::{
@@ -37,6 +38,7 @@ pub struct Metrics {
     /// What apps' handlers count.
     pub own: Own,
     families: Families,
+    pub(super) webhooks: Webhooks,
     handlers: handlers::Families,
     apps: RwLock<Vec<Option<Arc<AppMetrics>>>>,
 }
@@ -134,6 +136,7 @@ impl Metrics {
             ),
             own: Own::new(r),
             families: Families::new(r),
+            webhooks: Webhooks::new(r),
             handlers: handlers::Families::new(r),
             apps: RwLock::default(),
             registry,

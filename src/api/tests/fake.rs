@@ -1,7 +1,7 @@
 //! A gateway that writes down what it is asked, and answers what it was told to.
 
 use crate::api::gateway::{Gateway, Ground};
-use crate::flow::{App, Draft};
+use crate::flow::{App, Draft, Wish};
 use crate::hub::Page;
 use crate::model::Target;
 use crate::model::{
@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::model::{AppStats, ChannelInfo, ConnectionInfo};
 use crate::observe::Via;
+use crate::script::Finished;
 use crate::shard::Receipt;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
@@ -107,6 +108,9 @@ impl Gateway for Fake {
     async fn cleanup(&self, _: AppId, idle_ms: u64) -> Result<u32, Refusal> {
         self.note(format!("cleanup {idle_ms}"));
         Ok(4)
+    }
+    async fn call(&self, _: Wish) -> Result<Finished, Refusal> {
+        Err(Refusal::new(Code::Overloaded))
     }
     async fn presence(&self, _: &App, _: &ChannelName) -> Result<Vec<Member>, Refusal> {
         let identity = Arc::new(Identity { user: Some("u1".into()), ..Identity::default() });
