@@ -61,16 +61,20 @@ impl Post {
     /// its `give_up_after`, should it come back.
     pub fn set_generation(&self, webhooks: &Webhooks) {
         let mut state = self.office.lock();
-        let is_first = !std::mem::replace(&mut state.is_ready, true);
+        state.is_ready = true;
         for (app, name) in webhooks.iter().flat_map(|(app, of_app)| of_app.keys().map(move |name| (app, name))) {
             self.office.lane(&mut state, app, name);
         }
         for (app, of_app) in &mut state.lanes {
             for (name, lane) in of_app.iter_mut() {
-                let was_gone = lane.is_gone() && !is_first;
-                lane.serve(webhooks.get(app).and_then(|of_app| of_app.get(name)).cloned());
-                if lane.is_gone() && !was_gone && lane.pending() > 0 {
-                    warn_gone(app, name, lane);
+                if lane.serve(webhooks.get(app).and_then(|of_app| of_app.get(name)).cloned()) {
+                    let parcels = lane.pending();
+                    tracing::warn!(
+                        app = &**app,
+                        webhook = &**name,
+                        parcels,
+                        "parcels wait for a webhook that no file has; they are kept for a while"
+                    );
                 }
             }
             of_app.retain(|_, lane| !lane.is_gone() || lane.pending() > 0);
@@ -85,11 +89,6 @@ impl Post {
         let mut state = self.office.lock();
         for parcel in parcels {
             self.office.lane(&mut state, &parcel.app, &parcel.webhook).add(parcel);
-        }
-        if state.is_ready {
-            for (app, name, lane) in lanes(&state).filter(|(_, _, lane)| lane.is_gone()) {
-                warn_gone(app, name, lane);
-            }
         }
         drop(state);
         self.office.wake.notify_one();
@@ -131,20 +130,6 @@ impl Drop for Post {
             task.abort();
         }
     }
-}
-
-fn lanes(state: &State) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, &Lane)> {
-    state.lanes.iter().flat_map(|(app, of_app)| of_app.iter().map(move |(name, lane)| (app, name, lane)))
-}
-
-fn warn_gone(app: &str, webhook: &str, lane: &Lane) {
-    let parcels = lane.pending();
-    tracing::warn!(
-        app,
-        webhook,
-        parcels,
-        "a webhook with parcels to deliver is in no file any more; they are kept for a while"
-    );
 }
 
 impl Office {
