@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// Longer than anything takes: whoever waits so long waits in vain.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(20);
 pub const NOW: Millis = 1_704_623_400_000;
 
 /// What happened, in its order.
