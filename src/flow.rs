@@ -3,11 +3,13 @@
 //!
 //! In: a message's text, a `Session`, the generation in force. Out: `Replies`; events leave through the hub.
 
+mod full;
 mod generation;
 mod handlers;
 pub mod limits;
 mod replies;
 mod request;
+mod review;
 mod session;
 mod subscribe;
 
@@ -16,7 +18,9 @@ pub use handlers::{After, Bound, Handlers, OfClass, OfEndpoint, Publishing, Wish
 pub use limits::{AppLimits, Limits};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
-pub use session::{Bucket, Held, Session, Sub};
+pub use review::{Foreseen, Verdict};
+pub use session::{Bucket, By, Held, Session, Sub};
+pub use subscribe::Whose;
 
 use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Json};
@@ -56,6 +60,8 @@ pub struct Walk<'a> {
 pub struct Rows<'a> {
     pub tables: &'a Tables,
     pub now: Millis,
+    /// Asks for rows that are not here, for the next decision; else they are missing and stay so.
+    pub asks: bool,
 }
 
 impl crate::model::Tables for Rows<'_> {
@@ -64,8 +70,10 @@ impl crate::model::Tables for Rows<'_> {
             Lookup::Row(row) => Some(row),
             Lookup::Absent => None,
             Lookup::Unknown => {
-                // Not here yet: the next decision finds it.
-                self.tables.get(table)?.prepare(key, self.now);
+                if self.asks {
+                    // Not here yet: the next decision finds it.
+                    self.tables.get(table)?.prepare(key, self.now);
+                }
                 None
             }
         }
@@ -114,7 +122,10 @@ impl Walk<'_> {
             }
             Command::Ping => self.say(&Answer::Pong, Some(asked)),
             Command::Status => self.say(&Answer::Status, Some(asked)),
-            Command::Authenticate { token } => self.errand(Errand::Authenticate { token: token.into() }, asked),
+            Command::Authenticate { token, claims } => {
+                let claims = claims.map(ToOwned::to_owned);
+                self.errand(Errand::Authenticate { token: token.map(Into::into), claims }, asked);
+            }
             Command::History { channel, since, limit } => {
                 let limit = limit.map_or(HISTORY_DEFAULT, |l| (l as usize).min(HISTORY_MAX));
                 match self.permit_history(&channel) {
@@ -271,12 +282,17 @@ impl Walk<'_> {
         self.replies.errands.push((errand, question));
     }
 
-    /// Tells the client that it did not happen; too often in a row, and it is closed.
-    pub fn refuse(&mut self, refusal: &Refusal, channel: Option<&str>, asked: Option<Asked<'_>>) {
+    /// Tells the client that it did not happen.
+    pub fn tell(&mut self, refusal: &Refusal, channel: Option<&str>, asked: Option<Asked<'_>>) {
         let counts: &mut Counts = self.counts.app(self.app.id);
         counts.refused(refusal.code);
         self.log_refusal(refusal, channel, asked);
         self.say(&Answer::Error { refusal, channel }, asked);
+    }
+
+    /// As `tell`; too often in a row, and it is closed.
+    pub fn refuse(&mut self, refusal: &Refusal, channel: Option<&str>, asked: Option<Asked<'_>>) {
+        self.tell(refusal, channel, asked);
         self.session.violations = self.session.violations.saturating_add(1);
         if self.session.violations > self.app.limits.violations {
             self.counts.limit(LimitName::Violations);

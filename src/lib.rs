@@ -7,6 +7,7 @@
 //! model                          the nouns: names, Identity, Command, Event, Position, Refusal, Close. No I/O, no clock.
 //! observe                        logs and metrics
 //! wire     dialect   auth  store frames ⇄ messages │ messages ⇄ nouns │ tokens → Identity │ what handlers keep
+//! webhook                        parcels of the outbox → signed HTTP calls, until they are taken or given up
 //! policy                         may this happen? → Permit | Refusal. Pure.
 //! hub                            who hears what: channels, presence, history, recovery, fan-out. Never knows a socket.
 //! script                         handlers: plugins in Rhai on worker threads, entities, timers; the only home of effects
@@ -26,6 +27,8 @@ pub mod auth;
 pub mod dialect;
 pub mod store;
 pub mod wire;
+
+pub mod webhook;
 
 pub mod policy;
 

@@ -1,142 +1,12 @@
 //! Files changed under a running gateway, with sockets open. What is waited for is a status or a message, never time.
 
-use crate::support::client::{Client, Got, Reply, http};
-use crate::support::gateway::{Gateway, PATIENCE};
+use crate::support::client::{Client, Got};
+use crate::support::live::{Live, ROOM, connect, hear, hex, pong, publish, say, subscribe};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::fs;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
-use tungstenite::Message;
-
-const ROOM: &str = "channels/room.toml";
-
-/// A gateway on `tests/config/live`, and a client that was there before anything changed.
-struct Live {
-    gateway: Gateway,
-    ann: Client,
-}
-
-impl Live {
-    fn start(environment: &[(&str, &str)]) -> Live {
-        let environment: Vec<_> = environment.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        let gateway = Gateway::start("live", &environment).unwrap();
-        let ann = connect(&gateway);
-        Live { gateway, ann }
-    }
-
-    /// Nothing is put in force but what is asked for.
-    fn unwatched() -> Live {
-        Live::start(&[("WEIR_RELOAD__WATCH", "off")])
-    }
-
-    fn path(&self, file: &str) -> PathBuf {
-        self.gateway.file(file)
-    }
-
-    fn read(&self, file: &str) -> String {
-        fs::read_to_string(self.path(file)).unwrap()
-    }
-
-    fn write(&self, file: &str, text: impl AsRef<[u8]>) {
-        fs::write(self.path(file), text).unwrap();
-    }
-
-    fn edit(&self, file: &str, from: &str, to: &str) {
-        let text = self.read(file);
-        assert!(text.contains(from), "{file} has no `{from}`");
-        self.write(file, text.replace(from, to));
-    }
-
-    fn status(&self) -> Value {
-        self.admin("GET", "/admin/config", &[]).1
-    }
-
-    fn admin(&self, method: &str, path: &str, headers: &[(String, String)]) -> (u16, Value) {
-        let Reply { status, body, .. } =
-            http(self.gateway.address("admin").unwrap(), method, path, headers, None).unwrap();
-        (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
-    }
-
-    fn reload(&self) -> (u16, Value) {
-        self.admin("POST", "/admin/reload", &[])
-    }
-
-    fn metric(&self, name: &str) -> f64 {
-        let Value::String(text) = self.admin("GET", "/metrics", &[]).1 else { panic!("no metrics") };
-        let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
-    }
-
-    /// Asks for the status until it is as wanted.
-    fn wait(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let status = self.status();
-            if wanted(&status) {
-                return status;
-            }
-            assert!(Instant::now() < end, "{status:#}\n{}", self.gateway.output());
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn wait_for_generation(&self, number: u64) -> Value {
-        self.wait(|status| status["generation"] == number)
-    }
-
-    /// Until a fault whose text holds `what` is told, with the first generation in force.
-    fn wait_for_fault(&mut self, what: &str) {
-        let status = self.wait(|status| status["last_reload"]["faults"].to_string().contains(what));
-        assert_eq!((&status["generation"], &status["last_reload"]["result"]), (&json!(1), &json!("fault")), "{status}");
-        assert_eq!(self.pong(), "first");
-    }
-
-    fn pong(&mut self) -> String {
-        pong(&mut self.ann)
-    }
-
-    /// A newcomer is answered, and nobody panicked.
-    fn end(self) {
-        pong(&mut connect(&self.gateway));
-        assert_eq!(self.gateway.panics(), None);
-    }
-}
-
-fn connect(gateway: &Gateway) -> Client {
-    let client = Client::connect(gateway.address("main").unwrap(), "/room", &[]).unwrap();
-    assert_eq!(client.upgrade.status, 101, "{:?}", client.upgrade);
-    client
-}
-
-fn say(client: &mut Client, message: Value) {
-    client.send(Message::text(message.to_string())).unwrap();
-}
-
-fn hear(client: &mut Client) -> Value {
-    match client.next().unwrap() {
-        Got::Text(text) => serde_json::from_str(&text).unwrap(),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn subscribe(client: &mut Client, channel: &str) {
-    say(client, json!({ "type": "sub", "channel": channel }));
-    assert_eq!(hear(client), json!({ "type": "ok", "channel": channel }));
-}
-
-fn publish(client: &mut Client, channel: &str, data: Value) {
-    say(client, json!({ "type": "pub", "channel": channel, "data": data }));
-}
-
-fn pong(client: &mut Client) -> String {
-    say(client, json!({ "type": "ping" }));
-    let told = hear(client);
-    assert_eq!(told["type"], "pong", "{told}");
-    told["answer"].as_str().unwrap().to_owned()
-}
+use std::time::Duration;
 
 #[test]
 fn a_good_edit_is_in_force_on_an_open_socket() {
@@ -153,10 +23,6 @@ fn a_good_edit_is_in_force_on_an_open_socket() {
     assert_eq!(live.metric("weir_config_generation"), 2.0);
     assert_eq!(live.metric("weir_config_reloads_total{result=\"success\"}"), 1.0);
     live.end();
-}
-
-fn hex(text: impl AsRef<[u8]>) -> String {
-    Sha256::digest(text.as_ref()).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[test]
@@ -194,18 +60,6 @@ fn what_is_no_readable_file_changes_nothing() {
     fs::remove_dir(live.path(ROOM)).unwrap();
     live.write(ROOM, &good);
     live.end_after("third", &good);
-}
-
-impl Live {
-    /// Whatever happened: the next good edit is in force in the end.
-    fn end_after(self, answer: &str, good: &str) {
-        let text = good.replace("\"first\"", &format!("{answer:?}"));
-        self.write(ROOM, &text);
-        let file = self.path(ROOM).display().to_string();
-        self.wait(|status| status["files"][&file] == hex(&text));
-        assert_eq!(pong(&mut connect(&self.gateway)), answer);
-        self.end();
-    }
 }
 
 #[test]
@@ -594,5 +448,36 @@ fn subscribers_follow_a_channel_to_its_new_home() {
     for client in [&mut live.ann, &mut ben] {
         names.iter().for_each(|name| assert_eq!(hear(client), json!(name)));
     }
+    live.end();
+}
+
+/// What an endpoint subscribes by itself is the file's: it comes to those who are here already, and goes.
+#[test]
+fn an_endpoints_own_channels_come_and_go_under_live_connections() {
+    let mut live = Live::unwatched();
+    subscribe(&mut live.ann, "hall:1");
+    live.edit(ROOM, "path    = \"/room\"\n", "path    = \"/room\"\nsubscribe = [\"hall:all\", \"room:all\"]\n");
+    assert_eq!(live.reload().0, 200);
+    assert_eq!(live.pong(), "first");
+    for channel in ["hall:1", "hall:all", "room:all"] {
+        assert_eq!(live.publish(channel, json!(channel)), 1, "{channel}");
+        assert_eq!(hear(&mut live.ann), json!(channel));
+    }
+    // One goes, with those whom it was subscribed for; what the client asked for stays.
+    let next = live.candidate(&[(ROOM, "\"hall:all\", ", "")]);
+    let plan = live.plan(&next);
+    let one = &plan["revoked"]["subscriptions"][0];
+    assert_eq!(
+        (&one["channel"], &one["code"], &one["rule"]),
+        (&json!("hall:all"), &json!("unsubscribed"), &Value::Null)
+    );
+    assert_eq!(plan["revoked"]["subscription_count"], 1);
+    fs::copy(next.path().join(ROOM), live.path(ROOM)).unwrap();
+    assert_eq!(live.reload().0, 200);
+    assert_eq!(live.pong(), "first");
+    for (channel, recipients) in [("hall:all", 0), ("room:all", 1), ("hall:1", 1)] {
+        assert_eq!(live.publish(channel, json!(channel)), recipients, "{channel}");
+    }
+    assert_eq!((hear(&mut live.ann), hear(&mut live.ann)), (json!("room:all"), json!("hall:1")));
     live.end();
 }

@@ -80,6 +80,11 @@ subscribe = "true"
 [[channel]]
 name = "a:{x}:{*rest}"
 subscribe = "user.known || user.id == user.id"
+[auth.word]
+type = "trusted"
+insecure = true
+[dialect.unlike]
+like = "d"
 "#,
     );
     let (code, _, err) = told(weir(folder.path(), &[], &["check"]));
@@ -91,6 +96,9 @@ subscribe = "user.known || user.id == user.id"
         "channels/app.toml:12:8: warning: no channel is of the class `a:{*rest}`: `a:{x}` and `a:{x}:{*rest}` take them all",
         "channels/app.toml:14:31: warning: nobody reads this: an entry before it has no `when`, so it always holds",
         "channels/app.toml:20:14: warning: this rule is always true, whoever asks",
+        "channels/app.toml:21:7: warning: no [[endpoint]] or [[route]] uses the auth `word`",
+        "channels/app.toml:23:12: warning: auth `word` believes its clients: whoever can connect can be anybody",
+        "channels/app.toml:24:10: warning: no [[endpoint]] speaks the dialect `unlike`",
     ];
     assert_eq!((code, lines), (0, expected.to_vec()), "{err}");
 }

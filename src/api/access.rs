@@ -10,6 +10,7 @@ use crate::auth::{Authenticator, Cause, Credentials, Lookup, Outcome, Resolve, T
 use crate::dialect::Template;
 use crate::model::{Identity, Millis, Problem, did_you_mean, one_of};
 use crate::policy::{Asking, Rule, Scope};
+use crate::script;
 use hyper::header::HeaderName;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -62,9 +63,16 @@ pub(super) struct Known<'a> {
     pub settings: &'a Map<String, Value>,
     pub development: bool,
     pub resolve: Resolve<'a>,
+    /// The app's plugin.
+    pub script: Option<&'a script::App>,
 }
 
 impl Access {
+    /// Whether it looks for a secret in this header.
+    pub fn reads_header(&self, name: &HeaderName) -> bool {
+        matches!(self, Access::Secret { from, .. } if from.iter().any(|f| matches!(f, From::Header(h) if h == name)))
+    }
+
     pub fn compile(s: &AccessSettings, path: &str, known: &Known<'_>, problems: &mut Vec<Problem>) -> Access {
         match s {
             AccessSettings::Word(AccessWord::Public) => Access::Public,

@@ -1,8 +1,13 @@
-//! `/admin/config` and `/admin/reload` on admin listeners: which files are in force, and putting changed ones in force.
+//! `/admin/…` on admin listeners: which files are in force, putting changed ones in force, what others would change,
+//! and why a live connection may or may not.
 
+use super::args::Args;
 use super::fail::{Fail, Why, reply_json};
 use super::handle::{Context, expect};
 use super::request::Request;
+use crate::model::{ChannelName, ConnectionId, one_of};
+use crate::observe::{Record, audit};
+use crate::policy::RightKind;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Response};
@@ -11,16 +16,51 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// What a reload came to: what is in force now, or all faults as a list.
-pub type Reloading = Pin<Box<dyn Future<Output = Result<Value, Value>> + Send>>;
+/// What was asked came to this.
+pub type Doing = Pin<Box<dyn Future<Output = Result<Value, NotDone>> + Send>>;
+
+/// Why it was not done.
+#[derive(Clone, Debug)]
+pub enum NotDone {
+    /// All mistakes in the files, as a list.
+    Faults(Value),
+    /// What was asked makes no sense.
+    Invalid(String),
+    NotFound(String),
+    /// Too much at once: trying again helps.
+    Overloaded(&'static str),
+    /// The gateway stops.
+    Draining,
+    Internal(String),
+}
 
 /// Who reads files. Its answers are JSON for people and their tools.
 pub trait Admin: Send + Sync {
     /// `{generation, digest, files, loaded_at, last_reload}`
     fn status(&self) -> Value;
-    /// Reads all files again and waits. `by`: the API key's name.
-    fn reload(&self, by: &str) -> Reloading;
+    /// Reads all files again and waits: what is in force then. `by`: the API key's name.
+    fn reload(&self, by: &str) -> Doing;
+    /// What the files in this folder would change: `{ok, faults, warnings, changes, restart, revoked, …}`.
+    fn plan(&self, candidate: String) -> Doing;
+    /// Why a live connection may or may not.
+    fn explain(&self, wanted: Wanted) -> Doing;
 }
+
+/// A decision to be explained.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub connection: ConnectionId,
+    pub does: RightKind,
+    pub on: ChannelName,
+}
+
+/// The words for `does`.
+const RIGHTS: [(&str, RightKind); 4] = [
+    ("subscribe", RightKind::Subscribe),
+    ("publish", RightKind::Publish),
+    ("history", RightKind::History),
+    ("presence", RightKind::Presence),
+];
 
 /// The metrics' word and the answer; `None`: another path.
 pub(super) async fn admin<G>(context: &Context<G>, request: &Request) -> Option<(&'static str, Response<Full<Bytes>>)> {
@@ -28,20 +68,21 @@ pub(super) async fn admin<G>(context: &Context<G>, request: &Request) -> Option<
     let (word, method) = match request.path.as_str() {
         "/admin/config" => ("admin_config", Method::GET),
         "/admin/reload" => ("admin_reload", Method::POST),
+        "/admin/plan" => ("admin_plan", Method::POST),
+        "/admin/explain" => ("admin_explain", Method::POST),
         _ => return None,
     };
     let by = match expect(request, method).and_then(|()| who(context, request)) {
         Ok(by) => by,
         Err(fail) => return Some((word, fail.response())),
     };
-    let response = match word {
-        "admin_config" => reply_json(200, &admin.status()),
-        _ => match admin.reload(&by).await {
-            Ok(now) => reply_json(200, &now),
-            Err(faults) => faulty(faults),
-        },
+    let done = match word {
+        "admin_config" => Ok(admin.status()),
+        "admin_reload" => admin.reload(&by).await,
+        "admin_plan" => plan(&**admin, request, &by).await,
+        _ => explain(&**admin, request, &by).await,
     };
-    Some((word, response))
+    Some((word, done.map_or_else(failed, |told| reply_json(200, &told))))
 }
 
 /// The key's name. In development mode nobody needs one.
@@ -53,10 +94,78 @@ fn who<G>(context: &Context<G>, request: &Request) -> Result<Arc<str>, Fail> {
     }
 }
 
-fn faulty(faults: Value) -> Response<Full<Bytes>> {
-    let count = faults.as_array().map_or(0, Vec::len);
-    let what = if count == 1 { "1 fault".to_owned() } else { format!("{count} faults") };
-    let fail = Fail::new(Why::InvalidConfig, format!("{what}; what was in force still is"));
+/// `{"candidate": "/srv/weir/next"}`
+async fn plan(admin: &dyn Admin, request: &Request, by: &str) -> Result<Value, NotDone> {
+    let mut args = args(request)?;
+    let candidate = required(args.text("candidate"), "candidate")?;
+    finish(args)?;
+    let done = admin.plan(candidate.clone()).await;
+    let count = done.as_ref().ok().and_then(|plan| plan["revoked"]["subscription_count"].as_u64());
+    let record = Record { verb: Some("plan"), target: Some(&candidate), count, ..noted(by, &done) };
+    audit(&record);
+    done
+}
+
+/// `{"connection": "ws_1…", "does": "subscribe", "on": "clinic:c1:queue"}`
+async fn explain(admin: &dyn Admin, request: &Request, by: &str) -> Result<Value, NotDone> {
+    let mut args = args(request)?;
+    let connection = required(args.text("connection"), "connection")?;
+    let does = args.text("does").map_err(|fail| NotDone::Invalid(fail.detail))?.unwrap_or("subscribe".into());
+    let on = required(args.text("on"), "on")?;
+    finish(args)?;
+    let id = ConnectionId::parse(&connection);
+    let id = id.ok_or_else(|| NotDone::Invalid(format!("`connection`: `{connection}` is no connection's id")))?;
+    let right = RIGHTS.iter().find(|(word, _)| *word == does).map(|(_, right)| *right);
+    let right = right.ok_or_else(|| NotDone::Invalid(format!("`does`: {}", one_of(RIGHTS.iter().map(|(w, _)| *w)))))?;
+    let name = ChannelName::parse(&on).map_err(|bad| NotDone::Invalid(format!("`on`: {bad}")))?;
+    let done = admin.explain(Wanted { connection: id, does: right, on: name }).await;
+    let (verb, connection, channel) = (Some("explain"), Some(&*connection), Some(&*on));
+    audit(&Record { verb, connection, channel, ..noted(by, &done) });
+    done
+}
+
+fn noted<'a>(by: &'a str, done: &'a Result<Value, NotDone>) -> Record<'a> {
+    let result = match done {
+        Ok(plan) if plan["ok"] == false => "faults",
+        Ok(_) => "ok",
+        Err(why) => why.fail().why.as_str(),
+    };
+    Record { audit: "verb", who: Some(by), result, ..Record::default() }
+}
+
+fn args(request: &Request) -> Result<Args<'_>, NotDone> {
+    Args::of_body(&request.body).map_err(|fail| NotDone::Invalid(fail.detail))
+}
+
+fn required(text: Result<Option<String>, Fail>, name: &str) -> Result<String, NotDone> {
+    let text = text.map_err(|fail| NotDone::Invalid(fail.detail))?;
+    text.ok_or_else(|| NotDone::Invalid(format!("`{name}` is required")))
+}
+
+fn finish(args: Args<'_>) -> Result<(), NotDone> {
+    args.finish().map_err(|fail| NotDone::Invalid(fail.detail))
+}
+
+impl NotDone {
+    fn fail(&self) -> Fail {
+        match self {
+            NotDone::Faults(faults) => {
+                let count = faults.as_array().map_or(0, Vec::len);
+                let what = if count == 1 { "1 fault".to_owned() } else { format!("{count} faults") };
+                Fail::new(Why::InvalidConfig, format!("{what}; what was in force still is"))
+            }
+            NotDone::Invalid(what) => Fail::body(what.clone()),
+            NotDone::NotFound(what) => Fail::new(Why::NotFound, what.clone()),
+            NotDone::Overloaded(what) => Fail { retry_after_s: Some(1), ..Fail::new(Why::Overloaded, *what) },
+            NotDone::Draining => Fail::new(Why::Draining, "The gateway stops; what was in force still is"),
+            NotDone::Internal(what) => Fail::new(Why::Internal, what.clone()),
+        }
+    }
+}
+
+fn failed(why: NotDone) -> Response<Full<Bytes>> {
+    let fail = why.fail();
+    let NotDone::Faults(faults) = why else { return fail.response() };
     let mut problem = fail.to_json();
     problem["faults"] = faults;
     super::fail::reply(fail.why.status(), "application/problem+json", problem.to_string().into())

@@ -5,6 +5,7 @@ use super::route::{Errors, Route};
 use super::settings::{ErrorReply, RouteSettings};
 use crate::auth::{Authenticator, Resolve, Tables};
 use crate::model::Problem;
+use crate::script;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub struct AppParts<'a> {
     pub settings: &'a Map<String, Value>,
     pub auths: &'a BTreeMap<String, Arc<Authenticator>>,
     pub tables: &'a Tables,
+    /// Its plugin.
+    pub script: Option<&'a script::App>,
 }
 
 /// What all apps share while they are compiled.
@@ -50,6 +53,7 @@ impl AppHttp {
             settings: parts.settings,
             development: around.development,
             resolve: around.resolve,
+            script: parts.script,
         };
         let mut routes = Vec::new();
         for (at, s) in parts.routes.iter().enumerate() {

@@ -3,6 +3,7 @@
 use crate::hub::Page;
 use crate::model::{ChannelInfo, ConnectionInfo};
 use crate::model::{ChannelName, Event, EventKind, Member, Position, iso8601};
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -25,6 +26,11 @@ pub(super) enum Done {
     Connections(Vec<ConnectionInfo>, usize),
     Connection(Box<ConnectionInfo>),
     Token(String),
+    /// A handler ended; `result`: JSON text that it returned.
+    Handled {
+        recipients: u32,
+        result: Option<Bytes>,
+    },
 }
 
 impl Done {
@@ -40,6 +46,10 @@ impl Done {
             Done::Connections(..) => &["count", "connections"],
             Done::Connection(info) => return connection(info).to_string(),
             Done::Token(_) => &["token"],
+            Done::Handled { result, .. } => {
+                let text = result.as_deref().and_then(|r| std::str::from_utf8(r).ok());
+                return text.unwrap_or_default().to_owned();
+            }
         };
         let fields = fields.iter().filter_map(|name| Some(format!("\"{name}\":{}", self.field(name)?)));
         format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
@@ -68,6 +78,10 @@ impl Done {
             (Done::Connections(list, _), "connections") => list.iter().map(connection).collect(),
             (Done::Connection(info), "connection") => connection(info),
             (Done::Token(token), "token") => json!(token),
+            (Done::Handled { recipients, .. }, "recipients") => json!(recipients),
+            (Done::Handled { result, .. }, "result") => {
+                return String::from_utf8(result.as_ref()?.to_vec()).ok();
+            }
             _ => return None,
         };
         Some(value.to_string())
@@ -86,6 +100,7 @@ pub(super) fn fields(action: &str) -> &'static [&'static str] {
         "connections" => &["count", "connections"],
         "connection" => &["connection"],
         "issue_token" => &["token"],
+        "handler" => &["recipients", "result"],
         // An unknown verb is a fault by itself; what its reply names is not another.
         _ => &[
             "recipients",

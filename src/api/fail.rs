@@ -49,6 +49,8 @@ whys! {
     RateLimited = "rate_limited" 429 "Too many requests",
     Internal = "internal" 500 "Internal error",
     Overloaded = "overloaded" 503 "Overloaded, try again",
+    /// The gateway stops.
+    Draining = "draining" 503 "Stopping, try elsewhere",
 }
 
 impl Why {
@@ -61,7 +63,7 @@ impl Why {
         match self {
             Why::UnknownChannel | Why::UnknownApp => Some(Why::NotFound),
             Why::TooLarge => Some(Why::InvalidBody),
-            Why::Overloaded => Some(Why::Internal),
+            Why::Overloaded | Why::Draining => Some(Why::Internal),
             Why::InvalidJson
             | Why::InvalidBody
             | Why::Unauthorized
@@ -79,7 +81,7 @@ impl Why {
 
     /// Whether the same request may succeed later: its answer is not kept for an idempotency key.
     pub fn retry(self) -> bool {
-        matches!(self, Why::RateLimited | Why::Internal | Why::Overloaded)
+        matches!(self, Why::RateLimited | Why::Internal | Why::Overloaded | Why::Draining)
     }
 }
 

@@ -1,12 +1,13 @@
 //! What the API asks of the shards.
 
-use crate::flow::{App, Draft, Generation};
+use crate::flow::{App, Draft, Generation, Wish};
 use crate::hub::Page;
 use crate::model::Target;
 use crate::model::{AppId, ChannelName, Close, Member, Position, Refusal};
 use crate::model::{AppStats, ChannelInfo, ConnectionInfo};
 use crate::observe::Via;
 use crate::policy::Scope;
+use crate::script::Finished;
 use crate::shard::{Port, Receipt};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -56,6 +57,9 @@ pub trait Gateway: Clone + Send + Sync + 'static {
     /// Closes connections without a frame for `idle_ms`. How many.
     fn cleanup(&self, app: AppId, idle_ms: u64) -> impl Future<Output = Result<u32, Refusal>> + Send;
 
+    /// Has a handler called; what became of it.
+    fn call(&self, wish: Wish) -> impl Future<Output = Result<Finished, Refusal>> + Send;
+
     fn presence(&self, app: &App, channel: &ChannelName) -> impl Future<Output = Result<Vec<Member>, Refusal>> + Send;
 
     fn history(
@@ -104,6 +108,9 @@ impl Gateway for Port {
     }
     async fn cleanup(&self, app: AppId, idle_ms: u64) -> Result<u32, Refusal> {
         Port::cleanup(self, app, idle_ms).await
+    }
+    async fn call(&self, wish: Wish) -> Result<Finished, Refusal> {
+        Port::call(self, wish).await
     }
     async fn presence(&self, app: &App, channel: &ChannelName) -> Result<Vec<Member>, Refusal> {
         Port::presence(self, app, channel).await

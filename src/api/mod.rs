@@ -15,6 +15,7 @@ mod done;
 mod fail;
 mod gateway;
 mod handle;
+mod handler;
 mod json;
 mod keys;
 mod noted;
@@ -31,7 +32,7 @@ mod site;
 mod tests;
 mod verb;
 
-pub use admin::{Admin, Reloading};
+pub use admin::{Admin, Doing, NotDone, Wanted};
 pub use app::{AppHttp, AppParts, Surroundings};
 pub use fail::{Fail, Why};
 pub use gateway::{Gateway, Ground};

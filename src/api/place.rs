@@ -27,6 +27,8 @@ pub(super) enum Place {
     Now,
     /// A part of what the verb answered.
     Done(&'static str),
+    /// A part of what the handler returned.
+    Result(Box<[Box<str>]>),
     Stat(Stat),
 }
 
@@ -76,6 +78,9 @@ impl Grammar<'_> {
             return Ok(Place::Done(done));
         }
         match (head, rest) {
+            ("result", Some(path)) if self.done.contains(&"result") => {
+                Ok(Place::Result(path.split('.').map(Into::into).collect()))
+            }
             ("now", None) => Ok(Place::Now),
             ("listener", Some("port")) => Ok(Place::Port),
             ("body", _) if !self.body => Err(wrong(format!("`{{{name}}}`: this method has no body"))),
@@ -156,7 +161,7 @@ impl Place {
             Place::Body(_) | Place::Query(_) | Place::Path(_) | Place::Header(_) | Place::UserId | Place::User(_) => {
                 true
             }
-            Place::Setting(_) | Place::Port | Place::Now | Place::Done(_) | Place::Stat(_) => false,
+            Place::Setting(_) | Place::Port | Place::Now | Place::Done(_) | Place::Result(_) | Place::Stat(_) => false,
         }
     }
 }
@@ -190,6 +195,11 @@ impl Scene<'_> {
             Place::Port => Some(self.request.port.to_string()),
             Place::Now => Some(quoted(&iso8601(self.request.now))),
             Place::Done(field) => self.done.and_then(|d| d.field(field)),
+            Place::Result(path) => {
+                let whole = self.done.and_then(|d| d.field("result"));
+                let whole = whole.and_then(|text| RawValue::from_string(text).ok());
+                whole.and_then(|whole| at(&whole, path).map(|part| part.get().to_owned()))
+            }
             Place::Stat(stat) => self.stat(stat).map(|v| v.to_string()),
         };
         text.map(|text| out.extend_from_slice(text.as_bytes())).is_some()

@@ -9,7 +9,9 @@ use super::settings::{AccessSettings, ErrorReply, Kind, RouteSettings};
 use super::verb::Verb;
 use crate::auth::Authenticator;
 use crate::dialect::Template;
+use crate::flow::Bound;
 use crate::model::{Problem, Rate, did_you_mean, one_of};
+use crate::script::EntityKey;
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -38,6 +40,8 @@ pub(super) struct Route {
     pub reads_body: bool,
     /// Whether the shards are asked for figures.
     pub reads_stats: bool,
+    /// Whether the reply says how many connections a handler reached.
+    pub reads_recipients: bool,
 }
 
 /// What must be in the body.
@@ -54,6 +58,8 @@ pub(super) enum Action {
     /// One connection, or not found.
     Connection,
     IssueToken(Arc<Authenticator>),
+    /// The app's plugin answers.
+    Handler(Bound),
 }
 
 impl Action {
@@ -62,7 +68,7 @@ impl Action {
         match self {
             Action::Verb(verb) => Some(*verb),
             Action::Connection => Some(Verb::Connections),
-            Action::IssueToken(_) => None,
+            Action::IssueToken(_) | Action::Handler(_) => None,
         }
     }
 }
@@ -136,15 +142,19 @@ impl Route {
         };
         let body = matches!(method, Method::POST | Method::PUT | Method::PATCH);
         let user = matches!(s.access, AccessSettings::Auth(_));
-        let action = s.action.as_deref().and_then(|word| action(word, s, path, known, problems));
+        let action = match &s.handler {
+            Some(name) => handler(name, s, &vars, path, known, problems),
+            None => s.action.as_deref().and_then(|word| action(word, s, path, known, problems)),
+        };
+        let word = s.handler.as_ref().map_or(s.action.as_deref(), |_| Some("handler"));
         let mut grammar =
             Grammar { vars: &vars, body, user, settings: known.settings, done: &[], stats: false, count: &s.count };
         let with = with(s, path, &grammar, problems);
-        grammar.done = s.action.as_deref().map_or(&[], fields);
+        grammar.done = word.map_or(&[], fields);
         grammar.stats = true;
         let reply = s.reply.as_ref().map(|r| grammar.compile(r, &format!("{path}.reply"), problems));
-        if reply.is_none() && action.is_none() && s.action.is_none() {
-            problems.push(Problem::new(path, "a route that does nothing").expected("`do`, `reply` or both"));
+        if reply.is_none() && word.is_none() {
+            problems.push(Problem::new(path, "a route that does nothing").expected("`do`, `handler` or `reply`"));
         }
         check_status(s.status, &format!("{path}.status"), problems);
         let need: Vec<_> = (s.need.iter())
@@ -166,7 +176,9 @@ impl Route {
         let asks = |p: &Place| {
             matches!(p, Place::Stat(Stat::Connections | Stat::Channels | Stat::Subscriptions | Stat::By(_)))
         };
-        let reads_body = !need.is_empty() || places().any(of_body);
+        let handled = matches!(action, Some(Action::Handler(_)));
+        let reads_body = !need.is_empty() || places().any(of_body) || (handled && body);
+        let reads_recipients = places().any(|p| *p == Place::Done("recipients"));
         let reads_stats = places().any(asks);
         Some(Route {
             name: format!("{method} {text}").into(),
@@ -174,6 +186,7 @@ impl Route {
             limit: s.limit.inspect(|l| check_limit(l, path, problems)),
             reads_body,
             reads_stats,
+            reads_recipients,
             errors: Errors::compile(&s.error, &format!("{path}.error"), problems),
             count: s.count.clone(),
             status: s.status,
@@ -186,6 +199,10 @@ impl Route {
             reply,
             vars,
         })
+    }
+
+    pub fn is_handled(&self) -> bool {
+        matches!(self.action, Some(Action::Handler(_)))
     }
 
     /// `with`, filled in: the JSON text of an object.
@@ -303,6 +320,7 @@ fn action(word: &str, s: &RouteSettings, path: &str, known: &Known<'_>, problems
         Action::Verb(verb) => (verb.fields(), verb.required()),
         Action::Connection => (&["connection"], &[&["connection"]]),
         Action::IssueToken(_) => (&["auth", "user", "claims", "ttl_ms"], &[&["auth"], &["user"]]),
+        Action::Handler(_) => (&[], &[]),
     };
     for key in s.with.keys().filter(|key| !takes.contains(&key.as_str())) {
         problems.push(
@@ -316,6 +334,27 @@ fn action(word: &str, s: &RouteSettings, path: &str, known: &Known<'_>, problems
         problems.push(Problem::new(format!("{path}.with"), what));
     }
     Some(action)
+}
+
+/// A function of the app's plugin, and whose state it is called with.
+fn handler(
+    name: &str,
+    s: &RouteSettings,
+    vars: &[String],
+    path: &str,
+    known: &Known<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Action> {
+    if s.action.is_some() {
+        problems.push(Problem::new(format!("{path}.do"), "a route with `do` and `handler`").expected("one of them"));
+    }
+    // Without a plugin every name would look unknown; `config` says what is missing.
+    let found = known.script?.plugin.handler(name);
+    let handler = found.map_err(|p| problems.push(Problem { path: format!("{path}.handler"), ..p })).ok()?;
+    let names: Vec<&str> = vars.iter().map(String::as_str).collect();
+    let entity = s.entity.as_deref().map(|text| EntityKey::compile(text, &names, &format!("{path}.entity")));
+    let entity = entity.transpose().map_err(|p| problems.push(p)).ok()?;
+    Some(Action::Handler(Bound { handler, entity: entity.map(Arc::new) }))
 }
 
 fn with(s: &RouteSettings, path: &str, grammar: &Grammar<'_>, problems: &mut Vec<Problem>) -> Vec<With> {

@@ -7,6 +7,7 @@ use super::done::Done;
 use super::fail::{Fail, Why, reply};
 use super::gateway::{Gateway, Ground};
 use super::handle::Context;
+use super::handler::{Handled, handle};
 use super::json::{at, is};
 use super::place::Scene;
 use super::rate::Verdict;
@@ -79,6 +80,8 @@ async fn answer<G: Gateway>(
     route.access.permits(&visitor, &Viewed { request, vars }, &app.tables)?;
 
     let body: Option<&RawValue> = match route.reads_body {
+        // A handler may be called without one.
+        true if request.body.is_empty() && route.is_handled() && route.need.is_empty() => None,
         true => {
             let text = std::str::from_utf8(&request.body).map_err(|_| Fail::new(Why::InvalidJson, "not UTF-8"))?;
             Some(serde_json::from_str(text).map_err(|e| Fail::json(&e))?)
@@ -104,6 +107,13 @@ async fn answer<G: Gateway>(
     };
     let done = match &route.action {
         None => None,
+        Some(Action::Handler(bound)) => match handle(context, request, matched, &visitor, body, bound).await? {
+            Handled::Reply(response) => return Ok(response),
+            Handled::Done(Done::Handled { result: None, .. }) if route.reply.is_none() => {
+                return Ok(reply(204, "application/json", Bytes::new()));
+            }
+            Handled::Done(done) => Some(done),
+        },
         Some(action) => {
             let smuggled = |_| Fail::body("a part of a channel's name may not contain `:`");
             let text = route.arguments(&scene).map_err(smuggled)?;
@@ -114,6 +124,7 @@ async fn answer<G: Gateway>(
                     call @ Call::Connection { .. } => call,
                     _ => return Err(Fail::not_found()),
                 },
+                Action::Handler(_) => return Err(internal("a handler is no verb".into())),
                 Action::IssueToken(auth) => {
                     let token = auth.issue(&issue(&mut args)?, request.now);
                     return finish(context, matched, &mut scene, token.map(Done::Token).map_err(internal)?).await;

@@ -54,6 +54,12 @@ pub struct RouteSettings {
     /// A verb of the HTTP API, `connection` (one of them, or not found) or `issue_token`.
     #[serde(rename = "do")]
     pub action: Option<String>,
+    /// A function of the app's plugin that answers, instead of `do`. `{result}` and `{result.PATH}` of `reply` are what it
+    /// returned, `{recipients}` how many connections its messages reached; what it says with `reply(…)` goes out as it is.
+    pub handler: Option<String>,
+    /// Whose state the handler is called with: `queue:{clinicId}`, with the path's variables, `{user.id}`,
+    /// `{user.CLAIM}`, `{data.PATH}`. Without it: none.
+    pub entity: Option<String>,
     /// What the verb takes, with placeholders. A missing value drops its key.
     #[serde(default)]
     pub with: Map<String, Value>,

@@ -1,7 +1,7 @@
 //! One `[auth.NAME]`, ready for use.
 
 use super::Resolve;
-use super::claims::{Mapping, Requirement, is_present};
+use super::claims::{Mapping, Requirement, is_present, lookup};
 use super::credentials::{Credentials, Source, token};
 use super::jwt::{Times, verify};
 use super::key::{Key, Keys};
@@ -9,6 +9,7 @@ use super::outcome::{Action, Cause, Failure, Outcome, Peek, on_failed, on_missin
 use super::settings::{HmacSettings, JwtSettings, Settings};
 use super::stamp::Stamp;
 use super::table::{Table, Tables};
+use super::trusted::{self, Trusted};
 use crate::model::{Identity, Millis, Problem, did_you_mean};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -22,15 +23,18 @@ pub struct Authenticator {
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) mapping: Mapping,
-    from: Vec<Source>,
-    missing: Action,
-    failed: Action,
-    expiry: Option<Expiry>,
+    pub(super) from: Vec<Source>,
+    /// Claims in which a message must not differ from its token, nor a fresh token from the last one.
+    pub(super) matching: Vec<String>,
+    pub(super) missing: Action,
+    pub(super) failed: Action,
+    pub(super) expiry: Option<Expiry>,
 }
 
 pub(super) enum Kind {
     Jwt { keys: Vec<Arc<Key>>, times: Times },
     Hmac(Stamp),
+    Trusted(Trusted),
 }
 
 /// For connections that end with their token, at `Identity::expires_at`.
@@ -53,6 +57,10 @@ impl Authenticator {
         let auth = match settings {
             Settings::Jwt(s) => jwt(name, s, keys, tables, &mut problems),
             Settings::Hmac(s) => hmac(name, s, tables, resolve, &mut problems),
+            Settings::Trusted(s) => {
+                let table = table(s.table.as_deref(), tables, &mut problems);
+                Some(trusted::compile(name, s, table, &mut problems))
+            }
         };
         match auth {
             Some(auth) if problems.is_empty() => Ok(auth),
@@ -72,7 +80,12 @@ impl Authenticator {
         &self.failed
     }
 
-    /// Whether a connection may open without a token and send it in a message.
+    /// Whether it reads tokens, rather than what a client says of itself.
+    pub fn takes_tokens(&self) -> bool {
+        !matches!(self.kind, Kind::Trusted(_))
+    }
+
+    /// Whether a connection may open without a token and send it, or who it is, in a message.
     pub fn takes_messages(&self) -> bool {
         self.from.contains(&Source::Message)
     }
@@ -84,15 +97,54 @@ impl Authenticator {
 
     /// Who this is. The first token found is the one that counts: another is not looked for if it fails.
     pub async fn authenticate(&self, credentials: &Credentials<'_>, now: Millis) -> Outcome {
-        match token(&self.from, credentials) {
+        match self.judge(credentials, now).await {
             None => Outcome::Missing,
-            Some(token) => self.admit(&token, now).await.into(),
+            Some(identity) => identity.into(),
+        }
+    }
+
+    /// `None`: there is nothing to judge.
+    async fn judge(&self, credentials: &Credentials<'_>, now: Millis) -> Option<Result<Identity, Failure>> {
+        if let Kind::Trusted(trusted) = &self.kind {
+            return Some(match trusted.claims(credentials)? {
+                Ok(claims) => self.mapping.identity(claims, None, now).await,
+                Err(failure) => Err(failure),
+            });
+        }
+        let token = token(&self.from, credentials)?;
+        Some(self.admit_saying(&token, credentials.claims, now).await)
+    }
+
+    /// As `admit`, where a message says who it is beside its token.
+    async fn admit_saying(
+        &self,
+        token: &str,
+        said: Option<&Map<String, Value>>,
+        now: Millis,
+    ) -> Result<Identity, Failure> {
+        self.check_said(self.admit(token, now).await?, said)
+    }
+
+    /// What a message says beside its token must be what the token says.
+    fn check_said(&self, identity: Identity, said: Option<&Map<String, Value>>) -> Result<Identity, Failure> {
+        let differs = |claim: &&String| {
+            let Some(said) = said.and_then(|said| lookup(said, claim)).filter(|said| !said.is_null()) else {
+                return false;
+            };
+            match lookup(&identity.claims, claim) {
+                Some(claimed) => claimed != said,
+                None => !self.mapping.user.contains(*claim) || said.as_str() != identity.user.as_deref(),
+            }
+        };
+        match self.matching.iter().find(differs) {
+            Some(claim) => Err(Failure::new(Cause::Claims, format!("claim `{claim}` is not the token's"))),
+            None => Ok(identity),
         }
     }
 
     /// Whether the request's token verifies and has `claim`, a name or a dotted path. Table, `require` and `forbid` do not matter.
     pub async fn peek(&self, credentials: &Credentials<'_>, claim: &str, now: Millis) -> Peek {
-        match token(&self.from, credentials) {
+        match token(&self.from, credentials).filter(|_| self.takes_tokens()) {
             None => Peek::Missing,
             Some(token) => match self.claims(&token, now).await {
                 Err(_) => Peek::Failed,
@@ -102,15 +154,31 @@ impl Authenticator {
         }
     }
 
-    /// A fresh token on a live connection: it must be of the user that the connection already is.
+    /// Fresh credentials on a live connection: they must be of the user that it already is, in the same world of his
+    /// (`match`, or a trusted client's `require`). `bearer` and the like do not matter: the token came in a message.
     /// Nobody becomes somebody only where tokens are taken from messages.
-    pub async fn refresh(&self, current: &Identity, token: &str, now: Millis) -> Outcome {
-        let fresh = match self.admit(token, now).await {
-            Ok(fresh) if current.user.is_none() && self.takes_messages() => Ok(fresh),
-            Ok(fresh) if current.user == fresh.user => Ok(fresh),
-            Ok(_) => Err(Failure::new(Cause::OtherUser, "a token of another user")),
-            Err(failure) => Err(failure),
+    pub async fn refresh(&self, current: &Identity, credentials: &Credentials<'_>, now: Millis) -> Outcome {
+        let (fresh, fixed) = match (&self.kind, credentials.message) {
+            (Kind::Trusted(trusted), _) => (self.judge(credentials, now).await, trusted.fixed()),
+            (Kind::Jwt { .. } | Kind::Hmac(_), Some(token)) => {
+                (Some(self.admit_saying(token, credentials.claims, now).await), &self.matching[..])
+            }
+            (Kind::Jwt { .. } | Kind::Hmac(_), None) => (None, &[][..]),
         };
+        let Some(fresh) = fresh else { return Outcome::Missing };
+        let fresh = fresh.and_then(|fresh| {
+            if current.user.is_none() && self.takes_messages() {
+                return Ok(fresh);
+            }
+            if current.user != fresh.user {
+                return Err(Failure::new(Cause::OtherUser, "of another user"));
+            }
+            let changed = |claim: &&String| lookup(&current.claims, claim) != lookup(&fresh.claims, claim);
+            match fixed.iter().find(changed) {
+                Some(claim) => Err(Failure::new(Cause::OtherUser, format!("of another `{claim}`"))),
+                None => Ok(fresh),
+            }
+        });
         fresh.map(|fresh| Identity { version: current.version.wrapping_add(1), ..fresh }).into()
     }
 
@@ -125,6 +193,7 @@ impl Authenticator {
             return Err(Failure::new(Cause::Malformed, "too long for a token"));
         }
         match &self.kind {
+            Kind::Trusted(_) => Err(Failure::new(Cause::Malformed, "no tokens are taken here")),
             Kind::Hmac(stamp) => stamp.verify(token, now).map(|(claims, ends)| (claims, Some(ends))),
             Kind::Jwt { keys, times } => {
                 let claims = verify(keys, token, now).await?;
@@ -182,6 +251,7 @@ fn jwt(
         kind: Kind::Jwt { keys, times: Times { leeway_ms: s.leeway.0, expiry: s.expiry } },
         mapping,
         from: sources(&s.from, problems),
+        matching: s.matching.clone(),
         missing: on_missing(&s.missing, problems),
         failed: on_failed(&s.failed, problems),
         expiry: s.close_on_expiry.then_some(Expiry { warn_before_ms: s.warn_before.0 }),
@@ -221,6 +291,7 @@ fn hmac(
         kind: Kind::Hmac(Stamp { secret, ttl_ms: s.ttl.0, skew_ms: s.skew.0 }),
         mapping,
         from,
+        matching: Vec::new(),
         missing,
         failed,
         expiry: s.close_on_expiry.then_some(Expiry { warn_before_ms: s.warn_before.0 }),

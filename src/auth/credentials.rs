@@ -2,10 +2,12 @@
 
 use crate::model::{Problem, did_you_mean};
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
 
-/// What a client shows: the upgrade's query and headers, or a message's token. Prints without values.
+/// What a client shows: the upgrade's query and headers, or a message's token and what it says of itself.
+/// Prints without values.
 #[derive(Clone, Copy, Default)]
 pub struct Credentials<'a> {
     /// The raw query, without its `?`.
@@ -13,12 +15,14 @@ pub struct Credentials<'a> {
     pub headers: Option<&'a HeaderMap>,
     /// A token that came in a message.
     pub message: Option<&'a str>,
+    /// Who the client says that it is, in a message.
+    pub claims: Option<&'a Map<String, Value>>,
 }
 
 impl<'a> Credentials<'a> {
     /// Of an HTTP request.
     pub fn of_request(query: Option<&'a str>, headers: &'a HeaderMap) -> Credentials<'a> {
-        Credentials { query: query.unwrap_or_default(), headers: Some(headers), message: None }
+        Credentials { query: query.unwrap_or_default(), headers: Some(headers), ..Credentials::default() }
     }
 
     /// Of a message on an open connection.
@@ -141,7 +145,8 @@ mod tests {
     fn the_first_place_in_order_counts_and_empty_is_absent() {
         let order = sources(&["query:token", "bearer", "cookie:token", "header:x-token", "message"]);
         let all = headers(&[("authorization", "bearer  b"), ("cookie", "a=1; token=\"c%3D\""), ("x-token", "h")]);
-        let mut from = Credentials { query: "x=1&token=q", headers: Some(&all), message: Some("m") };
+        let mut from =
+            Credentials { query: "x=1&token=q", headers: Some(&all), message: Some("m"), ..Credentials::default() };
         assert_eq!(token(&order, &from).as_deref(), Some("q"));
         from.query = "token=&x=1";
         assert_eq!(token(&order, &from).as_deref(), Some("b"));

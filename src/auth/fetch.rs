@@ -1,8 +1,10 @@
-//! HTTP requests of this room: key sets and rows. Bounded in time and bytes, redirects not followed.
+//! HTTP requests of this room: key sets and rows. Bounded in time and bytes, redirects not followed. `webhook` makes its
+//! client here too.
 //! A shard's runtime is never used: what is spawned here runs on the background runtime, and a shard awaits its end.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::Body;
 use hyper::header::HeaderMap;
 use hyper::{Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -22,7 +24,30 @@ const IDLE_MS: u64 = 30_000;
 #[derive(Clone)]
 pub struct Fetcher {
     background: Handle,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: HttpClient<Empty<Bytes>>,
+}
+
+/// A pooled HTTP/1.1 client for requests with bodies of type `B`.
+pub type HttpClient<B> = Client<HttpsConnector<HttpConnector>, B>;
+
+/// Its requests must be polled on a tokio runtime. Follows no redirects; https trusts Mozilla's roots.
+pub fn http_client<B>() -> HttpClient<B>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
+    let tls = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let connector = HttpsConnectorBuilder::new()
+        .with_provider_and_webpki_roots(tls)
+        .expect("aws-lc-rs speaks TLS 1.2 and 1.3")
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_millis(IDLE_MS))
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .build(connector)
 }
 
 /// One address to ask, and what may come back.
@@ -61,19 +86,7 @@ impl std::fmt::Display for FetchError {
 impl Fetcher {
     /// `background`: the runtime that requests run on. https trusts Mozilla's roots.
     pub fn new(background: Handle) -> Fetcher {
-        let tls = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(tls)
-            .expect("aws-lc-rs speaks TLS 1.2 and 1.3")
-            .https_or_http()
-            .enable_http1()
-            .build();
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_millis(IDLE_MS))
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .build(connector);
-        Fetcher { background, client }
+        Fetcher { background, client: http_client() }
     }
 
     /// Runs `work` on the background runtime. What is returned tells its value when it ends,
@@ -96,7 +109,7 @@ impl Fetcher {
         *request.uri_mut() = ask.uri;
         *request.headers_mut() = ask.headers;
         let answer = async {
-            let response = self.client.request(request).await.map_err(|e| FetchError::Connection(root(&e)))?;
+            let response = self.client.request(request).await.map_err(|e| FetchError::Connection(root_cause(&e)))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ask.bytes_max).collect().await;
             let body = body.map_err(|e| match e.is::<LengthLimitError>() {
@@ -110,7 +123,7 @@ impl Fetcher {
 }
 
 /// The innermost cause: `Connection refused (os error 111)`.
-fn root(error: &dyn std::error::Error) -> String {
+pub fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -124,7 +137,7 @@ pub(super) async fn finished<T: Clone>(mut flight: watch::Receiver<Option<T>>) -
 }
 
 /// An http or https address with a host and without credentials in it, or what is wrong with it.
-pub(super) fn address(text: &str) -> Result<Uri, &'static str> {
+pub fn address(text: &str) -> Result<Uri, &'static str> {
     let uri: Uri = text.parse().map_err(|_| "not an address")?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err("not an http or https address");

@@ -23,6 +23,7 @@ impl Authenticator {
     /// A token that `authenticate` takes. Err: why there can be none, such as keys that only verify.
     pub fn issue(&self, issue: &Issue, now: Millis) -> Result<String, String> {
         match &self.kind {
+            Kind::Trusted(_) => Err(format!("auth `{}` takes no tokens: clients say who they are", self.name)),
             Kind::Hmac(stamp) => Ok(stamp.issue(&issue.user, now)),
             Kind::Jwt { keys, .. } => {
                 let key = keys.iter().find(|k| k.signer().is_some());

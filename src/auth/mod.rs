@@ -1,4 +1,5 @@
-//! Turns tokens into an `Identity`: verifies them, looks the user up in a table, maps claims.
+//! Turns tokens, or what a trusted client says of itself, into an `Identity`: verifies them, looks the user up in a table,
+//! maps claims.
 //! Leaves to others: reading files (`config`), what an identity may do (`policy`), carrying out a close or a 401 (`listen`, `shard`).
 //! In: `Credentials` and the time. Out: `Outcome`. Keys and rows that live behind a URL are fetched on the background runtime.
 
@@ -19,11 +20,12 @@ mod stamp;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
 pub use authenticator::{Authenticator, Expiry};
 pub use claims::lookup;
 pub use credentials::Credentials;
-pub use fetch::Fetcher;
+pub use fetch::{Fetcher, HttpClient, address, http_client, root_cause};
 pub use inspect::{Inspection, Unverified};
 pub use issue::Issue;
 pub use key::{Key, Keys};
@@ -34,6 +36,7 @@ pub use settings::{
     OnMissing, Require, Settings, TableSettings, UnknownRow,
 };
 pub use table::{Lookup, Row, Table, Tables, Unavailable};
+pub use trusted::{TrustedSettings, TrustedSource};
 
 use crate::model::{Secret, SecretSource};
 

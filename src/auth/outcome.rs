@@ -73,6 +73,8 @@ pub enum Action {
     Reject,
     /// Upgraded, then closed.
     Close(Close),
+    /// After a message: told so, and may try again until `limits.auth_timeout`. At the upgrade: 401.
+    Retry,
 }
 
 /// Why a token does not count, inside this room.
@@ -108,6 +110,7 @@ pub(super) fn on_missing(settings: &OnMissing, problems: &mut Vec<Problem>) -> A
 pub(super) fn on_failed(settings: &OnFailed, problems: &mut Vec<Problem>) -> Action {
     match settings {
         OnFailed::Word(FailedWord::Reject) => Action::Reject,
+        OnFailed::Word(FailedWord::Retry) => Action::Retry,
         OnFailed::Close(c) => Action::Close(close("failed", c, problems)),
     }
 }

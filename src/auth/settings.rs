@@ -1,5 +1,6 @@
 //! What people write under `[key.NAME]` of gateway.toml and `[auth.NAME]`, `[table.NAME]` of an app.
 
+use super::trusted::TrustedSettings;
 use crate::model::{Ms, SecretSource, Size};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -69,6 +70,8 @@ pub enum Settings {
     Jwt(JwtSettings),
     /// Base64 of JSON `{userId, timestamp, signature}`, the signature being HMAC-SHA256 over `userId:timestamp`.
     Hmac(HmacSettings),
+    /// Who the client says that it is. In production only with `insecure = true`.
+    Trusted(TrustedSettings),
 }
 
 /// `[auth.NAME]` with `type = "jwt"`.
@@ -92,6 +95,10 @@ pub struct JwtSettings {
     /// Claims that must not be there.
     #[serde(default)]
     pub forbid: Vec<String>,
+    /// Where a message brings claims beside its token, those that must not differ from the token's: `["organization_id"]`.
+    /// A fresh token on a live connection must not differ in them either. One that names the user is compared with the user.
+    #[serde(default, rename = "match")]
+    pub matching: Vec<String>,
     /// Accepts a token whose `aud` names somebody, though `require` does not say who this is (RFC 7519 §4.1.3 forbids that).
     #[serde(default)]
     pub any_audience: bool,
@@ -122,6 +129,7 @@ pub struct JwtSettings {
     #[serde(default)]
     pub missing: OnMissing,
     /// What happens with a token that does not verify: `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
+    /// `retry`: who sent it in a message is told, and may try again until `limits.auth_timeout`.
     #[serde(default)]
     pub failed: OnFailed,
 }
@@ -163,6 +171,7 @@ pub struct HmacSettings {
     #[serde(default)]
     pub missing: OnMissing,
     /// What happens with a token that does not verify: `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
+    /// `retry`: who sent it in a message is told, and may try again until `limits.auth_timeout`.
     #[serde(default)]
     pub failed: OnFailed,
 }
@@ -228,6 +237,7 @@ pub enum MissingWord {
 #[serde(rename_all = "lowercase")]
 pub enum FailedWord {
     Reject,
+    Retry,
 }
 
 /// A close after the upgrade.

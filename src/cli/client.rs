@@ -71,7 +71,20 @@ pub struct Found {
 impl Found {
     /// A call of the HTTP API; the whole answer, whatever its status.
     pub async fn call(&self, verb: &str, body: &serde_json::Value) -> Result<(StatusCode, String), String> {
-        let url = format!("{}/api/{verb}", self.url);
+        self.post(&format!("/api/{verb}"), body).await
+    }
+
+    /// What the admin listener answers to a question about files. Err: also where it refuses.
+    pub fn admin(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, String> {
+        let runtime = files::runtime().map_err(|e| e.to_string())?;
+        match runtime.block_on(self.post(path, body))? {
+            (status, text) if status.is_success() => serde_json::from_str(&text).map_err(|e| format!("{text}: {e}")),
+            (status, text) => Err(format!("{}{path} answered {status}\n{text}", self.url)),
+        }
+    }
+
+    async fn post(&self, path: &str, body: &serde_json::Value) -> Result<(StatusCode, String), String> {
+        let url = format!("{}{path}", self.url);
         let key = self.key.as_deref().ok_or("an API key is needed: --key, or WEIR_API_KEY in the environment")?;
         let mut request = request(Method::POST, &url, body.to_string())?;
         let bearer = HeaderValue::from_str(&format!("Bearer {key}"))

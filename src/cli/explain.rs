@@ -1,5 +1,6 @@
 //! `weir explain`: why somebody may or may not.
 
+use super::client::Door;
 use super::files::{self, Files, fail, object};
 use crate::auth::Outcome;
 use crate::config::{App, AsIf, Environment};
@@ -26,6 +27,10 @@ pub struct Arguments {
     /// A token instead: whoever it makes of its bearer, tables and defaults included.
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
+    /// A live connection instead, with its identity, its request and the rows as they are now: the running gateway is
+    /// asked, for the files that it has in force.
+    #[arg(long, value_name = "CONNECTION", conflicts_with_all = ["app", "user", "claims", "token", "request"])]
+    live: Option<String>,
     /// What is asked for.
     #[arg(long, value_enum, default_value = "subscribe")]
     does: Does,
@@ -38,6 +43,8 @@ pub struct Arguments {
     /// Answers with JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    door: Door,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
@@ -48,15 +55,40 @@ enum Does {
     Presence,
 }
 
+impl Does {
+    fn right(self) -> RightKind {
+        match self {
+            Does::Subscribe => RightKind::Subscribe,
+            Does::Publish => RightKind::Publish,
+            Does::History => RightKind::History,
+            Does::Presence => RightKind::Presence,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Does::Subscribe => "subscribe",
+            Does::Publish => "publish",
+            Does::History => "history",
+            Does::Presence => "presence",
+        }
+    }
+}
+
 const EXAMPLES: &str = "Examples:
   weir explain --app clinic --user u1 --claims '{\"role\":\"sales_staff\",\"clinicId\":\"c1\"}' --on clinic:c2:queue
   weir explain --app clinic --token \"$TOKEN\" --on clinic:c1:queue
   weir explain --app reports --does publish --on system:notifications
+  weir explain --live ws_1704623400000_k3v9x0a1b --on user:alerts
 
-Reads the files only; the running gateway is not asked, and rows behind a URL are missing.
+Reads the files only: the running gateway is not asked but with --live (of its admin listener, with a key that has the
+verb `admin`), and rows behind a URL are missing.
 Exit codes: 0 allowed, 1 refused, 78 mistakes in the files.";
 
 pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode {
+    if let Some(connection) = &arguments.live {
+        return live(gateway, connection, arguments, env);
+    }
     let files = match files::read_or_tell(gateway, env) {
         Ok(files) => files,
         Err(code) => return code,
@@ -74,15 +106,33 @@ fn explain(files: &Files, arguments: &Arguments) -> Result<(String, bool), Strin
     let app = files.app(arguments.app.as_deref())?;
     let on = ChannelName::parse(&arguments.on).map_err(|bad| format!("`{}`: {bad}", arguments.on))?;
     let as_if = AsIf::new(app, who(files, app, arguments)?, arguments.request.as_deref(), clock())?;
-    let right = match arguments.does {
-        Does::Subscribe => RightKind::Subscribe,
-        Does::Publish => RightKind::Publish,
-        Does::History => RightKind::History,
-        Does::Presence => RightKind::Presence,
-    };
-    let why = as_if.explain(app, right, &on);
+    let why = as_if.explain(app, arguments.does.right(), &on);
     let allowed = why.allowed;
-    Ok((if arguments.json { as_json(&why).to_string() } else { text(&why, &as_if.identity, &on, arguments) }, allowed))
+    let user = as_if.identity.user.as_deref();
+    let told = if arguments.json { why.to_json().to_string() } else { text(&why, user, &arguments.on, arguments.does) };
+    Ok((told, allowed))
+}
+
+/// Of a live connection.
+fn live(gateway: &Path, connection: &str, arguments: &Arguments, env: &Environment) -> ExitCode {
+    let asked = json!({ "connection": connection, "does": arguments.does.word(), "on": arguments.on });
+    let told = match arguments.door.found(gateway, env).admin("/admin/explain", &asked) {
+        Ok(told) => told,
+        Err(what) => return fail(what),
+    };
+    let Some(why) = Explanation::of_json(&told) else { return fail(format!("no explanation: {told}")) };
+    match arguments.json {
+        true => println!("{told}"),
+        false => println!("{}\n{}", text(&why, told["user"].as_str(), &arguments.on, arguments.does), of_whom(&told)),
+    }
+    if why.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// `live      ws_1… of app reports on /ws, its request not kept; generation 3`
+fn of_whom(told: &Value) -> String {
+    let word = |key: &str| told[key].as_str().unwrap_or("?").to_owned();
+    let (id, app, endpoint, request) = (word("connection"), word("app"), word("endpoint"), word("request"));
+    format!("live      {id} of app {app} on {endpoint}, its request {request}; generation {}", told["generation"])
 }
 
 fn who(files: &Files, app: &App, arguments: &Arguments) -> Result<Identity, String> {
@@ -110,11 +160,11 @@ fn who(files: &Files, app: &App, arguments: &Arguments) -> Result<Identity, Stri
 ///           false  user.role == "admin" || user.clinicId == clinicId
 ///             false  user.role == "admin"
 /// ```
-fn text(why: &Explanation, identity: &Identity, on: &ChannelName, arguments: &Arguments) -> String {
+fn text(why: &Explanation, user: Option<&str>, on: &str, does: Does) -> String {
     let mut out = String::new();
     let (head, may) = if why.allowed { ("ALLOWED", "may") } else { ("REFUSED", "may not") };
-    let who = identity.user.as_deref().unwrap_or("somebody anonymous");
-    let does = match arguments.does {
+    let who = user.unwrap_or("somebody anonymous");
+    let does = match does {
         Does::Subscribe => "subscribe to",
         Does::Publish => "publish on",
         Does::History => "read the history of",
@@ -159,22 +209,4 @@ fn part(out: &mut String, p: &Part, indent: usize) {
         let _ = writeln!(out, "{:indent$}{value:<8} {}", "", p.text);
     }
     p.parts.iter().for_each(|p| part(out, p, indent + 2));
-}
-
-fn as_json(why: &Explanation) -> Value {
-    fn part(p: &Part) -> Value {
-        json!({ "text": p.text, "value": p.value, "parts": p.parts.iter().map(part).collect::<Vec<_>>() })
-    }
-    let refusal = why.refusal.as_ref();
-    json!({
-        "allowed": why.allowed,
-        "class": why.class,
-        "vars": why.vars.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-        "rule": why.origin,
-        "expression": why.rule.as_ref().map(part),
-        "error": why.error,
-        "code": refusal.map(|r| r.code.as_str()),
-        "message": refusal.and_then(|r| r.message.as_deref()),
-        "alias": why.alias.as_deref().map(as_json),
-    })
 }

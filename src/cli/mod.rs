@@ -9,6 +9,7 @@ mod defaults;
 mod explain;
 mod files;
 mod health;
+mod plan;
 mod publish;
 mod run;
 mod schema;
@@ -39,6 +40,8 @@ enum Verb {
     Check(check::Arguments),
     /// Says why somebody may or may not: class, rule, the values of its parts.
     Explain(explain::Arguments),
+    /// Asks a running gateway what other files would change, and what of its connections they would end.
+    Plan(plan::Arguments),
     /// Makes tokens of the configured keys, and takes tokens apart.
     #[command(subcommand)]
     Token(token::Arguments),
@@ -65,6 +68,7 @@ const EXAMPLES: &str = "Examples:
   weir check deploy/staging       of the gateway.toml in another folder
   weir explain --app clinic --user u1 --on clinic:c2:queue
                                   why somebody may or may not
+  weir plan --candidate ../next   what other files would change in the running gateway
   weir token issue --app clinic --user u1
                                   a token for trying things out
   weir smoke ws://127.0.0.1:3000/ws --channel test:smoke
@@ -86,6 +90,7 @@ pub fn main() -> ExitCode {
         None | Some(Verb::Run) => run::run(gateway, &env),
         Some(Verb::Check(verb)) => check::run(gateway, &verb, &env),
         Some(Verb::Explain(verb)) => explain::run(gateway, &verb, &env),
+        Some(Verb::Plan(verb)) => plan::run(gateway, &verb, &env),
         Some(Verb::Token(verb)) => token::run(gateway, &verb, &env),
         Some(Verb::Publish(verb)) => publish::run(gateway, &verb, &env),
         Some(Verb::Broadcast(verb)) => broadcast::run(gateway, &verb, &env),

@@ -2,13 +2,14 @@
 
 use super::compile::{Means, tell};
 use super::fault::Fault;
-use super::file::{AppFile, GatewayFile};
+use super::file::{AppFile, GatewayFile, Mode};
+use super::files::Files;
 use super::load::Sheet;
 use super::{cases, check, lint};
 use crate::dialect::{self, Dialect, Json};
 use crate::model::{AppId, Problem};
 use crate::policy::{Policy, Reads, RightKind, Template};
-use crate::{api, auth, flow, listen};
+use crate::{api, auth, flow, listen, webhook};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -29,6 +30,8 @@ pub struct App {
     pub auths: BTreeMap<String, Arc<auth::Authenticator>>,
     /// As written, with what they have from others; for those who speak them from outside.
     pub dialects: BTreeMap<String, dialect::Settings>,
+    /// Services that its handlers call.
+    pub webhooks: BTreeMap<Arc<str>, Arc<webhook::Webhook>>,
     /// How many `[[route]]`s it has; what became of them is in `Compiled::site`.
     pub routes: usize,
 }
@@ -47,13 +50,14 @@ pub struct Compiling<'a> {
 type Read<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
 
 impl Compiling<'_> {
-    fn tell(&mut self, section: &str, problems: Vec<Problem>) {
+    pub(super) fn tell(&mut self, section: &str, problems: Vec<Problem>) {
         tell(&self.sheet.doc, section, problems, &mut self.faults);
     }
 
     /// `rows`: over the rows that `read` has read. `None`: its faults are in `faults`.
     pub fn app(
         &mut self,
+        files: &Files,
         read: Read,
         rows: &RefCell<Sha256>,
         resolve: auth::Resolve,
@@ -67,6 +71,8 @@ impl Compiling<'_> {
             self.tell("", check::names(file, &listeners, &Dialect::BUILT_IN));
         }
         self.tell("limits", check::app_limits(&file.limits));
+        let development = self.gateway.made.as_ref().is_none_or(|g| g.mode == Mode::Development);
+        self.tell("", check::believed(file, development));
         tell(&self.sheet.doc, "", check::unused(file), warnings);
         let gateway = self.gateway.made.as_ref();
         let limits = gateway.map(|g| g.limits.b.clone()).unwrap_or_default().with(&file.limits);
@@ -78,15 +84,22 @@ impl Compiling<'_> {
             auth::Tables::compile(&file.table, read, resolve, self.means.fetcher, before.map(|a| &*a.flow.tables));
         let tables = tables.map_err(|p| self.tell("table", p)).ok();
         let auths = self.auths(tables.as_ref(), resolve);
+        let webhooks = self.webhooks(resolve);
         let (written, problems) = dialect::Settings::inherited(&file.dialect);
         self.tell("dialect", problems);
         let dialects = self.dialects(&written);
+        let settings = self.settings();
+        let bounds = gateway.map(|g| g.script.b.clone()).unwrap_or_default().with(&file.script);
+        let script = self.script(files, &bounds, &settings);
         let names: Vec<&str> = file.table.keys().map(String::as_str).collect();
         let policy = Policy::compile(file.channel.iter().map(|c| &c.a), &names, &|path| self.origin(path));
         let policy = policy.map_err(|p| self.tell("", p)).ok();
         self.tell("", check::homes(file, policy.as_ref()));
         let subscribe: Vec<_> = (0..file.endpoint.len()).map(|i| self.subscribe(i)).collect();
         let (policy, tables) = (policy?, tables?);
+        let handlers = script.map(|script| self.handlers(script, &policy, &dialects));
+        let tells_vars =
+            handlers.as_ref().is_some_and(|h| h.endpoints.iter().any(|e| e.is_bound() && !e.vars.is_empty()));
         let reads = policy.classes().iter().flat_map(|c| RightKind::ALL.map(|right| c.reads(right)));
         let reads_request = reads.fold(Reads::NOTHING, |all, r| all | r).contains(Reads::REQUEST);
         let endpoints: Vec<_> = file.endpoint.iter().zip(subscribe).collect();
@@ -108,12 +121,12 @@ impl Compiling<'_> {
             policy: Arc::new(policy),
             classes: file.channel.iter().map(|c| c.b.a).collect(),
             limits,
-            settings: self.settings(),
+            settings,
             log: file.log.clone(),
             tables: Arc::new(tables),
             rules: self.rules(rows),
-            handlers: None,
-            keeps_requests: reads_request || born_with,
+            handlers,
+            keeps_requests: reads_request || born_with || tells_vars,
         };
         let endpoints = file.endpoint.iter().map(|e| e.a.clone());
         let app = App {
@@ -125,6 +138,7 @@ impl Compiling<'_> {
                 .collect(),
             origins: file.origins.clone(),
             auths,
+            webhooks,
             dialects: written,
             routes: file.route.len(),
         };
@@ -148,6 +162,7 @@ impl Compiling<'_> {
             settings: &app.flow.settings,
             auths: &app.auths,
             tables: &app.flow.tables,
+            script: app.flow.handlers.as_ref().map(|h| &*h.script),
         };
         let made = api::AppHttp::compile(parts, &api::Surroundings { development, resolve });
         made.map_err(|p| self.tell("", p)).ok()

@@ -3,6 +3,7 @@
 use super::doc::Doc;
 use super::fault::Fault;
 use super::file::{AppFile, GatewayFile, Mode};
+use crate::auth::Settings;
 use crate::flow::limits::{AppLimits, AppLimitsOverride};
 use crate::model::{ChannelName, Ms, MsOrOff, Problem, Rate, Size, did_you_mean, one_of};
 use crate::policy::Policy;
@@ -83,6 +84,18 @@ pub fn names(app: &AppFile, listeners: &[&str], built_in: &[&str]) -> Vec<Proble
         listener(format!("route[{i}].listener"), route.listener.as_ref(), &mut problems);
     }
     problems
+}
+
+/// Authenticators that believe what clients say of themselves; in production only where the file says so.
+pub fn believed(app: &AppFile, development: bool) -> Vec<Problem> {
+    let open = |auth: &Settings| matches!(auth, Settings::Trusted(trusted) if !trusted.insecure && !development);
+    let open = app.auth.iter().filter(|(_, auth)| open(auth));
+    open.map(|(name, _)| {
+        Problem::new(format!("auth.{name}.type"), "a trusted client can be anybody, and mode is `production`")
+            .expected("`type = \"jwt\"` or `type = \"hmac\"`")
+            .hint(Some("`insecure = true` beside it allows it all the same".into()))
+    })
+    .collect()
 }
 
 /// What stands in a file and is used by nothing in it.

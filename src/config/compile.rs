@@ -6,8 +6,9 @@ use super::fault::{Fault, sorted};
 use super::file::{AppFile, GatewayFile, Mode, ReloadSettings, Shards};
 use super::files::{DATA_BYTES_MAX, Files};
 use super::load::{Loaded, Sheet};
-use super::restart;
+use super::restart::{self, Restart};
 use super::secret::{Environment, Secrets};
+use super::written::Said;
 use super::{check, lint};
 use crate::flow::Limits;
 use crate::model::{AppId, Problem};
@@ -51,6 +52,10 @@ pub struct Compiled {
     /// Those of them whose digests are for nobody.
     pub secrets: BTreeSet<PathBuf>,
     pub reload: ReloadSettings,
+    pub script: crate::script::Process,
+    pub store: crate::store::Settings,
+    /// What is written, for telling what another reading changes.
+    pub said: Said,
 }
 
 /// What compiling needs beside the files.
@@ -62,8 +67,9 @@ pub struct Means<'a> {
     pub previous: Option<&'a Compiled>,
 }
 
-/// All faults of all files at once, or everything ready to use.
-pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
+/// All faults of all files at once, or everything ready to use. `restarts`: gathers what takes a restart to change,
+/// which otherwise is a fault.
+pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>>) -> Result<Compiled, Vec<Fault>> {
     let Loaded { files, gateway, apps, mut faults, mut warnings, overrides } = loaded;
     let mode = gateway.made.as_ref().map_or(Mode::Development, |g| g.mode);
     let secrets = Secrets::new(means.env, &files, mode == Mode::Development);
@@ -72,10 +78,15 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
     if let Some(file) = &gateway.made {
         check::listeners(file, &gateway.doc, &mut faults);
         if let Some(previous) = means.previous {
-            restart::gateway(file, previous).iter().for_each(|problem| faults.push(gateway.doc.locate(problem)));
+            let found = restart::gateway(file, previous);
+            match restarts {
+                Some(restarts) => *restarts = found,
+                None => faults.extend(found.iter().map(|restart| gateway.doc.locate(&restart.problem()))),
+            }
         }
         tell(&gateway.doc, "limits", check::limits(file), &mut faults);
         tell(&gateway.doc, "limits", check::doubtful(&file.limits.b), &mut warnings);
+        tell(&gateway.doc, "store", file.store.check().err().into_iter().collect(), &mut faults);
         let compiled = auth::Keys::compile(&file.key, &resolve, means.fetcher, means.previous.map(|p| &p.keys));
         keys = compiled.map_err(|p| tell(&gateway.doc, "key", p, &mut faults)).ok();
         tell(&gateway.doc, "", lint::keys(file, apps.iter().filter_map(|a| a.made.as_ref())), &mut warnings);
@@ -104,7 +115,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             rows.borrow_mut().update(Sha256::digest(&bytes));
             Ok(bytes)
         };
-        let app = one.app(&read, &rows, &secrets.within("channels"), &mut warnings);
+        let app = one.app(&files, &read, &rows, &secrets.within("channels"), &mut warnings);
         https
             .extend(app.as_ref().and_then(|app| one.http(app, mode == Mode::Development, &secrets.within("channels"))));
         faults.extend(one.faults);
@@ -115,6 +126,7 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
         listen::number(&file.listener, &mut numbers);
         entrance(file, &gateway.doc, &apps, (&ids, &numbers), &files, &mut faults)
     });
+    let said = Said::of(&gateway.doc, apps.iter().map(|sheet| (sheet.name.as_str(), &sheet.doc)));
     let whole = https.len() == apps.len();
     let site = gateway.made.as_ref().filter(|_| whole).zip(api_keys);
     let site = site.and_then(|(file, api_keys)| site_of(file, api_keys, https, &apps, &mut faults));
@@ -141,6 +153,9 @@ pub fn compile(loaded: Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
             files: files.seen(),
             secrets: files.secrets(),
             reload: file.reload,
+            script: file.script.a,
+            store: file.store,
+            said,
         });
     }
     if faults.is_empty() {

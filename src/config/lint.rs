@@ -2,6 +2,7 @@
 
 use super::app::App;
 use super::file::{AppFile, GatewayFile};
+use super::handlers;
 use crate::api::{AccessSettings, RouteSettings};
 use crate::auth::Settings;
 use crate::dialect::json::{Receive, Verb};
@@ -15,7 +16,20 @@ pub fn app(file: &AppFile, app: &App) -> Vec<Problem> {
     problems.extend(classes(file, app));
     problems.extend(dialects(file, app));
     problems.extend(names(file, app));
+    problems.extend(app.flow.handlers.iter().flat_map(|h| handlers::doubts(file, h)));
+    problems.extend(believed(file));
     problems
+}
+
+/// Authenticators by which everybody can be anybody, in production too.
+fn believed(file: &AppFile) -> impl Iterator<Item = Problem> {
+    let insecure = file.auth.iter().filter(|(_, auth)| matches!(auth, Settings::Trusted(t) if t.insecure));
+    insecure.map(|(name, _)| {
+        Problem::new(
+            format!("auth.{name}.insecure"),
+            format!("auth `{name}` believes its clients: whoever can connect can be anybody"),
+        )
+    })
 }
 
 /// Keys of gateway.toml that verify nothing.
@@ -158,6 +172,7 @@ fn names(file: &AppFile, app: &App) -> Vec<Problem> {
         tables.extend(match auth {
             Settings::Jwt(jwt) => jwt.table.as_deref(),
             Settings::Hmac(hmac) => hmac.table.as_deref(),
+            Settings::Trusted(trusted) => trusted.table.as_deref(),
         });
     }
     let names: Vec<&str> = file.table.keys().map(String::as_str).collect();

@@ -12,6 +12,7 @@ mod app;
 mod as_if;
 mod both;
 mod cases;
+mod changes;
 mod check;
 mod compile;
 mod de;
@@ -20,6 +21,7 @@ mod env;
 mod fault;
 mod file;
 mod files;
+mod handlers;
 mod lint;
 mod load;
 mod published_schema;
@@ -30,14 +32,17 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod written;
 
 pub use app::App;
 pub use as_if::AsIf;
 pub use both::Both;
 pub use cases::CheckSettings;
+pub use changes::{Changes, Group, Item, Setting};
 pub use compile::{Compiled, Means};
 pub use fault::{Fault, count, summary};
 pub use file::{AppFile, Channel, GatewayFile, Mode, ReloadSettings, Shards, Watching};
+pub use restart::Restart;
 pub use secret::{Environment, published};
 pub use watch::Watch;
 
@@ -45,7 +50,14 @@ use std::path::Path;
 
 /// Reads the configuration whose `gateway.toml` this is. Reads files; changes nothing.
 pub fn read(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
-    compile::compile(load::load(gateway, means.env), means)
+    compile::compile(load::load(gateway, means.env), means, None)
+}
+
+/// As `read`, of files that are not to be put in force now: what of them takes a restart is told apart.
+pub fn read_candidate(gateway: &Path, means: &Means) -> (Result<Compiled, Vec<Fault>>, Vec<Restart>) {
+    let mut restarts = Vec::new();
+    let compiled = compile::compile(load::load(gateway, means.env), means, Some(&mut restarts));
+    (compiled, restarts)
 }
 
 /// The JSON Schema (draft 2020-12) of `gateway.toml`, for editors.

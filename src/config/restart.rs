@@ -3,15 +3,32 @@
 use super::compile::Compiled;
 use super::file::{GatewayFile, Shards};
 use crate::model::Problem;
+use serde::Serialize;
 use std::fmt::Debug;
 
+/// A key of gateway.toml that takes a restart to change: what is in force and what is written.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Restart {
+    pub key: String,
+    pub from: String,
+    pub to: String,
+}
+
+impl Restart {
+    /// As a reload tells it.
+    pub(super) fn problem(&self) -> Problem {
+        let Restart { key, from, to } = self;
+        let what = format!("`{key}` takes a restart to change: `{from}` is in force, `{to}` is written here");
+        Problem::new(key, what).expected(format!("`{from}`, or a restart"))
+    }
+}
+
 /// Keys of gateway.toml, each with what is in force and what is written.
-pub fn gateway(file: &GatewayFile, previous: &Compiled) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut same = |key: &str, old: String, new: String| {
-        if old != new {
-            let what = format!("`{key}` takes a restart to change: `{old}` is in force, `{new}` is written here");
-            problems.push(Problem::new(key, what).expected(format!("`{old}`, or a restart")));
+pub fn gateway(file: &GatewayFile, previous: &Compiled) -> Vec<Restart> {
+    let mut restarts = Vec::new();
+    let mut same = |key: &str, from: String, to: String| {
+        if from != to {
+            restarts.push(Restart { key: key.into(), from, to });
         }
     };
     let shards = |n: Option<u16>| n.map_or("auto".to_owned(), |n| n.to_string());
@@ -21,6 +38,13 @@ pub fn gateway(file: &GatewayFile, previous: &Compiled) -> Vec<Problem> {
     same("log.format", word(previous.log.format), word(file.log.format));
     same("audit.target", previous.audit.target.clone(), file.audit.target.clone());
     same("audit.publishes", previous.audit.publishes.to_string(), file.audit.publishes.to_string());
+    same("script.workers", previous.script.workers.to_string(), file.script.a.workers.to_string());
+    same("script.queue", previous.script.queue.to_string(), file.script.a.queue.to_string());
+    same("script.queue_bytes", previous.script.queue_bytes.0.to_string(), file.script.a.queue_bytes.0.to_string());
+    same("store.driver", word(previous.store.driver), word(file.store.driver));
+    same("store.path", previous.store.path.clone(), file.store.path.clone());
+    same("store.queue", previous.store.queue.to_string(), file.store.queue.to_string());
+    same("store.synchronous", word(previous.store.synchronous), word(file.store.synchronous));
     let (old, new) = (&previous.reload, &file.reload);
     same("reload.watch", word(old.watch), word(new.watch));
     for (key, old, new) in [
@@ -30,7 +54,7 @@ pub fn gateway(file: &GatewayFile, previous: &Compiled) -> Vec<Problem> {
     ] {
         same(key, format!("{}ms", old.0), format!("{}ms", new.0));
     }
-    problems
+    restarts
 }
 
 /// A setting's word: variants are written in lower case.

@@ -82,6 +82,7 @@ pub struct Endpoint {
 }
 
 /// A channel that connections of an endpoint are subscribed to: `reports:progress:{reportId}`, `user:{user.id}:reports`.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AutoSubscribe {
     pub template: Template,
     /// Of the endpoint's path, as the template was compiled with.

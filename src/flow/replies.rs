@@ -21,8 +21,10 @@ pub struct Replies {
 /// What has to be asked of others before the client is answered.
 #[derive(Debug)]
 pub enum Errand {
+    /// By a token, or by what the client says of itself.
     Authenticate {
-        token: Box<str>,
+        token: Option<Box<str>>,
+        claims: Option<Box<RawValue>>,
     },
     /// Of the channel's home.
     History {

@@ -36,6 +36,8 @@ pub struct Session {
     pub slot: Slot,
     /// Whether it ends with its token.
     pub expiry: Option<crate::auth::Expiry>,
+    /// It was greeted: handlers know of it.
+    pub greeted: bool,
     /// It was told that its token ends.
     pub warned: bool,
     /// Deliveries that wait until a subscribe message is answered in whole.
@@ -60,8 +62,16 @@ pub struct Held(pub Vec<(u32, Arc<Batch>)>);
 pub struct Sub {
     pub channel: u32,
     pub seat: u32,
-    /// By the app's file or the API, rather than asked for by the client: its rule is not what allowed it.
-    pub auto: bool,
+    pub by: By,
+}
+
+/// Who wanted a subscription. Only what a client asked for was allowed by its channel's rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    Client,
+    /// The app's file: the endpoint's own channels.
+    Endpoint,
+    Api,
 }
 
 /// A subscribe message that is not yet answered in whole.
@@ -106,6 +116,7 @@ impl Session {
             slot: 0,
             shard: 0,
             expiry: None,
+            greeted: false,
             warned: false,
             held: None,
             bucket: Bucket::default(),

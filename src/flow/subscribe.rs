@@ -1,21 +1,39 @@
 //! Subscribing: decided a channel at a time, seated by the channel's home, answered as the dialect answers.
 
 use super::session::{Ask, Asks};
-use super::{After, Revoke, Sub, Walk, Wish, home};
+use super::{After, By, Sub, Walk, Wish, home};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{Join, Joined};
-use crate::model::{ChannelName, Channels, Close, LimitKind, Member, Position, Refusal};
-use crate::observe::{LimitName, audit_join, audit_revocation};
+use crate::model::{ChannelName, Channels, LimitKind, Member, Position, Refusal};
+use crate::observe::{LimitName, audit_join};
 use crate::policy::{Permit, Policy, Scope, Subscribe};
 use crate::script::Trigger;
 use bytes::Bytes;
 
-/// `Join::request` of a channel that the client did not ask for: told to it, as what the API subscribes is.
-const TOLD: u32 = u32::MAX - 2;
+/// The least `Join::request` of a channel that the client did not ask for. Not told: a plugin's wish, which tells its
+/// client itself.
+pub(super) const WISHED: u32 = u32::MAX - 5;
+/// Told to it: the API's wish.
+pub(super) const TOLD: u32 = u32::MAX - 4;
 /// Not told, and still the client's own: its channel's home changed.
-const MOVED: u32 = u32::MAX - 1;
+pub(super) const MOVED: u32 = u32::MAX - 3;
+/// The same of what the API subscribed.
+pub(super) const MOVED_API: u32 = u32::MAX - 2;
+/// The same of the endpoint's own channels.
+pub(super) const MOVED_OWN: u32 = u32::MAX - 1;
 /// Not told: the endpoint's own channels.
-const SILENT: u32 = u32::MAX;
+pub(super) const SILENT: u32 = u32::MAX;
+
+/// Whose wish a seat is that the client did not ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whose {
+    /// The endpoint's own channels. Not told.
+    Endpoint,
+    /// Told to the client.
+    Api,
+    /// Not told: the plugin says what it wants to say.
+    Plugin,
+}
 
 impl Walk<'_> {
     pub(super) fn subscribe(&mut self, channels: &Channels<'_>, since: Option<Position>, asked: Asked<'_>) {
@@ -26,7 +44,7 @@ impl Walk<'_> {
         // A position belongs to one channel.
         let since = since.filter(|_| channels.len() == 1);
         let number = self.session.next_ask;
-        self.session.next_ask = (number + 1) % TOLD;
+        self.session.next_ask = (number + 1) % WISHED;
         let whole = self.json.answers_in_whole();
         let ask = Ask {
             number,
@@ -141,70 +159,16 @@ impl Walk<'_> {
         self.app.policy.allow_api(&Scope::everywhere(), &name, self.generation).ok()
     }
 
-    /// Decides every subscription again, after the identity or the rules changed. Returns how many are not allowed now.
-    pub fn decide_again(&mut self, revoke: Revoke) -> u32 {
-        let (mut at, mut revoked) = (0, 0);
-        while let Some(sub) = self.session.subs.get(at).copied() {
-            let channel = self.hub.channel(sub.channel);
-            let (name, home_now, class) = (channel.name.clone(), channel.home_shard, channel.class);
-            let decided: Result<Permit<Subscribe>, Refusal> = match sub.auto {
-                true => self.app.policy.allow_api(&Scope::everywhere(), &name, self.generation),
-                false => self.app.policy.decide(&name, &self.asking(), self.generation),
-            };
-            match decided {
-                // Its class is numbered elsewhere now: the seat follows.
-                Ok(permit) if home(self.app, self.hub.shards(), &name) != home_now => {
-                    self.rise(at);
-                    let join = self.join(permit, name.as_str(), None, if sub.auto { SILENT } else { MOVED });
-                    self.hub.subscribe(join);
-                }
-                Ok(_) => at += 1,
-                Err(refusal) => {
-                    revoked += 1;
-                    self.log_revoked(&name, &refusal, revoke);
-                    match revoke {
-                        Revoke::Report => at += 1,
-                        Revoke::Disconnect => {
-                            self.replies.close = Some(Close::REVOKED);
-                            return revoked;
-                        }
-                        Revoke::Unsubscribe => {
-                            self.tell_of_seat(class, &name, Trigger::Unsubscribed);
-                            self.rise(at);
-                            self.say(&Answer::Revoked { channel: name.as_str(), refusal: Some(&refusal) }, None);
-                        }
-                    }
-                }
-            }
-        }
-        revoked
-    }
-
-    fn log_revoked(&self, channel: &ChannelName, refusal: &Refusal, revoke: Revoke) {
-        tracing::info!(
-            app = &*self.app.name,
-            connectionId = %self.session.id,
-            userId = self.session.identity.user.as_deref(),
-            channel = channel.as_str(),
-            code = refusal.code.as_str(),
-            rule = refusal.rule.as_deref(),
-            ?revoke,
-            "subscription no longer allowed"
-        );
-        let result = match revoke {
-            Revoke::Unsubscribe => "unsubscribe",
-            Revoke::Disconnect => "disconnect",
-            Revoke::Report => "report",
-        };
-        let user = self.session.identity.user.as_deref();
-        audit_revocation(&self.app.name, user, &self.session.id.to_string(), channel.as_str(), result);
-    }
-
-    /// Subscribed without being asked by the client: by the endpoint on connect, or (`told`) by the API.
-    pub fn seat(&mut self, permit: Permit<Subscribe>, told: bool) {
+    /// Subscribed without being asked by the client.
+    pub fn seat(&mut self, permit: Permit<Subscribe>, whose: Whose) {
         if !self.is_seated(permit.channel()) {
             let text = permit.channel().to_string();
-            let join = self.join(permit, &text, None, if told { TOLD } else { SILENT });
+            let request = match whose {
+                Whose::Endpoint => SILENT,
+                Whose::Api => TOLD,
+                Whose::Plugin => WISHED,
+            };
+            let join = self.join(permit, &text, None, request);
             self.hub.subscribe(join);
         }
     }
@@ -219,6 +183,18 @@ impl Walk<'_> {
             }
         }
         left
+    }
+
+    /// The seat of a subscription is at another home now: asked for there, without a word to the client.
+    pub(super) fn follow(&mut self, permit: Permit<Subscribe>, by: By) {
+        let request = match by {
+            By::Client => MOVED,
+            By::Api => MOVED_API,
+            By::Endpoint => MOVED_OWN,
+        };
+        let text = permit.channel().to_string();
+        let join = self.join(permit, &text, None, request);
+        self.hub.subscribe(join);
     }
 
     fn join(&mut self, permit: Permit<Subscribe>, text: &str, since: Option<Position>, request: u32) -> Box<Join> {
@@ -246,19 +222,19 @@ impl Walk<'_> {
         self.session.subs.iter().position(|sub| sub.channel == number)
     }
 
-    fn is_seated(&self, channel: &ChannelName) -> bool {
+    pub(super) fn is_seated(&self, channel: &ChannelName) -> bool {
         let waiting = |ask: &Ask| ask.waiting.contains(channel);
         self.sub(channel).is_some() || self.session.asks.iter().flat_map(|a| a.0.iter()).any(waiting)
     }
 
-    fn ask(&mut self, number: u32) -> Option<&mut Ask> {
+    pub(super) fn ask(&mut self, number: u32) -> Option<&mut Ask> {
         self.session.asks.as_mut()?.0.iter_mut().find(|a| a.number == number)
     }
 
     /// A home offers a seat. Returns whether it was taken; the events missed are the caller's to deliver.
     pub fn joined(&mut self, joined: &Joined) -> bool {
         let shown = joined.alias.as_deref().unwrap_or(joined.channel.as_str());
-        let unasked = joined.request >= TOLD;
+        let unasked = joined.request >= WISHED;
         if !unasked {
             let Some(ask) = self.ask(joined.request) else { return false };
             // Unsubscribed before the home had answered.
@@ -274,18 +250,24 @@ impl Walk<'_> {
             return false;
         }
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
-        self.session.subs.push(Sub { channel, seat, auto: unasked && joined.request != MOVED });
+        let by = match joined.request {
+            SILENT | MOVED_OWN => By::Endpoint,
+            TOLD | WISHED | MOVED_API => By::Api,
+            _ => By::Client,
+        };
+        self.session.subs.push(Sub { channel, seat, by });
         let (id, user) = (self.session.id, self.session.identity.user.as_deref());
         self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
         let audited = self.app.classes.get(joined.class as usize).is_some_and(|class| class.audit);
-        if audited && joined.request != MOVED {
+        let moved = matches!(joined.request, MOVED | MOVED_API | MOVED_OWN);
+        if audited && !moved {
             audit_join(&self.app.name, user, &id.to_string(), joined.channel.as_str());
         }
-        if joined.request != MOVED {
+        if !moved {
             self.tell_of_seat(joined.class, &joined.channel, Trigger::Subscribed);
         }
         match joined.request {
-            SILENT | MOVED => return true,
+            SILENT | WISHED | MOVED | MOVED_API | MOVED_OWN => return true,
             TOLD => {
                 let (position, recovered) = (joined.position, joined.recovered);
                 match self.json.answers_in_whole() {
@@ -301,7 +283,7 @@ impl Walk<'_> {
     }
 
     /// A seat was taken that a subscribe message asked for.
-    fn granted(&mut self, number: u32, shown: &str, position: Option<Position>, recovered: Option<bool>) {
+    pub(super) fn granted(&mut self, number: u32, shown: &str, position: Option<Position>, recovered: Option<bool>) {
         let Some((id, kind)) = self.ask(number).map(|ask| (ask.id.clone(), ask.kind.clone())) else { return };
         self.allowed(number, shown, position, recovered, Asked { id: id.as_deref(), kind: &kind });
     }
@@ -381,7 +363,7 @@ impl Walk<'_> {
         seated.is_some() || wished
     }
 
-    fn rise(&mut self, at: usize) {
+    pub(super) fn rise(&mut self, at: usize) {
         self.session.rise(at, self.hub, self.now, &mut self.replies.moved);
     }
 }

@@ -7,9 +7,12 @@ mod assemble;
 mod http;
 mod listeners;
 pub mod notify;
+mod office;
+mod plan;
 mod plugins;
 mod process;
 mod reload;
+mod scripts;
 
 use self::notify::Systemd;
 use crate::auth::Fetcher;
@@ -20,7 +23,11 @@ use crate::observe::{Logs, Metrics, finish_audit, start_audit};
 use crate::shard::{Accepted, Door, Port, Shared, clock, start};
 use arc_swap::ArcSwap;
 use listeners::Listeners;
+use office::Office;
+use plan::Planner;
+use plugins::Stage;
 use reload::Reload;
+use scripts::Scripts;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -33,6 +40,8 @@ use tokio::sync::watch;
 const EX_CONFIG: u8 = 78;
 /// How long `/readyz` fails before connections are closed: load balancers look every second or so.
 const UNREADY_MS: u64 = 200;
+/// How long handlers and their commits may still take once all connections are closed.
+const STOP_WORKERS: Duration = Duration::from_secs(5);
 
 /// Serves what the files say until it is told to stop.
 pub fn run(gateway: &Path, env: &Environment) -> ExitCode {
@@ -98,16 +107,22 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
 
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let shards = compiled.shards.map_or(cores, |n| n.max(1) as usize);
+    let handle = background.clone();
     let shared = Shared::new(shards, metrics.clone(), background);
     let (drain, draining) = watch::channel(false);
     let (desk, requests) = reload::desk(&compiled);
+    let compiled = Arc::new(compiled);
+    let in_force = Arc::new(ArcSwap::new(compiled.clone()));
+    let port = Port::new(shared.clone());
+    let means = (gateway.clone(), env.clone(), fetcher.clone());
+    let planner = Arc::new(Planner::new(means, in_force.clone(), front.clone(), port.clone()));
     let context = Arc::new(Context {
         front: front.clone(),
         api: Arc::new(http::Http {
             state: Arc::default(),
-            port: Port::new(shared.clone()),
+            port,
             ports: listeners.ports.clone(),
-            admin: desk.clone(),
+            admin: Arc::new(Office { desk: desk.clone(), planner }),
         }),
         counts: shared.connections.clone(),
         attempts: Arc::new(Attempts::default()),
@@ -115,6 +130,11 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
         draining,
         clock,
     });
+    let base = gateway.parent().unwrap_or(Path::new("")).to_owned();
+    let stage = Arc::new(Stage::new(Port::new(shared.clone()), front.clone()));
+    let scripts = Arc::new(Scripts::start(&compiled, &base, stage, &handle, metrics.clone())?);
+    scripts.prepare(&compiled).map_err(|problem| std::io::Error::other(format!("[store] {}", problem.what)))?;
+    shared.set_workers(scripts.workers.clone());
     let handshake = move |accepted: Accepted, door: Rc<dyn Door>| serve(accepted, door, context.clone());
     let threads = start(generation, shared.clone(), handshake)?;
     // Before anybody is told that it is ready: a change from then on is seen.
@@ -123,14 +143,16 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
         None
     });
     reload::hear_signals(desk.clone());
+    // Timers of the last run may be overdue: shards are there to hear them, clients may come.
+    scripts.take(&compiled);
+    tokio::spawn(scripts.clone().sweep());
     listeners.take(bound, &compiled, &shared);
     announce(&compiled, &listeners, shards, &gateway);
     systemd.ready(&format!("{} apps, generation 1 {}", compiled.apps.len(), &compiled.digest[..12]));
     let watchdog = systemd.clone();
     tokio::spawn(async move { watchdog.alive().await });
     metrics.in_force(1, clock());
-    let (compiled, listeners) = (Arc::new(compiled), Arc::new(Mutex::new(listeners)));
-    let in_force = Arc::new(ArcSwap::new(compiled.clone()));
+    let listeners = Arc::new(Mutex::new(listeners));
     if let Some(mut watch) = watch {
         watch.follow(compiled.files.keys());
         tokio::spawn(reload::watch_files(desk.clone(), watch, in_force.clone()));
@@ -147,6 +169,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
         compiled,
         number: 1,
         desk,
+        scripts: scripts.clone(),
         systemd: systemd.clone(),
     };
     let reloading = tokio::spawn(reload.run(requests, in_force));
@@ -164,6 +187,9 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
         () = process::stop_asked() => tracing::warn!("asked again: stopping at once"),
         () = tokio::time::sleep(limits.drain.duration()) => tracing::warn!("the time to drain is over"),
     }
+    // What clients asked for in their last moments is done before what carries it out ends.
+    let workers = scripts.workers.clone();
+    let _ = tokio::task::spawn_blocking(move || workers.stop(STOP_WORKERS)).await;
     shared.peers().iter().for_each(|peer| peer.stop());
     threads.join();
     Ok(())

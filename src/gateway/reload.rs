@@ -6,11 +6,12 @@
 use super::assemble;
 use super::listeners::Listeners;
 use super::notify::Systemd;
-use crate::api::{Admin, Reloading};
+use super::scripts::Scripts;
+use crate::api::{Doing, NotDone};
 use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Means, Watch, count};
 use crate::listen::Front;
-use crate::model::{Millis, iso8601};
+use crate::model::{Millis, Problem, iso8601};
 use crate::observe::{Logs, audit_reload};
 use crate::shard::{Shared, clock};
 use arc_swap::ArcSwap;
@@ -41,6 +42,7 @@ pub struct Reload {
     pub compiled: Arc<Compiled>,
     pub number: u64,
     pub desk: Arc<Desk>,
+    pub scripts: Arc<Scripts>,
     pub systemd: Systemd,
 }
 
@@ -90,9 +92,10 @@ impl Desk {
     }
 }
 
-impl Admin for Desk {
-    fn status(&self) -> Value {
-        let status = Desk::status(self);
+impl Desk {
+    /// What is in force, and what the last reload came to.
+    pub fn told(&self) -> Value {
+        let status = self.status();
         let mut told = status.in_force.clone();
         told["last_reload"] = status.last.as_ref().map_or(
             Value::Null,
@@ -101,10 +104,17 @@ impl Admin for Desk {
         told
     }
 
-    fn reload(&self, by: &str) -> Reloading {
+    /// Reads the files and waits for what comes of it.
+    pub fn reload(&self, by: &str) -> Doing {
         let (answer, answered) = oneshot::channel();
         self.ask(&format!("api key {by}"), Some(answer));
-        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(json!([]))) })
+        // Nobody reads files any more once the gateway stops.
+        Box::pin(async move {
+            match answered.await {
+                Ok(outcome) => outcome.map_err(NotDone::Faults),
+                Err(_) => Err(NotDone::Draining),
+            }
+        })
     }
 }
 
@@ -189,11 +199,17 @@ impl Reload {
         Fault::of_file(&self.gateway.display().to_string(), what)
     }
 
+    fn store_fault(&self, problem: Problem) -> Fault {
+        let fault = self.fault(format!("[store] {}", problem.what));
+        Fault { expected: problem.expected, hint: problem.hint, ..fault }
+    }
+
     /// Puts it in force: shards first, so that whoever is let in by the new files finds their shard knowing them.
     fn take(&mut self, compiled: Compiled, by: &str) -> Result<Value, Vec<Fault>> {
         if compiled.digest == self.compiled.digest {
             return Ok(self.unchanged(by));
         }
+        self.scripts.prepare(&compiled).map_err(|problem| vec![self.store_fault(problem)])?;
         let (number, metrics) = (self.number + 1, &self.shared.metrics);
         let mut listeners = self.listeners.lock().unwrap_or_else(|e| e.into_inner());
         let bound = listeners.bind(&compiled).map_err(|(name, why)| {
@@ -203,6 +219,7 @@ impl Reload {
         front.generation.apps.iter().flatten().for_each(|app| drop(metrics.app(app.id, &app.name)));
         self.shared.peers().iter().for_each(|peer| peer.generation(front.generation.clone()));
         self.front.store(Arc::new(front));
+        self.scripts.take(&compiled);
         let opened = listeners.take(bound, &compiled, &self.shared);
         drop(listeners);
         opened.iter().for_each(|(name, address)| println!("weir: listening {name} {address}"));

@@ -83,6 +83,8 @@ pub(super) struct Home {
     pub epoch: u32,
     /// Of the newest event.
     pub offset: u64,
+    /// Seats in this shard, those offered and not yet taken included.
+    pub here: u32,
     /// Shards other than this one, with the number of seats there.
     pub elsewhere: SmallVec<[(u16, u32); 1]>,
     kept: Option<Box<Kept>>,
@@ -97,7 +99,7 @@ struct Kept {
 
 impl Home {
     pub fn new(epoch: u32) -> Home {
-        Home { epoch, offset: 0, elsewhere: smallvec![], kept: None }
+        Home { epoch, offset: 0, here: 0, elsewhere: smallvec![], kept: None }
     }
 
     pub fn position(&self) -> Position {
@@ -111,7 +113,7 @@ impl Home {
     /// Nobody would miss it otherwise.
     pub fn in_use(&self) -> bool {
         let kept = |k: &Kept| !k.history.is_empty() || k.last.is_some() || !k.members.is_empty();
-        !self.elsewhere.is_empty() || self.kept.as_deref().is_some_and(kept)
+        self.here > 0 || !self.elsewhere.is_empty() || self.kept.as_deref().is_some_and(kept)
     }
 
     pub fn count(&mut self, shard: u16, change: i32) {
@@ -126,6 +128,11 @@ impl Home {
             None if change > 0 => self.elsewhere.push((shard, change as u32)),
             None => {}
         }
+    }
+
+    /// Connections on it, over all shards.
+    pub fn seats(&self) -> u32 {
+        self.elsewhere.iter().fold(self.here, |sum, (_, seats)| sum.saturating_add(*seats))
     }
 
     /// Whether a user (or somebody anonymous) appeared who was not there before.

@@ -34,6 +34,8 @@ pub enum Message {
     Join(Box<Join>),
     /// From a home: seated, with what it missed; the batches that follow come after it.
     Joined(Box<Joined>),
+    /// From a home: no seat is free, by the class's `members_max`.
+    Full(Box<Join>),
     Leave(Box<Leave>),
     /// To a home: number this and pass it round.
     Publish(Box<Publication>),
@@ -53,6 +55,8 @@ pub enum Out {
     /// To every seat of these channels; a connection on several of them hears it once.
     Deliver(SmallVec<[Part; 1]>),
     Joined(Box<Joined>),
+    /// No seat is free.
+    Full(Box<Join>),
     Published(Box<Published>),
 }
 
@@ -110,7 +114,7 @@ impl Hub {
         !self.out.is_empty()
     }
 
-    /// Asks for a seat; the answer is `Out::Joined`, now or after the home was heard.
+    /// Asks for a seat; the answer is `Out::Joined` or `Out::Full`, now or after the home was heard.
     pub fn subscribe(&mut self, join: Box<Join>) {
         if join.home == self.me {
             self.join(*join);
@@ -173,6 +177,7 @@ impl Hub {
         match message {
             Message::Join(join) => self.join(*join),
             Message::Joined(joined) => self.out.push(Out::Joined(joined)),
+            Message::Full(join) => self.out.push(Out::Full(join)),
             Message::Leave(leave) => self.leave(*leave, now),
             Message::Publish(publication) => self.sequence(*publication),
             Message::Published(published) => self.out.push(Out::Published(published)),

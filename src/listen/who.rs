@@ -123,7 +123,7 @@ fn missing(auth: &[Arc<Authenticator>]) -> Verdict {
 fn verdict(action: &Action) -> Verdict {
     match action {
         Action::Anonymous => Verdict::Open(Some(Identity::anonymous())),
-        Action::Reject => Verdict::Reject,
+        Action::Reject | Action::Retry => Verdict::Reject,
         Action::Close(close) => Verdict::Close(close.clone()),
     }
 }

@@ -35,9 +35,11 @@ pub enum Command<'a> {
     },
     Ping,
     Status,
-    /// First-message authentication, or a fresh token on a live connection.
+    /// First-message authentication, or a fresh token on a live connection. Neither: it failed to say who it is.
     Authenticate {
-        token: Cow<'a, str>,
+        token: Option<Cow<'a, str>>,
+        /// An object in which the client says who it is.
+        claims: Option<&'a RawValue>,
     },
     History {
         channel: Cow<'a, str>,

@@ -15,6 +15,7 @@ mod names;
 mod own;
 mod process;
 mod recent;
+mod webhooks;
 
 pub use audit::{
     AuditSettings, Record, audit, audit_dropped, audit_join, audit_reload, audit_revocation, audits_publishes,
@@ -29,3 +30,4 @@ pub use names::LogNames;
 pub use own::OWN_NAMES_MAX;
 pub use process::{Memory, memory};
 pub use recent::RECENT_MINUTES;
+pub use webhooks::{Delivery, WebhookMetrics};

@@ -97,6 +97,11 @@ impl Class {
         &self.pattern
     }
 
+    /// The pattern's variables, in order.
+    pub fn vars(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().filter_map(|name| name.as_deref())
+    }
+
     /// Whether its name stands for another channel.
     pub fn is_alias(&self) -> bool {
         self.alias.is_some()

@@ -20,6 +20,7 @@ mod settings;
 mod template;
 #[cfg(test)]
 mod tests;
+mod told;
 mod trie;
 
 pub use class::{Class, Match};

@@ -2,12 +2,14 @@
 
 use super::conn::Stage;
 use super::shard::Shard;
-use crate::auth::{Action, Outcome};
+use crate::auth::{Action, Authenticator, Credentials, Outcome};
 use crate::dialect::Answer;
 use crate::flow::{App, Question, Revoke};
-use crate::model::{Close, Code, Millis, Refusal, Slot};
+use crate::model::{Close, Code, LimitKind, Millis, Refusal, Slot};
 use crate::observe::{AuthOutcome, CloseReason, LimitName, SlowAction};
 use crate::wire::{self, OpCode};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -131,48 +133,71 @@ impl Shard {
     }
 
     fn on_missing(&self, slot: Slot, app: &App) -> Close {
-        let endpoint = app.endpoint(self.conns[slot as usize].session.endpoint);
-        let action = endpoint.and_then(|e| e.auth.iter().find(|a| a.takes_messages())).map(|a| a.on_missing());
-        match action {
+        match self.first_auth(slot, app).map(|auth| auth.on_missing()) {
             Some(Action::Close(close)) => close.clone(),
             _ => Close::new(1008, "authentication timeout"),
         }
     }
 
+    /// The first authenticator of its endpoint that judges messages.
+    fn first_auth<'a>(&self, slot: Slot, app: &'a App) -> Option<&'a Authenticator> {
+        let endpoint = app.endpoint(self.conns[slot as usize].session.endpoint)?;
+        endpoint.auth.iter().find(|auth| auth.takes_messages()).map(|auth| &**auth)
+    }
+
     // ── tokens in messages ──────────────────────────────────────────────────────────────────────────────────────
 
-    /// A first message's token, or a fresh one on a live connection.
-    pub(super) fn authenticate(&mut self, slot: Slot, token: Box<str>, question: Question) {
+    /// A first message's token or what it says of its sender; a fresh one of either on a live connection.
+    pub(super) fn authenticate(
+        &mut self,
+        slot: Slot,
+        token: Option<Box<str>>,
+        claims: Option<Box<RawValue>>,
+        question: Question,
+    ) {
         let Some(app) = self.app_of(slot) else { return };
         let session = &self.conns[slot as usize].session;
         let endpoint = app.endpoint(session.endpoint);
-        let Some(auth) = endpoint.and_then(|e| e.auth.iter().find(|a| a.takes_messages())).cloned() else {
-            return self.authenticated(slot, None, question);
+        // A token is for those who read tokens; what a client merely says, for those who believe it.
+        let judges = |a: &&Arc<Authenticator>| a.takes_messages() && a.takes_tokens() == token.is_some();
+        let Some(auth) = endpoint.and_then(|e| e.auth.iter().find(judges)).cloned() else {
+            return self.authenticated(slot, None, None, question);
         };
         let (current, newcomer, now) = (session.identity.clone(), session.newcomer, self.now);
         let (me, id) = (self.me, session.id);
+        let by = auth.clone();
         let mut check = Box::pin(async move {
+            // What is no object says nothing.
+            let claims: Option<Map<String, Value>> = claims.and_then(|raw| serde_json::from_str(raw.get()).ok());
+            let shown = Credentials { message: token.as_deref(), claims: claims.as_ref(), ..Credentials::default() };
             match newcomer || current.user.is_none() {
-                true => auth.authenticate(&crate::auth::Credentials::of_message(&token), now).await,
-                false => auth.refresh(&current, &token, now).await,
+                true => auth.authenticate(&shown, now).await,
+                false => auth.refresh(&current, &shown, now).await,
             }
         });
         // Nearly always there is nothing to wait for: keys and rows are here.
         if let Poll::Ready(outcome) = pin!(&mut check).poll(&mut Context::from_waker(Waker::noop())) {
-            return self.authenticated(slot, Some(outcome), question);
+            return self.authenticated(slot, Some(outcome), Some(by), question);
         }
         let peer = self.shared.peers()[me as usize].clone();
         tokio::task::spawn_local(async move {
             let outcome = check.await;
             peer.ask(move |shard| {
                 if shard.is_same(slot, id) {
-                    shard.authenticated(slot, Some(outcome), question);
+                    shard.authenticated(slot, Some(outcome), Some(by), question);
                 }
             });
         });
     }
 
-    fn authenticated(&mut self, slot: Slot, outcome: Option<Outcome>, question: Question) {
+    /// `by`: who judged it; none that could is on the endpoint.
+    fn authenticated(
+        &mut self,
+        slot: Slot,
+        outcome: Option<Outcome>,
+        by: Option<Arc<Authenticator>>,
+        question: Question,
+    ) {
         let Some(app) = self.app_of(slot) else { return };
         let asked = crate::dialect::Asked { id: question.id.as_deref(), kind: &question.kind };
         let identity = match outcome {
@@ -185,9 +210,14 @@ impl Shard {
                 let newcomer = session.newcomer;
                 self.counts.app(app.id).auth(AuthOutcome::Failed);
                 self.walk_own(slot, |walk| walk.refuse(&Refusal::new(Code::Unauthenticated), None, Some(asked)));
-                if newcomer {
-                    let close = self.on_failed(slot, &app);
-                    self.close(slot, close);
+                let action =
+                    by.as_ref().map(|by| by.on_failed()).or_else(|| self.first_auth(slot, &app)?.on_failed().into());
+                match action {
+                    _ if !newcomer => {}
+                    // Until `limits.auth_timeout`, and as often as `limits.violations` bears it.
+                    Some(Action::Retry) => {}
+                    Some(Action::Close(close)) => self.close(slot, close.clone()),
+                    _ => self.close(slot, Close::new(1008, "authentication failed")),
                 }
                 return;
             }
@@ -195,8 +225,16 @@ impl Shard {
         self.counts.app(app.id).auth(AuthOutcome::Identified);
         let conn = &mut self.conns[slot as usize];
         let users_max = app.limits.connections_per_user;
-        if identity.user.as_ref().is_some_and(|user| !conn.seat.identify(user, users_max)) {
-            self.counts.limit(LimitName::ConnectionsPerUser);
+        let full = if identity.user.as_ref().is_some_and(|user| !conn.seat.identify(user, users_max)) {
+            Some(LimitName::ConnectionsPerUser)
+        } else if !conn.seat.claim(&identity, &app.limits.connections_per_claim) {
+            Some(LimitName::ConnectionsPerClaim)
+        } else {
+            None
+        };
+        if let Some(limit) = full {
+            self.counts.limit(limit);
+            self.walk_own(slot, |walk| walk.tell(&Refusal::limit(LimitKind::Connections), None, Some(asked)));
             return self.close(slot, Close::TOO_MANY_CONNECTIONS);
         }
         let session = &mut conn.session;
@@ -206,25 +244,17 @@ impl Shard {
         session.warned = false;
         self.walk_own(slot, |walk| walk.say(&Answer::Authenticated, Some(asked)));
         if first {
-            self.greet(slot, &app);
+            let greeted = self.walk_own(slot, |walk| walk.json.greets_at_open());
+            self.greet(slot, &app, greeted != Some(true));
         } else {
             self.decide_again(slot);
         }
         self.schedule(slot);
     }
 
-    fn on_failed(&self, slot: Slot, app: &App) -> Close {
-        let endpoint = app.endpoint(self.conns[slot as usize].session.endpoint);
-        let action = endpoint.and_then(|e| e.auth.iter().find(|a| a.takes_messages())).map(|a| a.on_failed());
-        match action {
-            Some(Action::Close(close)) => close.clone(),
-            _ => Close::new(1008, "authentication failed"),
-        }
-    }
-
     /// The identity changed: subscriptions that its rules no longer allow are taken back.
     pub(super) fn decide_again(&mut self, slot: Slot) {
-        self.walk_own(slot, |walk| walk.decide_again(Revoke::Unsubscribe));
+        self.walk_own(slot, |walk| walk.decide_again(Revoke::Unsubscribe, false));
         self.carry();
     }
 

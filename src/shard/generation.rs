@@ -5,12 +5,43 @@
 
 use super::conn::Conn;
 use super::shard::{Drain, Shard};
-use crate::flow::{App, Generation};
+use crate::flow::{App, Generation, Session};
 use crate::model::{AppId, Close, ConnectionId, Slot};
 use std::sync::Arc;
 
 /// Subscriptions decided again between two looks at sockets, about: a connection's are decided together.
-const REVIEW_SLICE: usize = 256;
+pub(super) const REVIEW_SLICE: usize = 256;
+
+/// A connection that a new generation has yet to look at.
+pub(super) struct Review {
+    pub slot: Slot,
+    pub id: ConnectionId,
+    /// Its subscriptions are to be decided again.
+    pub decide: bool,
+    /// Its endpoint subscribes other channels by itself.
+    pub born: bool,
+}
+
+/// Where a connection is in another generation, and what has to be looked at there.
+pub(super) struct Place {
+    pub endpoint: u16,
+    pub decide: bool,
+    pub born: bool,
+}
+
+impl Place {
+    /// `old`: the app as it was, where its number's generation is known. `None`: its endpoint is gone.
+    pub fn of(session: &Session, old: Option<&Arc<App>>, now: &Arc<App>) -> Option<Place> {
+        let Some(old) = old else {
+            let endpoint = now.endpoint(session.endpoint).map(|_| session.endpoint)?;
+            return Some(Place { endpoint, decide: true, born: false });
+        };
+        let was = old.endpoint(session.endpoint)?;
+        let endpoint = now.endpoint_of(&was.key)?;
+        let born = now.endpoint(endpoint)?.subscribe != was.subscribe;
+        Some(Place { endpoint, decide: old.rules != now.rules, born })
+    }
+}
 
 impl Shard {
     pub(super) fn take_generation(&mut self, generation: Arc<Generation>) {
@@ -45,37 +76,39 @@ impl Shard {
         if old.is_some_and(|old| Arc::ptr_eq(old, now)) {
             return;
         }
-        if let Some(old) = old {
-            let key = old.endpoint(session.endpoint).map(|e| &e.key);
-            session.endpoint = key.and_then(|key| now.endpoint_of(key)).unwrap_or(u16::MAX);
-            encoding.endpoint = session.endpoint;
-        }
-        let Some(endpoint) = now.endpoint(session.endpoint) else { return self.close(slot, Close::ENDPOINT_REMOVED) };
+        let Some(place) = Place::of(session, old, now) else { return self.close(slot, Close::ENDPOINT_REMOVED) };
+        session.endpoint = place.endpoint;
+        encoding.endpoint = place.endpoint;
+        let Some(endpoint) = now.endpoint(place.endpoint) else { return };
         session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
         // Deadlines are looked at again with the decisions.
-        self.reviews.push_back((slot, session.id, old.is_none_or(|old| old.rules != now.rules)));
+        let Place { decide, born, .. } = place;
+        self.reviews.push_back(Review { slot, id: session.id, decide, born });
     }
 
     /// What it was allowed may not be any more: looked at soon.
     pub(super) fn review_later(&mut self, slot: Slot) {
         let id = self.conns[slot as usize].session.id;
-        self.reviews.push_back((slot, id, true));
+        self.reviews.push_back(Review { slot, id, decide: true, born: false });
     }
 
     /// Decides some subscriptions again. Returns whether more wait.
     pub(super) fn review(&mut self) -> bool {
         let (mut decided, mut revoked) = (0, 0);
         while decided < REVIEW_SLICE
-            && let Some((slot, id, decide)) = self.reviews.pop_front()
+            && let Some(Review { slot, id, decide, born }) = self.reviews.pop_front()
         {
             decided += 1;
             if !self.is_open_still(slot, id) {
                 continue;
             }
-            if decide {
+            if decide || born {
                 let revoke = self.generation.revoke;
-                decided += self.conns[slot as usize].session.subs.len();
-                revoked += self.walk_own(slot, |walk| walk.decide_again(revoke)).unwrap_or(0);
+                let session = &self.conns[slot as usize].session;
+                decided += session.subs.len();
+                // Who has yet to say who it is gets them with its greeting.
+                let born = born && !session.newcomer;
+                revoked += self.walk_own(slot, |walk| walk.decide_again(revoke, born)).unwrap_or(0);
                 self.carry();
             }
             self.schedule(slot);

@@ -7,7 +7,7 @@ use super::queue::{Flushed, Queue};
 use super::shard::{Shard, random_u128};
 use super::socket::Socket;
 use crate::dialect::{Answer, Dialect, Json};
-use crate::flow::{App, Rows, Session, Walk};
+use crate::flow::{App, Rows, Session, Walk, Whose};
 use crate::hub::Seat;
 use crate::model::{Close, ConnectionId, Identity, Slot};
 use crate::observe::CloseReason;
@@ -61,7 +61,13 @@ impl Shard {
         if !self.is_listening(new.listener) {
             self.close(slot, Close::LISTENER_REMOVED);
         } else if let Some(close) = close_at_once {
-            app.log.auth_failed(&app.name, Some(id), &close.reason, new.ip);
+            match &new.refusal {
+                Some(refusal) => {
+                    app.log.failed(&app.name, id, &close.reason);
+                    self.walk_own(slot, |walk| walk.tell(refusal, None, None));
+                }
+                None => app.log.auth_failed(&app.name, Some(id), &close.reason, new.ip),
+            }
             self.close(slot, close);
         } else {
             self.opened(slot, &app);
@@ -81,21 +87,25 @@ impl Shard {
         let session = &self.conns[slot as usize].session;
         let user = session.identity.user.as_deref();
         app.log.connected(&app.name, session.id, user, self.shared.connections.connections() as usize);
-        if self.conns[slot as usize].session.newcomer {
-            return;
+        let session = &self.conns[slot as usize].session;
+        if !session.newcomer {
+            self.greet(slot, app, true);
+        } else if app.json(session.endpoint).is_some_and(Json::greets_at_open) {
+            self.answer(slot, &Answer::Hello);
         }
-        self.greet(slot, app);
     }
 
-    /// The greeting, and the channels that the app subscribes by itself.
-    pub(super) fn greet(&mut self, slot: Slot, app: &App) {
+    /// The greeting, unless it was said before, and the channels that the app subscribes by itself.
+    pub(super) fn greet(&mut self, slot: Slot, app: &App, hello: bool) {
         let Some(endpoint) = app.endpoint(self.conns[slot as usize].session.endpoint) else { return };
         let Dialect::Json(json) = &*endpoint.dialect else { return };
-        self.answer(slot, &Answer::Hello);
+        if hello {
+            self.answer(slot, &Answer::Hello);
+        }
         for auto in &endpoint.subscribe {
             let permit = self.walk(slot, json, app, |walk| walk.permit_auto(auto));
             if let Some(permit) = permit {
-                self.walk(slot, json, app, |walk| walk.seat(permit, false));
+                self.walk(slot, json, app, |walk| walk.seat(permit, Whose::Endpoint));
                 self.carry();
             }
         }
@@ -115,7 +125,7 @@ impl Shard {
             app,
             generation: self.generation.number,
             json,
-            rows: Rows { tables: &app.tables, now: self.now },
+            rows: Rows { tables: &app.tables, now: self.now, asks: true },
             session: &mut self.conns[slot as usize].session,
             hub: &mut self.hub,
             counts: &mut self.counts,

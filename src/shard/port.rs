@@ -5,7 +5,7 @@
 
 use super::shard::Shard;
 use super::shared::Shared;
-use crate::flow::{self, App, Draft, Generation, Publishing};
+use crate::flow::{self, App, Draft, Generation, Publishing, Whose, Wish};
 use crate::hub::{Page, Tally};
 use crate::model::{
     AppId, AppStats, ChannelInfo, ChannelName, Close, Code, ConnectionId, ConnectionInfo, Member, Position, Refusal,
@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::observe::Via;
 use crate::policy::Scope;
-use crate::script::{Asker, Connection, Message};
+use crate::script::{Asker, Connection, Finished, Message};
 use bytes::Bytes;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -95,6 +95,13 @@ impl Port {
         self.shared.peers().get(usize::from(shard)).is_none_or(|peer| peer.is_full())
     }
 
+    /// Has a handler called; what became of it.
+    pub async fn call(&self, wish: Wish) -> Result<Finished, Refusal> {
+        let (tell, told) = oneshot::channel();
+        self.shared.call(wish, Box::new(move |finished| drop(tell.send(finished))));
+        told.await.map_err(|_| OVERLOADED)
+    }
+
     // ── what plugins ask for: nothing waits, nothing is refused for being too much ──────────────────────────────
 
     /// Whether shards have more to do than they can keep up with: who feeds them should wait.
@@ -144,7 +151,7 @@ impl Port {
         let permit = app.policy.allow_api(&Scope::everywhere(), channel, generation.number)?;
         self.cast(app.id, Target::Connection(id), move |shard, slot| {
             let permit = permit.clone();
-            shard.walk_own(slot, |walk| walk.seat(permit, false));
+            shard.walk_own(slot, |walk| walk.seat(permit, Whose::Plugin));
             shard.carry();
         });
         Ok(())
@@ -189,7 +196,7 @@ impl Port {
         let permit = known.policy.allow_api(scope, channel, generation.number)?;
         self.each(app, target, move |shard, slot| {
             let permit = permit.clone();
-            shard.walk_own(slot, |walk| walk.seat(permit, true));
+            shard.walk_own(slot, |walk| walk.seat(permit, Whose::Api));
             shard.carry();
         })
         .await
@@ -319,7 +326,7 @@ impl Port {
         Ok(answers.await?.into_iter().sum())
     }
 
-    async fn all<T: Send + 'static>(
+    pub(super) async fn all<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Shard) -> T + Clone + Send + 'static,
     ) -> Result<Vec<T>, Refusal> {
@@ -341,7 +348,7 @@ impl Port {
         Ok(answers)
     }
 
-    async fn one<T: Send + 'static>(
+    pub(super) async fn one<T: Send + 'static>(
         &self,
         shard: u16,
         question: impl FnOnce(&mut Shard) -> T + Send + 'static,

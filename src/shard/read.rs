@@ -4,8 +4,8 @@ use super::conn::Stage;
 use super::shard::Shard;
 use crate::dialect::{Answer, Asked, Dialect};
 use crate::flow::{Errand, Question};
-use crate::hub::{Batch, Joined, Published};
-use crate::model::{Close, Member, Slot};
+use crate::hub::{Batch, Join, Joined, Published};
+use crate::model::{Close, Code, Member, Refusal, Slot};
 use crate::observe::{CloseReason, LimitName};
 use crate::wire::{self, Incoming, Limits, OpCode, WireError};
 use std::io::ErrorKind;
@@ -92,6 +92,9 @@ impl Shard {
             _ => {}
         }
         app.log.failed(&app.name, self.conns[slot as usize].session.id, &close.reason);
+        if matches!(error, WireError::TooBig | WireError::TooManyFragments) && self.conns[slot as usize].is_open() {
+            self.walk_own(slot, |walk| walk.tell(&Refusal::new(Code::TooLarge), None, None));
+        }
         self.close(slot, close);
     }
 
@@ -169,6 +172,15 @@ impl Shard {
         self.let_go(slot);
     }
 
+    /// A home has no seat free: the client is told, as far as it asked.
+    pub(super) fn full(&mut self, join: &Join) {
+        let slot = join.slot;
+        if self.is_same(slot, join.member.connection) && self.conns[slot as usize].is_open() {
+            self.walk_own(slot, |walk| walk.full(join));
+            self.let_go(slot);
+        }
+    }
+
     fn deliver_all(&mut self, slot: Slot, channel: u32, batch: &Batch) {
         for at in 0..batch.events.len() {
             self.deliver_event(slot, channel, batch, at);
@@ -201,7 +213,7 @@ impl Shard {
         let (me, id) = (self.me, self.conns[slot as usize].session.id);
         let app = self.conns[slot as usize].session.app;
         match errand {
-            Errand::Authenticate { token } => self.authenticate(slot, token, question),
+            Errand::Authenticate { token, claims } => self.authenticate(slot, token, claims, question),
             Errand::History { channel, home, since, limit } => {
                 let reply = move |shard: &mut Shard| {
                     let page = shard.hub.history(app, &channel, since, limit);

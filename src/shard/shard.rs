@@ -3,6 +3,7 @@
 use super::conn::Conn;
 use super::door::Accepted;
 use super::encode::Encoder;
+use super::generation::Review;
 use super::mailbox::{Input, Mailbox};
 use super::queue::{Entry, NO_CHANNEL};
 use super::shared::Shared;
@@ -69,8 +70,8 @@ pub struct Shard {
     events: Events,
     mailbox: Arc<Mailbox>,
     inputs: Receiver<Input>,
-    /// Connections that a new generation has yet to look at, and whether their subscriptions are to be decided again.
-    pub(super) reviews: VecDeque<(Slot, ConnectionId, bool)>,
+    /// Connections that a new generation has yet to look at.
+    pub(super) reviews: VecDeque<Review>,
     /// Apps whose files are gone, while connections of theirs close.
     pub(super) former: HashMap<AppId, Arc<App>>,
     pub(super) drains: Vec<Drain>,
@@ -311,6 +312,7 @@ impl Shard {
                     Out::To { shard, message } => self.tell(shard, message),
                     Out::Deliver(parts) => self.deliver(&parts),
                     Out::Joined(joined) => self.joined(joined),
+                    Out::Full(join) => self.full(&join),
                     Out::Published(published) => self.published(*published),
                 }
             }

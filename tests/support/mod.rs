@@ -4,5 +4,6 @@
 pub mod client;
 pub mod expect;
 pub mod gateway;
+pub mod live;
 pub mod script;
 pub mod words;

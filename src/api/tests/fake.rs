@@ -1,7 +1,7 @@
 //! A gateway that writes down what it is asked, and answers what it was told to.
 
 use crate::api::gateway::{Gateway, Ground};
-use crate::flow::{App, Draft};
+use crate::flow::{App, Draft, Wish};
 use crate::hub::Page;
 use crate::model::Target;
 use crate::model::{
@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::model::{AppStats, ChannelInfo, ConnectionInfo};
 use crate::observe::Via;
+use crate::script::Finished;
 use crate::shard::Receipt;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
@@ -108,6 +109,9 @@ impl Gateway for Fake {
         self.note(format!("cleanup {idle_ms}"));
         Ok(4)
     }
+    async fn call(&self, _: Wish) -> Result<Finished, Refusal> {
+        Err(Refusal::new(Code::Overloaded))
+    }
     async fn presence(&self, _: &App, _: &ChannelName) -> Result<Vec<Member>, Refusal> {
         let identity = Arc::new(Identity { user: Some("u1".into()), ..Identity::default() });
         Ok(vec![Member { connection: ConnectionId(ANN), identity, joined_at: 0 }])
@@ -167,6 +171,6 @@ impl Gateway for Fake {
     }
     async fn stats(&self, _: AppId, claims: &[String]) -> Result<AppStats, Refusal> {
         let by = claims.iter().map(|c| (c.clone(), [("x".to_owned(), 2)].into())).collect();
-        Ok(AppStats { connections: 2, channels: 1, subscriptions: 3, by })
+        Ok(AppStats { connections: 2, channels: 1, subscriptions: 3, by, ..AppStats::default() })
     }
 }

@@ -83,6 +83,7 @@ fn compile(files: &Files, made: &Made, development: bool) -> Result<AppHttp, Vec
         settings: &settings,
         auths: &made.auths,
         tables: &made.tables,
+        script: None,
     };
     AppHttp::compile(parts, &Surroundings { development, resolve: &resolve })
 }

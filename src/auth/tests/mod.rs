@@ -6,6 +6,7 @@ mod rows;
 mod settings;
 mod stamps;
 mod tokens;
+mod trusted;
 
 use super::*;
 use crate::model::{Identity, Millis, Problem, Secret, SecretSource};

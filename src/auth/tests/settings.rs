@@ -66,7 +66,7 @@ fn unknown_keys_are_not_passed_over() {
 fn the_schema_closes_each_kind() {
     let schema = serde_json::to_value(schemars::schema_for!(Settings)).unwrap();
     let kinds = schema["oneOf"].as_array().unwrap();
-    assert_eq!(kinds.len(), 2);
+    assert_eq!(kinds.len(), 3);
     for kind in kinds {
         assert_eq!(kind["additionalProperties"], json!(false));
         assert!(kind["properties"]["type"]["const"].is_string());

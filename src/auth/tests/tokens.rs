@@ -157,18 +157,25 @@ async fn a_fresh_token_on_a_live_connection_must_be_of_the_same_user() {
     let auth = auth(jwt(json!({ "from": ["bearer"], "close_on_expiry": true, "warn_before": "10s" })));
     assert_eq!(auth.expiry(), Some(Expiry { warn_before_ms: 10_000 }));
     let current = Identity { user: Some("ann".into()), version: 7, ..Identity::default() };
-    let Outcome::Identity(fresh) = auth.refresh(&current, &token("ann"), NOW).await else { panic!("refused") };
-    assert_eq!((fresh.version, fresh.expires_at), (8, Some(NOW + 600_000)));
-    let cause = async |current: &Identity, token: &str| match auth.refresh(current, token, NOW).await {
-        Outcome::Failed { cause, .. } => Some(cause),
-        _ => None,
+    let Outcome::Identity(fresh) = auth.refresh(&current, &Credentials::of_message(&token("ann")), NOW).await else {
+        panic!("refused")
     };
+    assert_eq!((fresh.version, fresh.expires_at), (8, Some(NOW + 600_000)));
+    let cause =
+        async |current: &Identity, token: &str| match auth.refresh(current, &Credentials::of_message(token), NOW).await
+        {
+            Outcome::Failed { cause, .. } => Some(cause),
+            _ => None,
+        };
     assert_eq!(cause(&current, &token("ben")).await, Some(Cause::OtherUser));
     assert_eq!(cause(&current, "garbage").await, Some(Cause::Malformed));
     assert_eq!(cause(&Identity::default(), &token("ann")).await, Some(Cause::OtherUser));
     let in_band = self::auth(jwt(json!({})));
     assert!(in_band.takes_messages());
-    assert!(matches!(in_band.refresh(&Identity::default(), &token("ann"), NOW).await, Outcome::Identity(_)));
+    assert!(matches!(
+        in_band.refresh(&Identity::default(), &Credentials::of_message(&token("ann")), NOW).await,
+        Outcome::Identity(_)
+    ));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ pub(super) enum Arg {
     Channels,
     Data,
     Token,
+    Claims,
     Since,
     Limit,
     Event,
@@ -18,7 +19,7 @@ pub(super) enum Arg {
 }
 
 /// The arguments of one message, as JSON; by `Arg`.
-pub(super) type Args<'a> = [Option<&'a RawValue>; 9];
+pub(super) type Args<'a> = [Option<&'a RawValue>; 10];
 
 /// The fields of an object that are arguments or hold some.
 #[derive(Clone, Debug, Default)]

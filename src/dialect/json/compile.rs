@@ -39,6 +39,7 @@ impl Json {
             delivery: delivery(settings.delivery.as_ref().unwrap_or(&super::Delivery::default()), p),
             joined,
             left,
+            greet: settings.greet.unwrap_or_default(),
             connection_ids: settings.connection_id.unwrap_or_default(),
             close_after_hello: settings.close_after_hello.as_ref().map(|c| close(c, "close_after_hello", p)),
             shutdown: settings.shutdown.as_ref().map(|c| close(c, "shutdown", p)),
@@ -100,6 +101,7 @@ fn entry(line: &Receive, settings: &Settings, path: &str, problems: &mut Vec<Pro
         ("channels", Arg::Channels, &line.channels),
         ("data", Arg::Data, &line.data),
         ("token", Arg::Token, &line.token),
+        ("claims", Arg::Claims, &line.claims),
         ("since", Arg::Since, &line.since),
         ("limit", Arg::Limit, &line.limit),
         ("event", Arg::Event, &line.event),
@@ -124,7 +126,14 @@ fn entry(line: &Receive, settings: &Settings, path: &str, problems: &mut Vec<Pro
     if let Some(missing) = missing(line) {
         problems.push(Problem::new(format!("{path}.do"), missing));
     }
-    Entry { verb: line.verb, args, data_is_field: line.data.is_some(), channels_max: line.channels_max, handler: 0 }
+    Entry {
+        verb: line.verb,
+        args,
+        data_is_field: line.data.is_some(),
+        channels_max: line.channels_max,
+        claims: line.claims.is_some(),
+        handler: 0,
+    }
 }
 
 /// The arguments that a verb has a use for; `id` always.
@@ -133,7 +142,7 @@ fn takes(verb: Verb) -> &'static [&'static str] {
         Verb::Subscribe => &["channel", "channels", "since"],
         Verb::Unsubscribe => &["channel", "channels"],
         Verb::Publish => &["channel", "data", "event", "key"],
-        Verb::Authenticate => &["token"],
+        Verb::Authenticate => &["token", "claims"],
         Verb::History => &["channel", "since", "limit"],
         Verb::Presence => &["channel"],
         Verb::Handler => &["channel", "data"],
@@ -152,7 +161,9 @@ fn missing(line: &Receive) -> Option<&'static str> {
         Verb::Handler if line.handler.as_ref().is_none_or(|name| name.is_empty()) => {
             Some("needs `handler`, the function of the plugin that answers")
         }
-        Verb::Authenticate if line.token.is_none() => Some("needs `token`, where it lies in the message"),
+        Verb::Authenticate if line.token.is_none() && line.claims.is_none() => {
+            Some("needs `token` or `claims`, where they lie in the message")
+        }
         _ => None,
     }
 }

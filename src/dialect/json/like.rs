@@ -32,7 +32,7 @@ impl Settings {
     /// What is not set here is as in `base`.
     fn over(&self, base: &Settings) -> Settings {
         first_of!(self, base, Settings {
-            type_field, id, connection_id, quiet, receive_default, delivery, denied, member, close_after_hello, shutdown,
+            type_field, id, greet, connection_id, quiet, receive_default, delivery, denied, member, close_after_hello, shutdown,
         }
             like: self.like.clone(),
             receive: merged(&self.receive, &base.receive),

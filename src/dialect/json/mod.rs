@@ -15,7 +15,7 @@ mod tests;
 mod write;
 
 pub use answer::{About, Answer, Asked, EachChannel, Member, Refused};
-pub use settings::{CloseWith, ConnectionIds, Delivery, Envelope, Receive, Send, Settings, Verb};
+pub use settings::{CloseWith, ConnectionIds, Delivery, Envelope, Greet, Receive, Send, Settings, Verb};
 
 use crate::model::{Close, Code, LimitKind};
 use place::{Heard, Place};
@@ -37,6 +37,7 @@ pub struct Json {
     delivery: deliver::Delivery,
     joined: Option<Template<Heard>>,
     left: Option<Template<Heard>>,
+    greet: Greet,
     connection_ids: ConnectionIds,
     close_after_hello: Option<Close>,
     shutdown: Option<Close>,
@@ -90,6 +91,11 @@ impl Json {
     /// The message types in the table.
     pub fn kinds(&self) -> impl Iterator<Item = &str> {
         self.reader.kinds()
+    }
+
+    /// Whether those who authenticate in a message are greeted before they have.
+    pub fn greets_at_open(&self) -> bool {
+        self.greet == Greet::Open
     }
 
     pub fn connection_ids(&self) -> ConnectionIds {

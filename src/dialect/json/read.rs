@@ -18,6 +18,8 @@ pub(super) struct Entry {
     /// `data` is a field, and not the whole message.
     pub data_is_field: bool,
     pub channels_max: u32,
+    /// Of `Verb::Authenticate`: a message may say who it is without a token.
+    pub claims: bool,
     /// Of `Verb::Handler`: its place in `Json::bound`.
     pub handler: u16,
 }
@@ -107,7 +109,11 @@ impl Entry {
             },
             Verb::Ping => Command::Ping,
             Verb::Status => Command::Status,
-            Verb::Authenticate => Command::Authenticate { token: needed(Arg::Token, args)? },
+            Verb::Authenticate if self.claims => Command::Authenticate {
+                token: optional(Arg::Token, args)?.filter(|token| !token.is_empty()),
+                claims: value(Arg::Claims, args),
+            },
+            Verb::Authenticate => Command::Authenticate { token: Some(needed(Arg::Token, args)?), claims: None },
             Verb::History => {
                 Command::History { channel: needed(Arg::Channel, args)?, since: since(args)?, limit: limit(args)? }
             }

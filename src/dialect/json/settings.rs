@@ -24,6 +24,9 @@ pub struct Settings {
     /// Where a request carries an id that its answer repeats as `{request.id}`; a dotted path. Default `"id"`.
     #[serde(default)]
     pub id: Option<String>,
+    /// When those are greeted who authenticate in a message. Default `"authenticated"`.
+    #[serde(default)]
+    pub greet: Option<Greet>,
     /// How connections are named to clients. Default `"uuid"`.
     #[serde(default)]
     pub connection_id: Option<ConnectionIds>,
@@ -63,6 +66,17 @@ pub struct Settings {
     /// How connections are closed at a shutdown.
     #[serde(default)]
     pub shutdown: Option<CloseWith>,
+}
+
+/// When clients are greeted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Greet {
+    /// At once, before they have said who they are.
+    Open,
+    /// Once it is known who they are.
+    #[default]
+    Authenticated,
 }
 
 impl Settings {
@@ -125,6 +139,9 @@ pub struct Receive {
     /// The token of `authenticate`, a string.
     #[serde(default)]
     pub token: Option<String>,
+    /// With `do = "authenticate"`: the object in which a client says who it is, beside a token or for an auth of type `trusted`.
+    #[serde(default)]
+    pub claims: Option<String>,
     /// The position to go on from, a string as `{position}` gave it.
     #[serde(default)]
     pub since: Option<String>,

@@ -26,12 +26,34 @@ const CHECK_BYTES_MAX: u64 = 512 << 20;
 /// The data of an app's users are in it: for the process's own user, unless somebody widens it.
 const MODE: u32 = 0o600;
 
+/// The file is this process's alone, as long as this lives; at the latest until the process ends, however it does.
+pub(super) struct Claim(File);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // By name: a process that was just begun may hold a copy of the handle for a moment.
+        if let Err(why) = self.0.unlock() {
+            tracing::warn!(%why, "the store's file could not be unlocked");
+        }
+    }
+}
+
 /// A relative path starts at `base`.
 pub fn open(settings: &Settings, base: &Path) -> Result<Sqlite, Problem> {
     let path = base.join(&settings.path);
-    let lock = claim(&path)?;
-    let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| broken(&path, &e))?;
-    match schema::look(&connection).map_err(|e| broken(&path, &e))? {
+    let apart = apart(settings, &path)?;
+    let readers: Result<Vec<_>, _> = (0..READERS).map(|_| connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)).collect();
+    let readers = Readers::new(readers.map_err(|e| broken(&path, &e))?);
+    let writer = Writer::start(settings, apart);
+    let writer = writer.map_err(|e| problem(format!("the writer's thread did not start: {e}"), "see `ulimit -u`"))?;
+    Ok(Sqlite { readers, writer })
+}
+
+/// The writer's side, on a file that is ours, whole, and of today.
+pub(super) fn apart(settings: &Settings, path: &Path) -> Result<Apart, Problem> {
+    let claim = claim(path)?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| broken(path, &e))?;
+    match schema::look(&connection).map_err(|e| broken(path, &e))? {
         Found::Empty | Found::Known => {}
         Found::Newer(version) => {
             let what =
@@ -43,18 +65,13 @@ pub fn open(settings: &Settings, base: &Path) -> Result<Sqlite, Problem> {
             return Err(problem(what, "name another file; a missing one is made"));
         }
     }
-    prepare(&mut connection, settings).map_err(|e| broken(&path, &e))?;
-    check(&connection, &path)?;
-    let readers: Result<Vec<_>, _> = (0..READERS).map(|_| connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)).collect();
-    let readers = Readers::new(readers.map_err(|e| broken(&path, &e))?);
-    let writer = Writer::start(settings, Apart { connection, _lock: lock });
-    let writer = writer.map_err(|e| problem(format!("the writer's thread did not start: {e}"), "see `ulimit -u`"))?;
-    Ok(Sqlite { readers, writer })
+    prepare(&mut connection, settings).map_err(|e| broken(path, &e))?;
+    check(&connection, path)?;
+    Ok(Apart { connection, _claim: claim })
 }
 
-/// Makes the folder and the file, and takes the file for this process alone. The lock goes with the process, however
-/// it ends.
-fn claim(path: &Path) -> Result<File, Problem> {
+/// Makes the folder and the file, and takes the file for this process alone.
+fn claim(path: &Path) -> Result<Claim, Problem> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_folder(folder).map_err(|e| {
         problem(format!("the folder {} could not be made: {e}", folder.display()), "make it, writable for Weir's user")
@@ -83,7 +100,7 @@ fn claim(path: &Path) -> Result<File, Problem> {
     file(path).map_err(|e| unwritable(path, e))?;
     // Its name is in the folder before anything in it is promised.
     File::open(folder).and_then(|f| f.sync_all()).map_err(|e| unwritable(folder, e))?;
-    Ok(lock)
+    Ok(Claim(lock))
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

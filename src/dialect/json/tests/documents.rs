@@ -133,7 +133,7 @@ fn an_id_in_a_request_comes_back_in_its_answer() {
     assert_eq!(say(&intraday, Answer::Pong, Some(&request)), json!({ "event": "client:pong", "data": data }));
 
     let request = read(&intraday, r#"{"id":"a1","event":"authenticate","data":{"token":"t"}}"#);
-    assert!(matches!(&request.command, Command::Authenticate { token } if token == "t"));
+    assert!(matches!(&request.command, Command::Authenticate { token: Some(token), claims: None } if token == "t"));
     let data = json!({ "success": true, "socket_id": ANN.to_string(), "user_id": "ann", "organization_id": "o1" });
     let authenticated = json!({ "event": "authenticated", "id": "a1", "data": data });
     assert_eq!(say(&intraday, Answer::Authenticated, Some(&request)), authenticated);

@@ -26,6 +26,27 @@ fn every_verb_takes_its_arguments() {
 }
 
 #[test]
+fn who_a_client_is_may_be_a_token_or_what_it_says() {
+    let both = dialect(r#"receive.hi = { do = "authenticate", claims = "data", token = "data.token" }"#);
+    let said = |text: &str| match both.read(text).map(|request| request.command) {
+        Ok(Command::Authenticate { token, claims }) => (token.map(String::from), claims.map(|c| c.get().to_owned())),
+        other => panic!("{text}: {other:?}"),
+    };
+    let data = r#"{"user_id":"u","token":"t"}"#;
+    assert_eq!(said(&format!(r#"{{"type":"hi","data":{data}}}"#)), (Some("t".into()), Some(data.into())));
+    assert_eq!(said(r#"{"type":"hi","data":{"token":""}}"#), (None, Some(r#"{"token":""}"#.into())));
+    assert_eq!(said(r#"{"type":"hi"}"#), (None, None));
+    assert_eq!(both.read(r#"{"type":"hi","data":{"token":5}}"#).unwrap_err().refusal.code, Code::InvalidMessage);
+    let tokens = dialect(r#"receive.hi = { do = "authenticate", token = "token" }"#);
+    assert_eq!(tokens.read(r#"{"type":"hi"}"#).unwrap_err().refusal.code, Code::InvalidMessage);
+    assert_eq!(
+        problems(r#"receive.hi = { do = "authenticate" }"#),
+        ["receive.hi.do: needs `token` or `claims`, where they lie in the message"]
+    );
+    assert!(!tokens.greets_at_open() && dialect(r#"greet = "open""#).greets_at_open());
+}
+
+#[test]
 fn an_escaped_type_is_the_type_and_the_last_of_two_keys_counts() {
     let full = dialect(FULL);
     let request = read(&full, r#"{"type":"psst","ty\u0070e":"p\u0075b","to":"x","to":"a","body":1,"body":[2]}"#);

@@ -1,0 +1,297 @@
+//! What another reading of the files changes, by name: for those who want to know before it is in force. Pure.
+//!
+//! It compares what is written, not what became of it, so a section that a room adds later is told apart as well.
+
+use super::compile::Compiled;
+use super::doc::Doc;
+use super::written::{self, Said};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::LazyLock;
+
+/// All that differs. Everything is named as its file names it.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct Changes {
+    /// Relative to the folder of `gateway.toml`.
+    pub files: BTreeSet<String>,
+    pub settings: Vec<Setting>,
+    pub apps: Names,
+    /// `listeners`, `endpoints`, `classes`, `routes`, `dialects`, `handlers` and the like.
+    #[serde(flatten)]
+    pub groups: BTreeMap<String, Group>,
+}
+
+/// A plain setting.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Setting {
+    /// Whose file; not there: `gateway.toml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// `limits.connections`
+    pub key: String,
+    /// What is in force, the default where nothing is written; null where there is none.
+    pub from: Value,
+    pub to: Value,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct Names {
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+    pub changed: Vec<String>,
+}
+
+/// Things of one kind.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct Group {
+    pub added: Vec<Item>,
+    pub removed: Vec<Item>,
+    pub changed: Vec<Item>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Item {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    pub name: String,
+    /// Which keys of it changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
+}
+
+/// Always told, though nothing of the kind changed.
+const GROUPS: [&str; 6] = ["listeners", "endpoints", "classes", "routes", "dialects", "handlers"];
+
+/// What the shipped `gateway.toml` says, which a test holds against the defaults in the code.
+static DEFAULTS: LazyLock<Value> = LazyLock::new(|| {
+    written::value(&Doc::parse("gateway.toml", include_str!("../../gateway.toml"), &mut Vec::new()).root)
+});
+
+impl Changes {
+    /// `was` and `now`: each with the folder of its `gateway.toml`.
+    pub fn between((was, was_at): (&Compiled, &Path), (now, now_at): (&Compiled, &Path)) -> Changes {
+        let files = |compiled: &Compiled, at: &Path| -> BTreeMap<String, String> {
+            let name = |path: &Path| path.strip_prefix(at).unwrap_or(path).display().to_string();
+            compiled.files.iter().map(|(path, digest)| (name(path), digest.clone())).collect()
+        };
+        let (old, new) = (files(was, was_at), files(now, now_at));
+        let all: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        let files = all.into_iter().filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
+        Changes { files, ..Changes::said(&was.said, &now.said) }
+    }
+
+    fn said(was: &Said, now: &Said) -> Changes {
+        let mut changes = Changes::default();
+        changes.groups.extend(GROUPS.map(|name| (name.to_owned(), Group::default())));
+        changes.sections(None, (&was.gateway, &now.gateway), &|_, key| {
+            let mut at = DEFAULTS.get(key.first()?)?;
+            if is_named(at) {
+                return None;
+            }
+            for key in &key[1..] {
+                at = at.get(key)?;
+            }
+            Some(at.clone())
+        });
+        for (name, new) in &now.apps {
+            let Some(old) = was.apps.get(name) else {
+                changes.apps.added.push(name.clone());
+                continue;
+            };
+            if old == new {
+                continue;
+            }
+            changes.apps.changed.push(name.clone());
+            // What an app does not say for itself, `gateway.toml` says.
+            changes.sections(Some(name), (old, new), &|is_now, path| {
+                let ["limits", key] = path else { return None };
+                let gateway = if is_now { &now.gateway } else { &was.gateway };
+                gateway.get("limits").and_then(|l| l.get(key)).or_else(|| DEFAULTS.get("limits")?.get(key)).cloned()
+            });
+        }
+        changes.apps.removed = was.apps.keys().filter(|name| !now.apps.contains_key(*name)).cloned().collect();
+        changes
+    }
+
+    /// One file's. `default`: of a key that is not written, in force or now.
+    fn sections(
+        &mut self,
+        app: Option<&str>,
+        (was, now): (&Value, &Value),
+        default: &dyn Fn(bool, &[&str]) -> Option<Value>,
+    ) {
+        for key in keys(was, now) {
+            let (old, new) = (was.get(key), now.get(key));
+            if old == new || key == "check" {
+                continue;
+            }
+            let either = || old.into_iter().chain(new);
+            if either().all(is_list_of_tables) {
+                self.group(app, key, (listed(key, old, was), listed(key, new, now)));
+            } else if either().all(is_named) && !["errors", "settings"].contains(&key) {
+                self.group(app, key, (named(old), named(new)));
+            } else {
+                self.leaves(app, &mut vec![key], (old, new), default);
+            }
+        }
+    }
+
+    fn group(
+        &mut self,
+        app: Option<&str>,
+        key: &str,
+        (was, now): (BTreeMap<String, &Value>, BTreeMap<String, &Value>),
+    ) {
+        let item = |name: &String, parts| Item { app: app.map(str::to_owned), name: name.clone(), parts };
+        let group = self.groups.entry(plural(key)).or_default();
+        for (name, new) in &now {
+            match was.get(name) {
+                None => group.added.push(item(name, Vec::new())),
+                Some(old) if old == new => {}
+                Some(old) => {
+                    let parts = keys(old, new).into_iter().filter(|key| old.get(key) != new.get(key));
+                    group.changed.push(item(name, parts.map(str::to_owned).collect()));
+                }
+            }
+        }
+        group.removed.extend(was.keys().filter(|name| !now.contains_key(*name)).map(|name| item(name, Vec::new())));
+    }
+
+    fn leaves<'v>(
+        &mut self,
+        app: Option<&str>,
+        path: &mut Vec<&'v str>,
+        (was, now): (Option<&'v Value>, Option<&'v Value>),
+        default: &dyn Fn(bool, &[&str]) -> Option<Value>,
+    ) {
+        let table = |v: &Value| v.is_object();
+        if was.into_iter().chain(now).all(table) {
+            let empty = &Value::Null;
+            for key in keys(was.unwrap_or(empty), now.unwrap_or(empty)) {
+                path.push(key);
+                self.leaves(app, path, (was.and_then(|v| v.get(key)), now.and_then(|v| v.get(key))), default);
+                path.pop();
+            }
+            return;
+        }
+        let value = |is_now, v: Option<&Value>| v.cloned().or_else(|| default(is_now, path)).unwrap_or_default();
+        let (from, to) = (value(false, was), value(true, now));
+        if from != to {
+            self.settings.push(Setting { app: app.map(str::to_owned), key: path.join("."), from, to });
+        }
+    }
+}
+
+/// Of both, each once.
+fn keys<'v>(was: &'v Value, now: &'v Value) -> BTreeSet<&'v str> {
+    let of = |v: &'v Value| v.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
+    of(was).chain(of(now)).collect()
+}
+
+fn is_list_of_tables(v: &Value) -> bool {
+    v.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(Value::is_object))
+}
+
+/// A section of sections: `[listener.NAME]`.
+fn is_named(v: &Value) -> bool {
+    v.as_object().is_some_and(|table| !table.is_empty() && table.values().all(Value::is_object))
+}
+
+fn named(section: Option<&Value>) -> BTreeMap<String, &Value> {
+    section.and_then(Value::as_object).into_iter().flatten().map(|(name, v)| (name.clone(), v)).collect()
+}
+
+/// The items of a list by what tells them apart. `file`: what surrounds them.
+fn listed<'v>(key: &str, list: Option<&'v Value>, file: &Value) -> BTreeMap<String, &'v Value> {
+    let items = list.and_then(Value::as_array).into_iter().flatten().enumerate();
+    items.map(|(at, item)| (name_of(key, at, item, file), item)).collect()
+}
+
+fn name_of(key: &str, at: usize, item: &Value, file: &Value) -> String {
+    let text = |key: &str| item.get(key).and_then(Value::as_str);
+    let listener = || text("listener").or(file.get("listener").and_then(Value::as_str)).unwrap_or_default();
+    match key {
+        // As a reload finds an endpoint again.
+        "endpoint" => {
+            let when = item.get("when").map(|when| format!(" when {when}")).unwrap_or_default();
+            format!("{} {}{}{when}", listener(), text("host").unwrap_or_default(), text("path").unwrap_or_default())
+        }
+        "route" => {
+            let methods = ["get", "post", "put", "patch", "delete"];
+            let found = methods.iter().find_map(|m| Some((m.to_uppercase(), text(m)?)));
+            found.map_or_else(|| format!("{at}"), |(method, path)| format!("{method} {} {path}", listener()))
+        }
+        _ => text("name").map_or_else(|| format!("{at}"), str::to_owned),
+    }
+}
+
+fn plural(key: &str) -> String {
+    match key {
+        "channel" => "classes".into(),
+        "auth" => "auth".into(),
+        key => format!("{key}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn said(gateway: &str, app: Option<&str>) -> Said {
+        let mut faults = Vec::new();
+        let gateway = Doc::parse("gateway.toml", gateway, &mut faults);
+        let app = app.map(|text| Doc::parse("channels/a.toml", text, &mut faults));
+        assert_eq!(faults, []);
+        Said::of(&gateway, app.iter().map(|doc| ("a", doc)))
+    }
+
+    fn told(was: (&str, Option<&str>), now: (&str, Option<&str>)) -> Value {
+        serde_json::to_value(Changes::said(&said(was.0, was.1), &said(now.0, now.1))).unwrap()
+    }
+
+    #[test]
+    fn a_setting_is_told_with_its_default() {
+        let now = "[limits]\nconnections = 7\ndrain = \"20s\"\n[listener.main]\naddress = \"a\"\n";
+        let told = told(("", None), (now, None));
+        assert_eq!(told["settings"], json!([{ "key": "limits.connections", "from": 100_000, "to": 7 }]));
+        assert_eq!(told["listeners"]["added"], json!([{ "name": "main" }]));
+    }
+
+    #[test]
+    fn an_app_falls_back_on_the_gateway() {
+        let app = "listener = \"main\"\n[limits]\nmessage_bytes = \"2KiB\"\n";
+        let told = told(("[limits]\nmessage_bytes = \"1KiB\"\n", Some("listener = \"main\"")), ("", Some(app)));
+        let wanted = json!([
+            { "key": "limits.message_bytes", "from": "1KiB", "to": "1MiB" },
+            { "app": "a", "key": "limits.message_bytes", "from": "1KiB", "to": "2KiB" },
+        ]);
+        assert_eq!((&told["settings"], &told["apps"]["changed"]), (&wanted, &json!(["a"])));
+    }
+
+    #[test]
+    fn a_class_is_told_with_its_parts_whatever_its_place() {
+        let was = "[[channel]]\nname = \"a\"\nsubscribe = \"true\"\n[[channel]]\nname = \"b\"\n";
+        let now = "[[channel]]\nname = \"c\"\n[[channel]]\nname = \"a\"\npresence = true\n\
+                   [[endpoint]]\nlistener = \"main\"\npath = \"/x\"\n[dialect.d]\ntype = \"t\"\n";
+        let told = told(("", Some(was)), ("", Some(now)));
+        let wanted = json!({
+            "added": [{ "app": "a", "name": "c" }],
+            "removed": [{ "app": "a", "name": "b" }],
+            "changed": [{ "app": "a", "name": "a", "parts": ["presence", "subscribe"] }],
+        });
+        assert_eq!(told["classes"], wanted);
+        assert_eq!(told["endpoints"]["added"], json!([{ "app": "a", "name": "main /x" }]));
+        assert_eq!(told["dialects"]["added"], json!([{ "app": "a", "name": "d" }]));
+    }
+
+    #[test]
+    fn an_app_that_comes_or_goes_is_only_named() {
+        let told_of = told(("", None), ("", Some("[[channel]]\nname = \"a\"\n")));
+        assert_eq!((&told_of["apps"]["added"], &told_of["classes"]["added"]), (&json!(["a"]), &json!([])));
+        let told_of = told(("", Some("")), ("", None));
+        assert_eq!(told_of["apps"]["removed"], json!(["a"]));
+    }
+}

@@ -1,0 +1,128 @@
+//! The workers that run handlers, and what they stand on: the store, opened once an app has a plugin.
+
+use super::plugins::Stage;
+use crate::config::Compiled;
+use crate::model::{Millis, Problem};
+use crate::observe::Metrics;
+use crate::script::{self, Outbox, Workers};
+use crate::shard::clock;
+use crate::store::{self, Done, Parcel, Store, StoreError, Timer, Write};
+use crate::webhook::Post;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How often expired keys and forgotten entities are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// One a process.
+pub struct Scripts {
+    pub workers: Arc<Workers>,
+    store: Arc<LateStore>,
+    post: Arc<Post>,
+    base: PathBuf,
+}
+
+/// Webhooks, as handlers see them.
+struct Letters(Arc<Post>);
+
+impl Outbox for Letters {
+    fn room(&self, app: &str, webhook: &str) -> bool {
+        self.0.room(app, webhook)
+    }
+    fn sent(&self, parcel: Parcel) {
+        self.0.sent(parcel);
+    }
+}
+
+impl Scripts {
+    /// `base`: the folder of gateway.toml.
+    pub fn start(
+        compiled: &Compiled,
+        base: &Path,
+        stage: Arc<Stage>,
+        background: &tokio::runtime::Handle,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Scripts> {
+        let store = Arc::new(LateStore::default());
+        let post = Arc::new(Post::new(background, store.clone(), metrics.clone()));
+        let outbox = Arc::new(Letters(post.clone()));
+        let workers =
+            Workers::start(&compiled.script, stage.clone(), stage, Some(store.clone() as _), Some(outbox), metrics)?;
+        Ok(Scripts { workers, store, post, base: base.to_owned() })
+    }
+
+    /// Before these files are put in force: what their plugins need is there. Err: why it is not, below `[store]`.
+    pub fn prepare(&self, compiled: &Compiled) -> Result<(), Problem> {
+        let wanted = compiled.apps.iter().any(|app| app.flow.handlers.is_some());
+        if wanted && self.store.0.get().is_none() {
+            let opened = store::open(&compiled.store, &self.base)?;
+            // What was not yet sent when the process ended goes out first.
+            let parcels = opened.outbox().map_err(|e| Problem::new("path", e.to_string()))?;
+            let _ = self.store.0.set(opened);
+            self.post.start(parcels);
+        }
+        Ok(())
+    }
+
+    /// Forgets what has expired, now and then, until the process ends.
+    pub async fn sweep(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let store = self.store.clone();
+            let swept = tokio::task::spawn_blocking(move || store.sweep(clock())).await;
+            if let Ok(Err(error)) = swept {
+                tracing::error!(%error, "the store could not be swept");
+            }
+        }
+    }
+
+    /// These files are in force.
+    pub fn take(&self, compiled: &Compiled) {
+        let webhooks = compiled.apps.iter().map(|app| (app.flow.name.clone(), app.webhooks.clone())).collect();
+        self.post.set_generation(&webhooks);
+        let apps: Vec<Arc<script::App>> =
+            compiled.apps.iter().filter_map(|app| Some(app.flow.handlers.as_ref()?.script.clone())).collect();
+        if let Err(error) = self.workers.set_apps(apps) {
+            tracing::error!(%error, "timers could not be read from the store");
+        }
+    }
+}
+
+/// A store that is there once somebody needs it: a gateway without plugins makes no file.
+#[derive(Default)]
+struct LateStore(OnceLock<Arc<dyn Store>>);
+
+impl LateStore {
+    fn opened(&self) -> Result<&Arc<dyn Store>, StoreError> {
+        self.0.get().ok_or_else(|| StoreError::Broken("not opened: no app has a plugin".into()))
+    }
+}
+
+impl Store for LateStore {
+    fn get(&self, app: &str, key: &str, now: Millis) -> Result<Option<String>, StoreError> {
+        self.opened()?.get(app, key, now)
+    }
+    fn keys(&self, app: &str, prefix: &str, limit: usize, now: Millis) -> Result<Vec<String>, StoreError> {
+        self.opened()?.keys(app, prefix, limit, now)
+    }
+    fn entity(&self, app: &str, entity: &str) -> Result<Option<String>, StoreError> {
+        self.opened()?.entity(app, entity)
+    }
+    fn commit(&self, writes: Vec<Write>, done: Done) {
+        match self.opened() {
+            Ok(store) => store.commit(writes, done),
+            Err(error) => done(Err(error)),
+        }
+    }
+    fn timers(&self) -> Result<Vec<Timer>, StoreError> {
+        self.0.get().map_or_else(|| Ok(Vec::new()), |store| store.timers())
+    }
+    fn outbox(&self) -> Result<Vec<Parcel>, StoreError> {
+        self.0.get().map_or_else(|| Ok(Vec::new()), |store| store.outbox())
+    }
+    fn sweep(&self, now: Millis) -> Result<usize, StoreError> {
+        self.0.get().map_or(Ok(0), |store| store.sweep(now))
+    }
+}

@@ -1,0 +1,41 @@
+//! One live connection, as decisions about it see it: for operators who ask why.
+
+use super::port::Port;
+use super::shard::Shard;
+use crate::flow::App;
+use crate::model::{ConnectionId, Identity, Refusal};
+use crate::policy::RequestView;
+use std::sync::Arc;
+
+/// What decisions about a live connection hang on.
+pub struct LiveConnection {
+    pub identity: Arc<Identity>,
+    /// Where it was kept.
+    pub request: Option<Arc<dyn RequestView + Send + Sync>>,
+    pub app: Arc<App>,
+    /// Its path.
+    pub endpoint: Option<Arc<str>>,
+    /// In force on its shard.
+    pub generation: u64,
+}
+
+impl Port {
+    /// An open connection of any app.
+    pub async fn look(&self, id: ConnectionId) -> Result<Option<LiveConnection>, Refusal> {
+        Ok(self.all(move |shard| shard.live(id)).await?.into_iter().flatten().next())
+    }
+}
+
+impl Shard {
+    fn live(&self, id: ConnectionId) -> Option<LiveConnection> {
+        let session = &self.conns.get(*self.by_id.get(&id)? as usize).filter(|c| c.is_open())?.session;
+        let app = self.generation.app(session.app)?.clone();
+        Some(LiveConnection {
+            identity: session.identity.clone(),
+            request: session.request.clone(),
+            endpoint: app.endpoint(session.endpoint).map(|e| e.path.clone()),
+            app,
+            generation: self.generation.number,
+        })
+    }
+}
