@@ -256,6 +256,7 @@ impl Plan {
         let mut entities: BTreeMap<_, _> = self.entities.iter().map(|(k, s)| (k.to_string(), s.clone())).collect();
         entities.entry("ward".into()).or_insert_with(stored);
         Arc::new(App {
+            policy: None,
             id: AppId(0),
             name: "test".into(),
             plugin: plugin.unwrap_or_else(|problems| panic!("{problems:#?}")),
