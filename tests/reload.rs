@@ -467,7 +467,10 @@ fn an_endpoints_own_channels_come_and_go_under_live_connections() {
     let next = live.candidate(&[(ROOM, "\"hall:all\", ", "")]);
     let plan = live.plan(&next);
     let one = &plan["revoked"]["subscriptions"][0];
-    assert_eq!((&one["channel"], &one["code"], &one["rule"]), (&json!("hall:all"), &json!("unsubscribed"), &Value::Null));
+    assert_eq!(
+        (&one["channel"], &one["code"], &one["rule"]),
+        (&json!("hall:all"), &json!("unsubscribed"), &Value::Null)
+    );
     assert_eq!(plan["revoked"]["subscription_count"], 1);
     fs::copy(next.path().join(ROOM), live.path(ROOM)).unwrap();
     assert_eq!(live.reload().0, 200);

@@ -10,8 +10,8 @@ use crate::listen::PathPattern;
 use crate::model::{Problem, did_you_mean};
 use crate::policy::Policy;
 use crate::script::{self, ChannelHandlers, EndpointHandlers, EntityKey, Plugin, PluginProblem};
-use std::collections::{BTreeMap, BTreeSet};
 use crate::webhook;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The largest plugin or module.

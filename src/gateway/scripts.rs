@@ -48,7 +48,8 @@ impl Scripts {
         let store = Arc::new(LateStore::default());
         let post = Arc::new(Post::new(background, store.clone(), metrics.clone()));
         let outbox = Arc::new(Letters(post.clone()));
-        let workers = Workers::start(&compiled.script, stage.clone(), stage, Some(store.clone() as _), Some(outbox), metrics)?;
+        let workers =
+            Workers::start(&compiled.script, stage.clone(), stage, Some(store.clone() as _), Some(outbox), metrics)?;
         Ok(Scripts { workers, store, post, base: base.to_owned() })
     }
 

@@ -12,6 +12,8 @@ pub(super) struct Lane {
     /// `None`: no file has it any more.
     webhook: Option<Arc<Webhook>>,
     give_up_after: Ms,
+    /// It was told that it is gone while parcels wait for it.
+    gone_told: bool,
     waiting: BTreeMap<(Millis, u128), Parcel>,
     in_flight: usize,
     /// Of bodies, of those in flight too.
@@ -49,6 +51,7 @@ impl Lane {
         Lane {
             webhook: None,
             give_up_after: GIVE_UP_AFTER,
+            gone_told: false,
             waiting: BTreeMap::new(),
             in_flight: 0,
             bytes: 0,
@@ -58,12 +61,15 @@ impl Lane {
         }
     }
 
-    /// The webhook of the files in force; `None`: none of them has it.
-    pub fn serve(&mut self, webhook: Option<Arc<Webhook>>) {
+    /// The webhook of the files in force; `None`: none of them has it. Returns whether that is news, and parcels wait.
+    pub fn serve(&mut self, webhook: Option<Arc<Webhook>>) -> bool {
         if let Some(webhook) = &webhook {
             self.give_up_after = webhook.give_up_after;
         }
         self.webhook = webhook;
+        let is_missed = self.is_gone() && self.pending() > 0;
+        let was_told = std::mem::replace(&mut self.gone_told, is_missed);
+        is_missed && !was_told
     }
 
     pub fn is_gone(&self) -> bool {
@@ -145,6 +151,20 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::observe::Metrics;
+
+    #[test]
+    fn a_webhook_that_is_missed_is_told_of_once_each_time() {
+        let settings = serde_json::from_str(r#"{"url":"http://crm.example"}"#).unwrap();
+        let webhook = Arc::new(crate::webhook::compile(&settings, &|_| Err(String::new())).unwrap());
+        let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"));
+        assert!(!lane.serve(None), "nobody waits for it");
+        let [app, name] = ["clinic", "crm"].map(Arc::from);
+        lane.add(Parcel { id: 1, app, webhook: name, body: "1".into(), created_at: 1, attempts: 0, due: 1 });
+        assert!(lane.serve(None));
+        assert!(!lane.serve(None));
+        assert!(!lane.serve(Some(webhook)));
+        assert!(lane.serve(None));
+    }
 
     #[test]
     fn a_webhook_that_works_on_and_off_does_not_flood_the_log() {
