@@ -32,6 +32,10 @@ pub struct App {
     pub dialects: BTreeMap<String, dialect::Settings>,
     /// Services that its handlers call.
     pub webhooks: BTreeMap<Arc<str>, Arc<webhook::Webhook>>,
+    /// The name of its plugin, and the webhooks that it may name.
+    pub plugin: Option<(String, Vec<String>)>,
+    /// How many `[[check]]`s hold.
+    pub checks: usize,
     /// How many `[[route]]`s it has; what became of them is in `Compiled::site`.
     pub routes: usize,
 }
@@ -140,6 +144,8 @@ impl Compiling<'_> {
             auths,
             webhooks,
             dialects: written,
+            plugin: file.plugin.clone().map(|name| (name, file.webhook.keys().cloned().collect())),
+            checks: file.check.len(),
             routes: file.route.len(),
         };
         self.tell("", cases::run(&file.check, &app, crate::shard::clock()));
