@@ -223,6 +223,11 @@ impl Flight {
                 office.commit_end(parcel, Write::ParcelDone { id: parcel.id }).await;
                 self.settle();
             }
+            Verdict::Off => {
+                metrics.delivery(Delivery::Off, None);
+                office.commit_end(parcel, Write::ParcelDone { id: parcel.id }).await;
+                self.settle();
+            }
             Verdict::Refused(why) => {
                 metrics.delivery(Delivery::Dead, took);
                 office.bury(parcel, &why).await;
@@ -275,13 +280,16 @@ impl Office {
     fn note(&self, parcel: &Parcel, verdict: &Verdict, now: Millis) {
         let (app, webhook, id, attempts) = (&*parcel.app, &*parcel.webhook, id_text(parcel.id), parcel.attempts);
         let delivered = *verdict == Verdict::Delivered;
+        if *verdict == Verdict::Off {
+            return tracing::debug!(app, webhook, id, "not sent: the webhook is off");
+        }
         let turn = self.lane(&mut self.lock(), &parcel.app, &parcel.webhook).turn(delivered, now);
         match (turn, verdict) {
             (Some(Turn::IsWell), _) => tracing::info!(app, webhook, "the webhook takes parcels again"),
             (Some(Turn::Fails), Verdict::Failed { why, .. } | Verdict::Refused(why)) => {
                 tracing::warn!(app, webhook, id, why, "the webhook fails");
             }
-            (_, Verdict::Delivered) => tracing::debug!(app, webhook, id, attempts, "delivered"),
+            (_, Verdict::Delivered | Verdict::Off) => tracing::debug!(app, webhook, id, attempts, "delivered"),
             (_, Verdict::Failed { why, .. } | Verdict::Refused(why)) => {
                 tracing::debug!(app, webhook, id, attempts, why, "not delivered");
             }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// An http or https address, as text or as a secret.
+    /// An http or https address, as text or as a secret. `""`: off, calls are counted and go nowhere.
     pub url: UrlSetting,
     /// What calls are signed with (Standard Webhooks): the bytes as they are, or base64 behind `whsec_`.
     pub secret: Option<SecretSource>,
@@ -90,7 +90,8 @@ pub(super) const GIVE_UP_AFTER: Ms = Ms::secs(86_400);
 
 /// A webhook that is ready to be called. Says nothing of its address, its headers and its secret when printed.
 pub struct Webhook {
-    pub(super) uri: Uri,
+    /// `None`: off.
+    pub(super) uri: Option<Uri>,
     pub(super) headers: HeaderMap,
     pub(super) key: Option<Key>,
     pub(super) timeout: Ms,
@@ -150,14 +151,15 @@ pub fn compile(settings: &Settings, resolve: Resolve<'_>) -> Result<Webhook, Vec
     })
 }
 
-fn url(setting: &UrlSetting, resolve: Resolve<'_>) -> Result<Uri, Problem> {
+fn url(setting: &UrlSetting, resolve: Resolve<'_>) -> Result<Option<Uri>, Problem> {
     let bad = |what: &str| Problem::new("url", what).expected("such as `https://crm.example/hooks/weir`");
     match setting {
-        UrlSetting::Text(text) => address(text).map_err(bad),
+        UrlSetting::Text(text) if text.is_empty() => Ok(None),
+        UrlSetting::Text(text) => address(text).map(Some).map_err(bad),
         UrlSetting::Secret(from) => {
             let secret = resolve(from).map_err(|why| Problem::new("url", why))?;
             let text = std::str::from_utf8(secret.expose()).map_err(|_| bad("not an address"))?;
-            address(text.trim()).map_err(bad)
+            address(text.trim()).map(Some).map_err(bad)
         }
     }
 }
