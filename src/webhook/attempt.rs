@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode};
 use std::time::Duration;
 
 /// A parcel's id: the same in all its calls.
@@ -28,8 +28,6 @@ const ANSWER_WAIT: Duration = Duration::from_secs(1);
 pub(super) enum Verdict {
     /// 2xx.
     Delivered,
-    /// The webhook is off.
-    Off,
     /// Trying again does not help: 410, which in Standard Webhooks ends it.
     Refused(String),
     /// May be tried again; `after_ms`: not before, as the receiver asks.
@@ -48,8 +46,7 @@ pub(super) async fn attempt(
     now: Millis,
 ) -> Verdict {
     let failed = |why: String| Verdict::Failed { why, after_ms: None };
-    let Some(uri) = webhook.uri.clone() else { return Verdict::Off };
-    let call = client.request(request(webhook, uri, parcel, now));
+    let call = client.request(request(webhook, parcel, now));
     match tokio::time::timeout(webhook.timeout.duration(), call).await {
         Err(_) => failed("no answer in time".into()),
         Ok(Err(e)) => failed(format!("no connection: {}", root_cause(&e))),
@@ -62,7 +59,7 @@ pub(super) async fn attempt(
     }
 }
 
-fn request(webhook: &Webhook, uri: Uri, parcel: &Parcel, now: Millis) -> Request<Full<Bytes>> {
+fn request(webhook: &Webhook, parcel: &Parcel, now: Millis) -> Request<Full<Bytes>> {
     let (id, timestamp) = (id_text(parcel.id), now / 1_000);
     let body = Bytes::copy_from_slice(parcel.body.as_bytes());
     let mut headers = webhook.headers.clone();
@@ -79,7 +76,7 @@ fn request(webhook: &Webhook, uri: Uri, parcel: &Parcel, now: Millis) -> Request
     set(TIMESTAMP, timestamp.to_string());
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri;
+    *request.uri_mut() = webhook.uri.clone();
     *request.headers_mut() = headers;
     request
 }

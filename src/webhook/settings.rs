@@ -90,8 +90,9 @@ pub(super) const GIVE_UP_AFTER: Ms = Ms::secs(86_400);
 
 /// A webhook that is ready to be called. Says nothing of its address, its headers and its secret when printed.
 pub struct Webhook {
-    /// `None`: off.
-    pub(super) uri: Option<Uri>,
+    /// Its address is empty: nobody is called.
+    pub(super) is_off: bool,
+    pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) key: Option<Key>,
     pub(super) timeout: Ms,
@@ -139,6 +140,7 @@ pub fn compile(settings: &Settings, resolve: Resolve<'_>) -> Result<Webhook, Vec
         return Err(problems);
     }
     Ok(Webhook {
+        is_off: matches!(&settings.url, UrlSetting::Text(text) if text.is_empty()),
         uri,
         headers,
         key,
@@ -151,15 +153,15 @@ pub fn compile(settings: &Settings, resolve: Resolve<'_>) -> Result<Webhook, Vec
     })
 }
 
-fn url(setting: &UrlSetting, resolve: Resolve<'_>) -> Result<Option<Uri>, Problem> {
+fn url(setting: &UrlSetting, resolve: Resolve<'_>) -> Result<Uri, Problem> {
     let bad = |what: &str| Problem::new("url", what).expected("such as `https://crm.example/hooks/weir`");
     match setting {
-        UrlSetting::Text(text) if text.is_empty() => Ok(None),
-        UrlSetting::Text(text) => address(text).map(Some).map_err(bad),
+        UrlSetting::Text(text) if text.is_empty() => Ok(Uri::default()),
+        UrlSetting::Text(text) => address(text).map_err(bad),
         UrlSetting::Secret(from) => {
             let secret = resolve(from).map_err(|why| Problem::new("url", why))?;
             let text = std::str::from_utf8(secret.expose()).map_err(|_| bad("not an address"))?;
-            address(text.trim()).map(Some).map_err(bad)
+            address(text.trim()).map_err(bad)
         }
     }
 }

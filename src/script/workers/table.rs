@@ -210,7 +210,8 @@ impl Table {
         let kinds: Vec<_> = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for kind in kinds {
             // One by one: newcomers find room in the list meanwhile.
-            for _ in 0..kind.quiet().len() {
+            let listed = kind.quiet().len();
+            for _ in 0..listed {
                 let Some(entity) = kind.quiet().pop_front() else { break };
                 self.look(&entity, now, |slot| is_over(&entity, slot, now) && !timers.has(entity.app, &entity.key));
             }

@@ -1,0 +1,425 @@
+//! Workers over a plugin's text, with a clock, gates and a listener in the hands of the test.
+
+use crate::model::{self, *};
+use crate::observe::Metrics;
+use crate::script::workers::{NotTaken, Workers};
+use crate::script::{Event, *};
+use crate::store::{Parcel, Store, StoreError, Timer, Write};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// Longer than anything takes: whoever waits so long waits in vain.
+const LONG: Duration = Duration::from_secs(20);
+pub const NOW: Millis = 1_704_623_400_000;
+
+/// What happened, in its order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Happened {
+    /// `then` was called: the mark of the call, and what became of it.
+    Then(String, String),
+    /// `told {"n":1}`
+    Carried(String),
+}
+
+/// A host whose `history("gate:x")` waits until the gate is opened.
+#[derive(Default)]
+pub struct World {
+    now: AtomicU64,
+    random: AtomicU64,
+    gates: Mutex<HashMap<String, Gate>>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Gate {
+    inside: usize,
+    open: bool,
+}
+
+impl World {
+    pub fn set_clock(&self, now: Millis) {
+        self.now.store(now, Ordering::SeqCst);
+    }
+
+    /// Waits until so many calls stand in the gate.
+    pub fn wait_inside(&self, gate: &str, calls: usize) {
+        let gates = self.gates.lock().unwrap();
+        let few = |gates: &mut HashMap<String, Gate>| gates.get(gate).is_none_or(|g| g.inside < calls);
+        let (_gates, late) = self.changed.wait_timeout_while(gates, LONG, few).unwrap();
+        assert!(!late.timed_out(), "fewer than {calls} calls at {gate}");
+    }
+
+    pub fn open(&self, gate: &str) {
+        self.gates.lock().unwrap().entry(gate.into()).or_default().open = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Host for World {
+    fn now(&self) -> Millis {
+        self.now.load(Ordering::SeqCst)
+    }
+    fn random(&self) -> u128 {
+        self.random.fetch_add(1, Ordering::SeqCst) as u128
+    }
+    fn history(&self, _: AppId, gate: &ChannelName, _: usize, _: u64) -> Result<Vec<model::Event>, Refusal> {
+        let mut gates = self.gates.lock().unwrap();
+        gates.entry(gate.as_str().into()).or_default().inside += 1;
+        self.changed.notify_all();
+        let closed = |gates: &mut HashMap<String, Gate>| !gates[gate.as_str()].open;
+        drop(self.changed.wait_timeout_while(gates, LONG, closed).unwrap());
+        Ok(Vec::new())
+    }
+    fn presence(&self, _: AppId, _: &ChannelName, _: u64) -> Result<Vec<Member>, Refusal> {
+        Ok(Vec::new())
+    }
+    fn channels(&self, _: AppId, _: &str, _: usize, _: u64) -> Result<Vec<ChannelInfo>, Refusal> {
+        Ok(Vec::new())
+    }
+    fn connections(&self, _: AppId, _: Target, _: usize, _: u64) -> Result<(Vec<ConnectionInfo>, usize), Refusal> {
+        Ok((Vec::new(), 0))
+    }
+    fn stats(&self, _: AppId, _: &[String], _: u64) -> Result<AppStats, Refusal> {
+        Ok(AppStats::default())
+    }
+}
+
+/// Writes down what happens.
+pub struct Log {
+    happened: Mutex<Sender<Happened>>,
+    pub panics: AtomicBool,
+}
+
+impl Log {
+    fn say(&self, happened: Happened) {
+        drop(self.happened.lock().unwrap().send(happened));
+    }
+}
+
+impl Carry for Log {
+    fn carry(
+        &self,
+        _: AppId,
+        asker: Option<(&Connection, &Asker)>,
+        effects: Vec<Effect>,
+        tell: Option<tokio::sync::oneshot::Sender<u32>>,
+    ) {
+        assert!(!self.panics.load(Ordering::SeqCst), "as the test wants it");
+        if let Some(tell) = tell {
+            tell.send(effects.len() as u32).unwrap();
+        }
+        for effect in effects {
+            self.say(Happened::Carried(match effect {
+                Effect::Publish { channels, message, .. } => {
+                    format!("{} {}", channels[0], std::str::from_utf8(&message.data).unwrap())
+                }
+                Effect::Reply(reply) => {
+                    let to = asker.map_or("nobody", |(_, asker)| &asker.kind);
+                    format!("reply to {to} {}", std::str::from_utf8(&reply.message.data).unwrap())
+                }
+                other => format!("{other:?}"),
+            }));
+        }
+    }
+}
+
+/// A store that commits when the test says so.
+pub struct Held {
+    pub inner: Arc<dyn Store>,
+    waiting: Mutex<Vec<(Vec<Write>, crate::store::Done)>>,
+    arrived: Condvar,
+}
+
+impl Held {
+    pub fn new(inner: Arc<dyn Store>) -> Arc<Held> {
+        Arc::new(Held { inner, waiting: Mutex::default(), arrived: Condvar::new() })
+    }
+
+    /// Waits for so many commits; what they write, shown short.
+    pub fn wait(&self, commits: usize) -> Vec<String> {
+        let waiting = self.waiting.lock().unwrap();
+        let (waiting, late) = self.arrived.wait_timeout_while(waiting, LONG, |w| w.len() < commits).unwrap();
+        assert!(!late.timed_out(), "fewer than {commits} commits");
+        waiting.iter().map(|(writes, _)| writes.iter().map(shown).collect::<Vec<_>>().join(", ")).collect()
+    }
+
+    /// Lets the oldest through, or has it fail.
+    pub fn answer(&self, fails: Option<StoreError>) {
+        let (writes, done) = self.waiting.lock().unwrap().remove(0);
+        match fails {
+            Some(error) => done(Err(error)),
+            None => self.inner.commit(writes, done),
+        }
+    }
+}
+
+fn shown(write: &Write) -> String {
+    match write {
+        Write::Entity { entity, state, .. } => format!("{entity} = {state}"),
+        Write::ForgetEntity { entity, .. } => format!("forget {entity}"),
+        Write::Set { key, value, .. } => format!("{key} = {value}"),
+        Write::Timer(timer) => format!("timer {} {}", timer.name, timer.due - NOW),
+        Write::CancelTimer { name, .. } => format!("cancel {name}"),
+        Write::Parcel(parcel) => format!("{} {}", parcel.webhook, parcel.body),
+        other => format!("{other:?}"),
+    }
+}
+
+impl Store for Held {
+    fn get(&self, app: &str, key: &str, now: Millis) -> Result<Option<String>, StoreError> {
+        self.inner.get(app, key, now)
+    }
+    fn keys(&self, app: &str, prefix: &str, limit: usize, now: Millis) -> Result<Vec<String>, StoreError> {
+        self.inner.keys(app, prefix, limit, now)
+    }
+    fn entity(&self, app: &str, entity: &str) -> Result<Option<String>, StoreError> {
+        self.inner.entity(app, entity)
+    }
+    fn commit(&self, writes: Vec<Write>, done: crate::store::Done) {
+        self.waiting.lock().unwrap().push((writes, done));
+        self.arrived.notify_all();
+    }
+    fn timers(&self) -> Result<Vec<Timer>, StoreError> {
+        self.inner.timers()
+    }
+    fn outbox(&self) -> Result<Vec<Parcel>, StoreError> {
+        self.inner.outbox()
+    }
+    fn sweep(&self, now: Millis) -> Result<usize, StoreError> {
+        self.inner.sweep(now)
+    }
+}
+
+pub fn memory() -> Arc<dyn Store> {
+    let settings = crate::store::Settings { driver: crate::store::Driver::Memory, ..Default::default() };
+    crate::store::open(&settings, std::path::Path::new(".")).unwrap()
+}
+
+/// What the workers are built with.
+pub struct Plan {
+    pub plugin: &'static str,
+    pub limits: Limits,
+    pub entities: Vec<(&'static str, EntitySettings)>,
+    pub timers: Vec<TimerSettings>,
+    pub store: Option<Arc<dyn Store>>,
+    pub outbox: Option<Arc<dyn Outbox>>,
+    pub process: Process,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            plugin: PLUGIN,
+            // Debug builds on a busy machine are slow.
+            limits: Limits { deadline: Ms(50_000), read_wait: Ms(50_000), ..Limits::default() },
+            entities: Vec::new(),
+            timers: Vec::new(),
+            store: None,
+            outbox: None,
+            process: Process { workers: 4, ..Process::default() },
+        }
+    }
+}
+
+/// Kinds `queue` (memory) and `ward` (store).
+pub const PLUGIN: &str = r#"
+    fn add(event) { this.list = (this.list ?? []) + [event.data.n]; }
+    fn count(event) { this.n = (this.n ?? 0) + 1; publish("count", this.n); }
+    fn tell(event) { publish("told", this); }
+    fn nothing(event) { }
+    fn gate(event) { history(event.data.gate); publish("through", event.data); }
+    fn spoil(event) { this.n = 1000; publish("a", 1); publish("b", 2); publish("c", 3); throw "spoiled"; }
+    fn refuses(event) { this.n = 1000; publish("a", 1); refuse("denied", "Not today"); }
+    fn endless(event) { loop { } }
+    fn clear(event) { this.clear(); }
+    fn put(event) { set("key", event.data); publish("told", get("key")); }
+    fn later(event) { after(event.data.ms, "tick", #{ of: "later" }); }
+    fn often(event) { every(event.data.ms, "tick"); }
+    fn never(event) { cancel("tick"); }
+    fn tick(event) { this.ticks = (this.ticks ?? 0) + 1; publish("tick", this.ticks); }
+    fn hook(event) { webhook("backend", event.data); }
+    fn answer(event) { reply(event.data); }
+"#;
+
+pub fn stored() -> EntitySettings {
+    EntitySettings { state: Keep::Store, ..EntitySettings::default() }
+}
+
+impl Plan {
+    pub fn app(&self) -> Arc<App> {
+        let files = |_: &str| Ok(("plugins/test.rhai".to_owned(), self.plugin.to_owned()));
+        let settings = serde_json::Map::new();
+        let plugin = Plugin::compile("test", &files, &self.limits, &settings, &["backend"]);
+        let mut entities: BTreeMap<_, _> = self.entities.iter().map(|(k, s)| (k.to_string(), s.clone())).collect();
+        entities.entry("ward".into()).or_insert_with(stored);
+        Arc::new(App {
+            id: AppId(0),
+            name: "test".into(),
+            plugin: plugin.unwrap_or_else(|problems| panic!("{problems:#?}")),
+            limits: self.limits.clone(),
+            entities,
+            timers: self.timers.clone(),
+        })
+    }
+
+    pub fn start(self) -> Rig {
+        let world = Arc::new(World::default());
+        world.set_clock(NOW);
+        self.start_in(world)
+    }
+
+    pub fn start_in(self, world: Arc<World>) -> Rig {
+        let (happened, heard) = channel();
+        let log = Arc::new(Log { happened: Mutex::new(happened), panics: AtomicBool::new(false) });
+        let metrics = Metrics::new();
+        let app = self.app();
+        let (store, outbox) = (self.store.clone(), self.outbox.clone());
+        let workers =
+            Workers::start(&self.process, world.clone(), log.clone(), store, outbox, metrics.clone()).unwrap();
+        workers.set_apps(vec![app.clone()]).unwrap();
+        Rig { workers, world, log, heard: Mutex::new(heard), metrics, app }
+    }
+}
+
+pub struct Rig {
+    pub workers: Arc<Workers>,
+    pub world: Arc<World>,
+    pub log: Arc<Log>,
+    heard: Mutex<Receiver<Happened>>,
+    pub metrics: Arc<Metrics>,
+    pub app: Arc<App>,
+}
+
+impl Rig {
+    pub fn event(&self, data: &str) -> Event {
+        let connection = Connection {
+            id: ConnectionId::uuid(42),
+            shard: 0,
+            slot: 1,
+            ip: [127, 0, 0, 1].into(),
+            connected_at: NOW,
+            endpoint: "/ws".into(),
+            user_agent: None,
+            request: None,
+        };
+        Event {
+            trigger: Trigger::Message { kind: "note".into() },
+            data: data.to_owned().into(),
+            identity: Identity::anonymous(),
+            connection: Some(Arc::new(connection)),
+            asker: Some(Asker { id: None, kind: "note".into() }),
+            channel: None,
+            vars: Vec::new(),
+            at: self.world.now(),
+        }
+    }
+
+    pub fn make(&self, handler: &str, entity: &str, data: &str, then: Then) -> Call {
+        Call {
+            app: self.app.clone(),
+            generation: 1,
+            handler: self.app.plugin.handler(handler).unwrap(),
+            entity: (!entity.is_empty()).then(|| entity.into()),
+            event: self.event(data),
+            then,
+        }
+    }
+
+    /// Submits; its end is told as `Happened::Then(mark, …)`.
+    pub fn try_call(&self, mark: &str, handler: &str, entity: &str, data: &str) -> Result<(), Refusal> {
+        let (log, mark) = (self.log.clone(), mark.to_owned());
+        let then = move |finished: Finished| log.say(Happened::Then(mark, ended(&finished)));
+        let call = self.make(handler, entity, data, Box::new(then));
+        self.workers.submit(call).map_err(|not_taken| {
+            let NotTaken { call, refusal } = *not_taken;
+            assert_eq!(&call.event.data[..], data.as_bytes(), "given back whole");
+            refusal
+        })
+    }
+
+    pub fn call(&self, mark: &str, handler: &str, entity: &str, data: &str) {
+        self.try_call(mark, handler, entity, data).unwrap();
+    }
+
+    /// Calls and waits for its end.
+    pub fn ask(&self, handler: &str, entity: &str, data: &str) -> String {
+        self.call("ask", handler, entity, data);
+        loop {
+            if let Happened::Then(mark, ended) = self.next()
+                && mark == "ask"
+            {
+                return ended;
+            }
+        }
+    }
+
+    /// What happens next.
+    pub fn next(&self) -> Happened {
+        self.heard.lock().unwrap().recv_timeout(LONG).expect("something happens")
+    }
+
+    pub fn nexts(&self, n: usize) -> Vec<Happened> {
+        (0..n).map(|_| self.next()).collect()
+    }
+
+    /// The state of an entity, as its own handler publishes it.
+    pub fn state(&self, entity: &str) -> String {
+        self.call("state", "tell", entity, "{}");
+        loop {
+            match self.next() {
+                Happened::Carried(text) if text.starts_with("told ") => return text[5..].to_owned(),
+                _ => {}
+            }
+        }
+    }
+
+    /// What has happened, without waiting.
+    pub fn so_far(&self) -> Vec<Happened> {
+        self.heard.lock().unwrap().try_iter().collect()
+    }
+
+    pub fn set_clock(&self, now: Millis) {
+        self.world.set_clock(now);
+        self.workers.look_at_the_clock();
+    }
+
+    /// Until something holds that no event tells of. Looks again and again; how long it takes decides nothing.
+    pub fn wait_until(&self, holds: impl Fn(&Rig) -> bool) {
+        let began = std::time::Instant::now();
+        while !holds(self) {
+            assert!(began.elapsed() < LONG, "it never came true");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Until nothing that was taken is left.
+    pub fn settle(&self) {
+        self.workers.stop(LONG);
+    }
+
+    pub fn metric(&self, line: &str) -> bool {
+        self.metrics.text().lines().any(|l| l == line)
+    }
+}
+
+pub fn then(mark: &str, ended: &str) -> Happened {
+    Happened::Then(mark.into(), ended.into())
+}
+
+pub fn carried(text: &str) -> Happened {
+    Happened::Carried(text.into())
+}
+
+fn ended(finished: &Finished) -> String {
+    match &finished.result {
+        Ok(false) => "ok".into(),
+        Ok(true) => format!("ok {}", std::str::from_utf8(&finished.event.data).unwrap()),
+        Err(refusal) => match &refusal.message {
+            Some(message) => format!("{} {message}", refusal.code.as_str()),
+            None => refusal.code.as_str().into(),
+        },
+    }
+}
