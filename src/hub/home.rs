@@ -49,12 +49,16 @@ pub struct Joined {
     pub recovered: Option<bool>,
     /// Missed events, or the last one.
     pub events: Vec<Event>,
+    /// The home lists it.
+    pub listed: bool,
 }
 
 #[derive(Debug)]
 pub struct Leave {
     pub app: AppId,
     pub channel: ChannelName,
+    /// Whose rules chose the home.
+    pub generation: u64,
     pub shard: u16,
     pub member: Member,
 }
@@ -135,6 +139,14 @@ impl Home {
         let known = user.is_some() && kept.members.iter().any(|m| m.identity.user == *user);
         kept.members.push(member);
         !known
+    }
+
+    /// Somebody who was there before it was listed: no news to anybody.
+    pub fn list(&mut self, member: Member) {
+        let kept = self.kept();
+        if kept.members.iter().all(|m| m.connection != member.connection) {
+            kept.members.push(member);
+        }
     }
 
     /// Whether its last connection left.
@@ -229,6 +241,10 @@ impl Home {
         kept.history = History::default();
         (self.epoch, self.offset) = (epoch, 0);
         freed
+    }
+
+    pub fn history_bytes(&self) -> usize {
+        self.kept.as_deref().map_or(0, |kept| kept.history.bytes())
     }
 
     pub fn newest_at(&self) -> Option<Millis> {
