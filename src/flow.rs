@@ -3,6 +3,7 @@
 //!
 //! In: a message's text, a `Session`, the generation in force. Out: `Replies`; events leave through the hub.
 
+mod full;
 mod generation;
 mod handlers;
 pub mod limits;
@@ -281,12 +282,17 @@ impl Walk<'_> {
         self.replies.errands.push((errand, question));
     }
 
-    /// Tells the client that it did not happen; too often in a row, and it is closed.
-    pub fn refuse(&mut self, refusal: &Refusal, channel: Option<&str>, asked: Option<Asked<'_>>) {
+    /// Tells the client that it did not happen.
+    pub fn tell(&mut self, refusal: &Refusal, channel: Option<&str>, asked: Option<Asked<'_>>) {
         let counts: &mut Counts = self.counts.app(self.app.id);
         counts.refused(refusal.code);
         self.log_refusal(refusal, channel, asked);
         self.say(&Answer::Error { refusal, channel }, asked);
+    }
+
+    /// As `tell`; too often in a row, and it is closed.
+    pub fn refuse(&mut self, refusal: &Refusal, channel: Option<&str>, asked: Option<Asked<'_>>) {
+        self.tell(refusal, channel, asked);
         self.session.violations = self.session.violations.saturating_add(1);
         if self.session.violations > self.app.limits.violations {
             self.counts.limit(LimitName::Violations);

@@ -1,4 +1,5 @@
-//! Turns tokens into an `Identity`: verifies them, looks the user up in a table, maps claims.
+//! Turns tokens, or what a trusted client says of itself, into an `Identity`: verifies them, looks the user up in a table,
+//! maps claims.
 //! Leaves to others: reading files (`config`), what an identity may do (`policy`), carrying out a close or a 401 (`listen`, `shard`).
 //! In: `Credentials` and the time. Out: `Outcome`. Keys and rows that live behind a URL are fetched on the background runtime.
 
@@ -32,9 +33,10 @@ pub use outcome::{Action, Cause, Outcome, Peek};
 pub use redact::redact_query;
 pub use settings::{
     Algorithm, CloseSettings, Expires, HeaderSetting, HmacSettings, JwksSettings, JwtSettings, KeySettings, OnFailed,
-    OnMissing, Require, Settings, TableSettings, TrustedSettings, TrustedSource, UnknownRow,
+    OnMissing, Require, Settings, TableSettings, UnknownRow,
 };
 pub use table::{Lookup, Row, Table, Tables, Unavailable};
+pub use trusted::{TrustedSettings, TrustedSource};
 
 use crate::model::{Secret, SecretSource};
 

@@ -9,7 +9,7 @@ use super::{cases, check, lint};
 use crate::dialect::{self, Dialect, Json};
 use crate::model::{AppId, Problem};
 use crate::policy::{Policy, Reads, RightKind, Template};
-use crate::{api, auth, flow, listen};
+use crate::{api, auth, flow, listen, webhook};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -30,6 +30,8 @@ pub struct App {
     pub auths: BTreeMap<String, Arc<auth::Authenticator>>,
     /// As written, with what they have from others; for those who speak them from outside.
     pub dialects: BTreeMap<String, dialect::Settings>,
+    /// Services that its handlers call.
+    pub webhooks: BTreeMap<Arc<str>, Arc<webhook::Webhook>>,
     /// How many `[[route]]`s it has; what became of them is in `Compiled::site`.
     pub routes: usize,
 }
@@ -82,6 +84,7 @@ impl Compiling<'_> {
             auth::Tables::compile(&file.table, read, resolve, self.means.fetcher, before.map(|a| &*a.flow.tables));
         let tables = tables.map_err(|p| self.tell("table", p)).ok();
         let auths = self.auths(tables.as_ref(), resolve);
+        let webhooks = self.webhooks(resolve);
         let (written, problems) = dialect::Settings::inherited(&file.dialect);
         self.tell("dialect", problems);
         let dialects = self.dialects(&written);
@@ -135,6 +138,7 @@ impl Compiling<'_> {
                 .collect(),
             origins: file.origins.clone(),
             auths,
+            webhooks,
             dialects: written,
             routes: file.route.len(),
         };

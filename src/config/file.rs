@@ -4,7 +4,7 @@ use super::both::Both;
 use super::cases::CheckSettings;
 use crate::flow::limits::{AppLimits, AppLimitsOverride, Limits};
 use crate::model::Ms;
-use crate::{api, auth, dialect, flow, hub, listen, observe, policy, script, store};
+use crate::{api, auth, dialect, flow, hub, listen, observe, policy, script, store, webhook};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -54,6 +54,8 @@ pub struct ReloadSettings {
     pub poll_interval: Ms,
     /// What becomes of a live subscription that new rules do not allow.
     pub revoke: flow::Revoke,
+    /// Whether plugins' tests must pass before files are put in force.
+    pub require_tests: bool,
 }
 
 impl Default for ReloadSettings {
@@ -64,6 +66,7 @@ impl Default for ReloadSettings {
             debounce_max: Ms::secs(1),
             poll_interval: Ms::secs(2),
             revoke: flow::Revoke::default(),
+            require_tests: false,
         }
     }
 }
@@ -101,6 +104,8 @@ pub struct AppFile {
     pub script: script::LimitsOverride,
     /// What its handlers keep, by kind: `queue:{clinicId}` is of `[entity.queue]`.
     pub entity: BTreeMap<String, script::EntitySettings>,
+    /// Services that its handlers call, by name.
+    pub webhook: BTreeMap<String, webhook::Settings>,
     /// Handlers that are called again and again.
     pub timer: Vec<script::TimerSettings>,
     /// Where clients connect.

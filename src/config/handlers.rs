@@ -10,6 +10,7 @@ use crate::listen::PathPattern;
 use crate::model::{Problem, did_you_mean};
 use crate::policy::Policy;
 use crate::script::{self, ChannelHandlers, EndpointHandlers, EntityKey, Plugin, PluginProblem};
+use crate::webhook;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ impl Compiling<'_> {
             self.tell("", without_plugin(file));
             return None;
         };
-        let webhooks: Vec<&str> = Vec::new();
+        let webhooks: Vec<&str> = file.webhook.keys().map(String::as_str).collect();
         let read = |name: &str| plugin_file(files, name);
         let plugin = match Plugin::compile(name, &read, limits, settings, &webhooks) {
             Ok(plugin) => plugin,
@@ -95,6 +96,17 @@ impl Compiling<'_> {
                 timers: file.timer.clone(),
             })
         })
+    }
+
+    pub(super) fn webhooks(&mut self, resolve: crate::auth::Resolve) -> BTreeMap<Arc<str>, Arc<webhook::Webhook>> {
+        let mut made = BTreeMap::new();
+        for (name, settings) in &self.file.webhook {
+            match webhook::compile(settings, resolve) {
+                Ok(webhook) => drop(made.insert(name.as_str().into(), Arc::new(webhook))),
+                Err(problems) => self.tell(&format!("webhook.{name}"), problems),
+            }
+        }
+        made
     }
 
     /// What classes, endpoints and message types are bound to.
@@ -148,6 +160,7 @@ fn without_plugin(file: &AppFile) -> Vec<Problem> {
             bound.push(format!("endpoint[{i}].handler"));
         }
     }
+    bound.extend(file.webhook.keys().map(|name| format!("webhook.{name}")));
     bound.extend((0..file.timer.len()).map(|i| format!("timer[{i}].handler")));
     bound.extend(
         file.route.iter().enumerate().filter(|(_, r)| r.handler.is_some()).map(|(i, _)| format!("route[{i}].handler")),
@@ -157,7 +170,8 @@ fn without_plugin(file: &AppFile) -> Vec<Problem> {
         bound.extend(handled.map(|(kind, _)| format!("dialect.{name}.receive.{kind}.handler")));
     }
     let told = |path: String| {
-        Problem::new(path, "a handler, and this file names no plugin")
+        let what = if path.starts_with("webhook") { "a webhook" } else { "a handler" };
+        Problem::new(path, format!("{what}, and this file names no plugin"))
             .expected("`plugin = \"NAME\"` at the top of this file, for plugins/NAME.rhai")
     };
     bound.into_iter().map(told).collect()

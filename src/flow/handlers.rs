@@ -197,6 +197,7 @@ impl Walk<'_> {
 
     /// It was greeted.
     pub fn connected(&mut self) -> Result<(), Refusal> {
+        self.session.greeted = true;
         let Some(handlers) = self.app.handlers.clone() else { return Ok(()) };
         match handlers.endpoint(self.session.endpoint).and_then(|e| e.connect.as_ref()) {
             Some(bound) => self.call_own(bound, self.event(Trigger::Connect, Bytes::new(), None)),
@@ -206,6 +207,9 @@ impl Walk<'_> {
 
     /// It has ended.
     pub fn disconnected(&mut self, code: Option<u16>) {
+        if !self.session.greeted {
+            return;
+        }
         let Some(handlers) = self.app.handlers.clone() else { return };
         if let Some(bound) = handlers.endpoint(self.session.endpoint).and_then(|e| e.disconnect.as_ref()) {
             // A key that cannot be made names nobody to tell.

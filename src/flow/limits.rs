@@ -6,6 +6,8 @@
 use crate::model::{Ms, MsOrOff, Rate, Size, SizeOrOff, overridable};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 /// Bounds of the whole process.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -47,6 +49,9 @@ impl Default for Limits {
     }
 }
 
+/// By claim, or its dotted path.
+pub type ClaimBounds = BTreeMap<String, NonZeroU32>;
+
 overridable! {
     /// Bounds of one app, in force.
     AppLimits,
@@ -58,6 +63,8 @@ overridable! {
     /// Connections of one user. Beyond: closed with 1008.
     #[schemars(range(min = 1))]
     connections_per_user: u32 = 100,
+    /// Connections whose identity has the same value of a claim: `{ organization_id = 100 }`. Beyond: closed with 1008.
+    connections_per_claim: ClaimBounds = ClaimBounds::new(),
     /// Channels that one connection listens to. Beyond: refused, `limit`.
     subscriptions: u32 = 200,
     /// Channels named in one message. Beyond: refused, `limit`.

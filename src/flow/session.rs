@@ -36,6 +36,8 @@ pub struct Session {
     pub slot: Slot,
     /// Whether it ends with its token.
     pub expiry: Option<crate::auth::Expiry>,
+    /// It was greeted: handlers know of it.
+    pub greeted: bool,
     /// It was told that its token ends.
     pub warned: bool,
     /// Deliveries that wait until a subscribe message is answered in whole.
@@ -114,6 +116,7 @@ impl Session {
             slot: 0,
             shard: 0,
             expiry: None,
+            greeted: false,
             warned: false,
             held: None,
             bucket: Bucket::default(),

@@ -12,11 +12,11 @@ use bytes::Bytes;
 
 /// The least `Join::request` of a channel that the client did not ask for. Not told: a plugin's wish, which tells its
 /// client itself.
-const WISHED: u32 = u32::MAX - 2;
+pub(super) const WISHED: u32 = u32::MAX - 2;
 /// Told to it: the API's wish.
-const TOLD: u32 = u32::MAX - 1;
+pub(super) const TOLD: u32 = u32::MAX - 1;
 /// Not told: the endpoint's own channels.
-const SILENT: u32 = u32::MAX;
+pub(super) const SILENT: u32 = u32::MAX;
 
 /// Whose wish a seat is that the client did not ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -209,7 +209,7 @@ impl Walk<'_> {
         self.sub(channel).is_some() || self.session.asks.iter().flat_map(|a| a.0.iter()).any(waiting)
     }
 
-    fn ask(&mut self, number: u32) -> Option<&mut Ask> {
+    pub(super) fn ask(&mut self, number: u32) -> Option<&mut Ask> {
         self.session.asks.as_mut()?.0.iter_mut().find(|a| a.number == number)
     }
 
@@ -262,7 +262,7 @@ impl Walk<'_> {
     }
 
     /// A seat was taken that a subscribe message asked for.
-    fn granted(&mut self, number: u32, shown: &str, position: Option<Position>, recovered: Option<bool>) {
+    pub(super) fn granted(&mut self, number: u32, shown: &str, position: Option<Position>, recovered: Option<bool>) {
         let Some((id, kind)) = self.ask(number).map(|ask| (ask.id.clone(), ask.kind.clone())) else { return };
         self.allowed(number, shown, position, recovered, Asked { id: id.as_deref(), kind: &kind });
     }

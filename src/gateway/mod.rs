@@ -107,6 +107,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
 
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let shards = compiled.shards.map_or(cores, |n| n.max(1) as usize);
+    let handle = background.clone();
     let shared = Shared::new(shards, metrics.clone(), background);
     let (drain, draining) = watch::channel(false);
     let (desk, requests) = reload::desk(&compiled);
@@ -131,7 +132,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     });
     let base = gateway.parent().unwrap_or(Path::new("")).to_owned();
     let stage = Arc::new(Stage::new(Port::new(shared.clone()), front.clone()));
-    let scripts = Arc::new(Scripts::start(&compiled, &base, stage, metrics.clone())?);
+    let scripts = Arc::new(Scripts::start(&compiled, &base, stage, &handle, metrics.clone())?);
     scripts.prepare(&compiled).map_err(|problem| std::io::Error::other(format!("[store] {}", problem.what)))?;
     shared.set_workers(scripts.workers.clone());
     let handshake = move |accepted: Accepted, door: Rc<dyn Door>| serve(accepted, door, context.clone());

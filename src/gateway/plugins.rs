@@ -179,7 +179,14 @@ impl Host for Stage {
     }
 
     fn stats(&self, app: AppId, claims: &[String], wait_ms: u64) -> Result<AppStats, Refusal> {
-        self.wait(wait_ms, self.port.stats(app, claims))
+        let mut stats = self.wait(wait_ms, self.port.stats(app, claims))?;
+        let metrics = &self.port.shared().metrics;
+        if let Some(app) = metrics.find(app) {
+            stats.traffic = app.traffic(clock(), metrics.uptime());
+        }
+        let (counted, measured) = metrics.own.of(app);
+        stats.own = counted.into_iter().map(|(name, n)| (name, n as f64)).chain(measured).collect();
+        Ok(stats)
     }
 }
 

@@ -4,9 +4,10 @@ use super::plugins::Stage;
 use crate::config::Compiled;
 use crate::model::{Millis, Problem};
 use crate::observe::Metrics;
-use crate::script::{self, Workers};
+use crate::script::{self, Outbox, Workers};
 use crate::shard::clock;
 use crate::store::{self, Done, Parcel, Store, StoreError, Timer, Write};
+use crate::webhook::Post;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -19,15 +20,37 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub struct Scripts {
     pub workers: Arc<Workers>,
     store: Arc<LateStore>,
+    post: Arc<Post>,
     base: PathBuf,
+}
+
+/// Webhooks, as handlers see them.
+struct Letters(Arc<Post>);
+
+impl Outbox for Letters {
+    fn room(&self, app: &str, webhook: &str) -> bool {
+        self.0.room(app, webhook)
+    }
+    fn sent(&self, parcel: Parcel) {
+        self.0.sent(parcel);
+    }
 }
 
 impl Scripts {
     /// `base`: the folder of gateway.toml.
-    pub fn start(compiled: &Compiled, base: &Path, stage: Arc<Stage>, metrics: Arc<Metrics>) -> io::Result<Scripts> {
+    pub fn start(
+        compiled: &Compiled,
+        base: &Path,
+        stage: Arc<Stage>,
+        background: &tokio::runtime::Handle,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Scripts> {
         let store = Arc::new(LateStore::default());
-        let workers = Workers::start(&compiled.script, stage.clone(), stage, Some(store.clone() as _), None, metrics)?;
-        Ok(Scripts { workers, store, base: base.to_owned() })
+        let post = Arc::new(Post::new(background, store.clone(), metrics.clone()));
+        let outbox = Arc::new(Letters(post.clone()));
+        let workers =
+            Workers::start(&compiled.script, stage.clone(), stage, Some(store.clone() as _), Some(outbox), metrics)?;
+        Ok(Scripts { workers, store, post, base: base.to_owned() })
     }
 
     /// Before these files are put in force: what their plugins need is there. Err: why it is not, below `[store]`.
@@ -35,7 +58,10 @@ impl Scripts {
         let wanted = compiled.apps.iter().any(|app| app.flow.handlers.is_some());
         if wanted && self.store.0.get().is_none() {
             let opened = store::open(&compiled.store, &self.base)?;
+            // What was not yet sent when the process ended goes out first.
+            let parcels = opened.outbox().map_err(|e| Problem::new("path", e.to_string()))?;
             let _ = self.store.0.set(opened);
+            self.post.start(parcels);
         }
         Ok(())
     }
@@ -54,6 +80,8 @@ impl Scripts {
 
     /// These files are in force.
     pub fn take(&self, compiled: &Compiled) {
+        let webhooks = compiled.apps.iter().map(|app| (app.flow.name.clone(), app.webhooks.clone())).collect();
+        self.post.set_generation(&webhooks);
         let apps: Vec<Arc<script::App>> =
             compiled.apps.iter().filter_map(|app| Some(app.flow.handlers.as_ref()?.script.clone())).collect();
         if let Err(error) = self.workers.set_apps(apps) {

@@ -87,6 +87,8 @@ pub(super) struct Home {
     pub epoch: u32,
     /// Of the newest event.
     pub offset: u64,
+    /// Seats in this shard, those offered and not yet taken included.
+    pub here: u32,
     /// Shards other than this one, with the number of seats there.
     pub elsewhere: SmallVec<[(u16, u32); 1]>,
     kept: Option<Box<Kept>>,
@@ -101,7 +103,7 @@ struct Kept {
 
 impl Home {
     pub fn new(epoch: u32) -> Home {
-        Home { epoch, offset: 0, elsewhere: smallvec![], kept: None }
+        Home { epoch, offset: 0, here: 0, elsewhere: smallvec![], kept: None }
     }
 
     pub fn position(&self) -> Position {
@@ -115,7 +117,7 @@ impl Home {
     /// Nobody would miss it otherwise.
     pub fn in_use(&self) -> bool {
         let kept = |k: &Kept| !k.history.is_empty() || k.last.is_some() || !k.members.is_empty();
-        !self.elsewhere.is_empty() || self.kept.as_deref().is_some_and(kept)
+        self.here > 0 || !self.elsewhere.is_empty() || self.kept.as_deref().is_some_and(kept)
     }
 
     pub fn count(&mut self, shard: u16, change: i32) {
@@ -130,6 +132,21 @@ impl Home {
             None if change > 0 => self.elsewhere.push((shard, change as u32)),
             None => {}
         }
+    }
+
+    /// Seats here are elsewhere for the shard that it goes to, and those there are its own.
+    pub fn moves(&mut self, from: u16, to: u16) {
+        let own = self.elsewhere.iter().find(|(shard, _)| *shard == to).map_or(0, |(_, seats)| *seats);
+        self.elsewhere.retain(|(shard, _)| *shard != to);
+        let here = std::mem::replace(&mut self.here, own);
+        if here > 0 {
+            self.elsewhere.push((from, here));
+        }
+    }
+
+    /// Connections on it, over all shards.
+    pub fn seats(&self) -> u32 {
+        self.elsewhere.iter().fold(self.here, |sum, (_, seats)| sum.saturating_add(*seats))
     }
 
     /// Whether a user (or somebody anonymous) appeared who was not there before.

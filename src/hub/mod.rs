@@ -37,6 +37,8 @@ pub enum Message {
     Join(Box<Join>),
     /// From a home: seated, with what it missed; the batches that follow come after it.
     Joined(Box<Joined>),
+    /// From a home: no seat is free, by the class's `members_max`.
+    Full(Box<Join>),
     Leave(Box<Leave>),
     /// To a home: number this and pass it round.
     Publish(Box<Publication>),
@@ -70,6 +72,8 @@ pub enum Out {
     /// To every seat of these channels; a connection on several of them hears it once.
     Deliver(SmallVec<[Part; 1]>),
     Joined(Box<Joined>),
+    /// No seat is free.
+    Full(Box<Join>),
     Published(Box<Published>),
 }
 
@@ -129,7 +133,7 @@ impl Hub {
         !self.out.is_empty()
     }
 
-    /// Asks for a seat; the answer is `Out::Joined`, now or after the home was heard.
+    /// Asks for a seat; the answer is `Out::Joined` or `Out::Full`, now or after the home was heard.
     pub fn subscribe(&mut self, join: Box<Join>) {
         if join.home == self.me && self.is_plain(join.generation) {
             self.join(*join);
@@ -211,6 +215,7 @@ impl Hub {
                 self.admit(message, now)
             }
             Message::Joined(joined) => self.out.push(Out::Joined(joined)),
+            Message::Full(join) => self.out.push(Out::Full(join)),
             Message::Fence { from, generation } => self.fence(from, generation, now),
             Message::Moved(moved) => self.take_over(*moved),
             Message::Handed { from, generation } => self.handed(from, generation, now),

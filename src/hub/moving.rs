@@ -158,10 +158,7 @@ impl Hub {
             let channel = &mut self.table[number];
             channel.home_shard = to;
             let Some(mut home) = channel.home.take() else { continue };
-            home.elsewhere.retain(|(shard, _)| *shard != to);
-            if !channel.seats.is_empty() {
-                home.count(self.me, channel.seats.len() as i32);
-            }
+            home.moves(self.me, to);
             let moved = Moved { app: channel.app, channel: channel.name.clone(), home: *home };
             self.history_bytes = self.history_bytes.saturating_sub(moved.home.history_bytes());
             if moved.home.offset > 0 {

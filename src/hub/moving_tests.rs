@@ -115,7 +115,7 @@ impl World {
                         }
                     }
                     Out::Joined(joined) => self.sit(shard, &joined),
-                    Out::Published(_) => {}
+                    Out::Published(_) | Out::Full(_) => {}
                 }
             }
         }

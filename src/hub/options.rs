@@ -10,6 +10,9 @@ use serde::Deserialize;
 pub struct ClassOptions {
     /// Events kept for recovery and for the history call: `{ keep = 50, for = "1h" }`.
     pub history: Option<HistoryOptions>,
+    /// Connections on one channel, over all shards. Beyond: refused, `limit:members`.
+    #[schemars(range(min = 1))]
+    pub members_max: Option<u32>,
     /// Keeps who is there; joins and leaves are told where the dialect has a message for them.
     pub presence: bool,
     /// A new subscriber is sent the newest event.
@@ -26,6 +29,7 @@ impl Default for ClassOptions {
     fn default() -> ClassOptions {
         ClassOptions {
             history: None,
+            members_max: None,
             presence: false,
             last: false,
             echo: true,

@@ -19,10 +19,18 @@ impl Hub {
         let epoch = self.epoch;
         let channel = &mut self.table[number];
         let home = channel.home.get_or_insert_with(|| Box::new(Home::new(epoch)));
+        if options.members_max.is_some_and(|max| home.seats() >= max) {
+            match join.shard == self.me {
+                true => self.out.push(Out::Full(Box::new(join))),
+                false => self.out.push(Out::To { shard: join.shard, message: Message::Full(Box::new(join)) }),
+            }
+            return self.drop_unused(number);
+        }
         let (recovered, events) = home.recover(join.since, &options, join.now);
         let position = options.history.is_some().then(|| home.position());
-        if join.shard != self.me {
-            home.count(join.shard, 1);
+        match join.shard == self.me {
+            true => home.here += 1,
+            false => home.count(join.shard, 1),
         }
         let appeared = options.presence && home.enter(join.member.clone());
         let listed = options.presence;
@@ -58,8 +66,9 @@ impl Hub {
         let class = self.table[number].class;
         let presence = self.options(leave.app, class).presence;
         let Some(home) = self.table[number].home.as_mut() else { return };
-        if leave.shard != self.me {
-            home.count(leave.shard, -1);
+        match leave.shard == self.me {
+            true => home.here = home.here.saturating_sub(1),
+            false => home.count(leave.shard, -1),
         }
         // Listed by a generation that is not in force here.
         let left = home.exit(&leave.member);

@@ -9,6 +9,8 @@ struct World {
     hubs: Vec<Hub>,
     heard: Vec<(u16, Slot, String)>,
     joined: Vec<Joined>,
+    /// Who found no seat.
+    full: Vec<(u16, Slot)>,
     home: u16,
 }
 
@@ -19,13 +21,19 @@ impl World {
             hub.set_classes(APP, Arc::from([options]), None);
             hub
         });
-        World { hubs: hubs.collect(), heard: vec![], joined: vec![], home: shards - 1 }
+        World { hubs: hubs.collect(), heard: vec![], joined: vec![], full: vec![], home: shards - 1 }
     }
 
     fn join(&mut self, shard: u16, slot: Slot, channel: &str, since: Option<Position>) {
+        let join = self.asking(shard, slot, channel, since);
+        self.hubs[shard as usize].subscribe(Box::new(join));
+        self.settle();
+    }
+
+    fn asking(&self, shard: u16, slot: Slot, channel: &str, since: Option<Position>) -> Join {
         let identity = Arc::new(Identity { user: Some(format!("u{slot}").into()), ..Identity::default() });
         let member = Member { connection: id(shard, slot), identity, joined_at: 0 };
-        let join = Join {
+        Join {
             app: APP,
             channel: ChannelName::parse(channel).unwrap(),
             class: 0,
@@ -38,9 +46,7 @@ impl World {
             request: 0,
             alias: None,
             now: 0,
-        };
-        self.hubs[shard as usize].subscribe(Box::new(join));
-        self.settle();
+        }
     }
 
     fn publish(&mut self, shard: u16, channels: &[&str], data: &str, exclude: Option<ConnectionId>) {
@@ -92,6 +98,7 @@ impl World {
                             self.hubs[me].sit(&joined, slot, 0);
                             self.joined.push(*joined);
                         }
+                        Out::Full(join) => self.full.push((join.shard, join.slot)),
                         Out::Published(_) => {}
                     }
                 }
@@ -310,4 +317,43 @@ fn a_channel_that_nobody_needs_is_gone() {
     }
     world.tick();
     assert!(world.hubs.iter().all(|h| h.find(APP, "tmp").is_none()));
+}
+
+#[test]
+fn a_channel_takes_no_more_than_its_class_says_over_all_shards() {
+    let mut world = World::new(3, ClassOptions { members_max: Some(3), ..ClassOptions::default() });
+    (0..3).for_each(|shard| world.join(shard, 0, "room", None));
+    (0..3).for_each(|shard| world.join(shard, 1, "room", None));
+    assert_eq!((world.joined.len(), &world.full[..]), (3, &[(0, 1), (1, 1), (2, 1)][..]));
+    world.join(0, 1, "other", None);
+    assert_eq!(world.joined.len(), 4, "each channel by itself");
+
+    // A seat is free again where somebody leaves, wherever that was.
+    for shard in [0, 2] {
+        let number = world.hubs[shard as usize].find(APP, "room").unwrap();
+        let gone = Member { connection: id(shard, 0), identity: Identity::anonymous(), joined_at: 0 };
+        world.hubs[shard as usize].rise(number, 0, gone, 0);
+        world.settle();
+        world.full.clear();
+        world.join(1, 2, "room", None);
+        world.join(1, 3, "room", None);
+        assert_eq!(world.full, [(1, 3)]);
+    }
+}
+
+#[test]
+fn a_seat_that_is_offered_is_not_free_and_one_declined_is() {
+    let mut world = World::new(1, ClassOptions { members_max: Some(1), ..ClassOptions::default() });
+    let mut ask = |slot: Slot| {
+        let join = world.asking(0, slot, "room", None);
+        world.hubs[0].subscribe(Box::new(join));
+    };
+    (0..3).for_each(&mut ask);
+    let mut outs: Vec<Out> = world.hubs[0].drain().collect();
+    assert!(matches!(&outs[..], [Out::Joined(_), Out::Full(_), Out::Full(_)]), "{outs:?}");
+    let Out::Joined(offered) = outs.remove(0) else { return };
+    world.hubs[0].decline(*offered, 0);
+    assert!(world.hubs[0].find(APP, "room").is_none(), "nobody is there: it is forgotten");
+    world.join(0, 3, "room", None);
+    assert_eq!((world.joined.len(), world.full.len()), (1, 0));
 }

@@ -8,7 +8,7 @@ use super::who::{Decision, Verdict, decide};
 use crate::auth::{Credentials, redact_query};
 use crate::flow::{App, KeptRequest};
 use crate::model::query_pairs;
-use crate::model::{AppId, Close, Identity};
+use crate::model::{AppId, Close, Identity, LimitKind, Refusal};
 use crate::observe::LimitName;
 use crate::shard::{Closed, Full as Met, NewConnection, Seat};
 use crate::wire::{DeflateParams, negotiate};
@@ -38,6 +38,7 @@ pub struct Draft {
     listener: u16,
     identity: Option<Arc<Identity>>,
     close_at_once: Option<Close>,
+    refusal: Option<Refusal>,
     deflate: Option<DeflateParams>,
     ip: IpAddr,
     user_agent: Option<Arc<str>>,
@@ -58,6 +59,7 @@ impl Draft {
             listener: self.listener,
             identity: self.identity,
             close_at_once: self.close_at_once,
+            refusal: self.refusal,
             deflate: self.deflate,
             ip: self.ip,
             user_agent: self.user_agent,
@@ -142,7 +144,9 @@ async fn accept(
             return Err(Refused { why: reason, ..refused.with(WWW_AUTHENTICATE, "Bearer") });
         }
     };
-    let close_at_once = close.or_else(|| enter(app, identity.as_deref(), &mut seat, x));
+    let full = if close.is_none() { enter(app, identity.as_deref(), &mut seat, x) } else { None };
+    let refusal = full.is_some().then(|| Refusal::limit(LimitKind::Connections));
+    let close_at_once = close.or(full);
     if let Some(close) = &close_at_once {
         tracing::debug!(%ip, app = &*app.name, code = close.code, %reason, "upgraded to be closed");
     }
@@ -155,6 +159,7 @@ async fn accept(
         listener: x.listener,
         identity,
         close_at_once,
+        refusal,
         deflate,
         ip,
         user_agent: headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).map(|v| shortened(v).into()),
@@ -264,18 +269,23 @@ async fn authenticate(
     }
 }
 
-/// Takes the app's and the user's place; a close where there is none.
+/// Takes the app's place, the user's, and those of its claims; a close where there is none.
 fn enter(app: &App, identity: Option<&Identity>, seat: &mut Seat, x: &Exchange) -> Option<Close> {
     if !seat.enter(app.id, app.limits.app_connections) {
         x.context.metrics.limit(LimitName::AppConnections, 1);
         return Some(Close::OVERLOADED);
     }
-    let user = identity.and_then(|identity| identity.user.as_ref())?;
-    if !seat.identify(user, app.limits.connections_per_user) {
-        x.context.metrics.limit(LimitName::ConnectionsPerUser, 1);
-        return Some(Close::TOO_MANY_CONNECTIONS);
-    }
-    None
+    let identity = identity?;
+    let users_max = app.limits.connections_per_user;
+    let full = if identity.user.as_ref().is_some_and(|user| !seat.identify(user, users_max)) {
+        LimitName::ConnectionsPerUser
+    } else if !seat.claim(identity, &app.limits.connections_per_claim) {
+        LimitName::ConnectionsPerClaim
+    } else {
+        return None;
+    };
+    x.context.metrics.limit(full, 1);
+    Some(Close::TOO_MANY_CONNECTIONS)
 }
 
 /// The 101: accept key, sub-protocol, permessage-deflate.

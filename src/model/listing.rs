@@ -34,4 +34,21 @@ pub struct AppStats {
     pub subscriptions: usize,
     /// Connections by the value of a claim, for each claim asked for.
     pub by: Vec<(String, BTreeMap<String, usize>)>,
+    pub traffic: Traffic,
+    /// What the app's handlers count and measure, by their names.
+    pub own: BTreeMap<String, f64>,
+}
+
+/// What an app heard and said since the process started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    /// Messages of clients.
+    pub received: u64,
+    /// Events put into out-queues.
+    pub delivered: u64,
+    /// Over the last minute.
+    pub delivered_per_second: f64,
+    pub published: u64,
+    pub refused: u64,
+    pub uptime_ms: u64,
 }

@@ -20,7 +20,7 @@ pub use close::Close;
 pub use command::{Channels, Command, Request};
 pub use event::{Event, EventKind, Position, Sender};
 pub use identity::{ConnectionId, Identity};
-pub use listing::{AppStats, ChannelInfo, ConnectionInfo};
+pub use listing::{AppStats, ChannelInfo, ConnectionInfo, Traffic};
 pub use member::Member;
 pub use name::{BadName, ChannelName};
 pub(crate) use overridable::overridable;

@@ -109,6 +109,16 @@ impl LimitKind {
             LimitKind::Connections => "limit:connections",
         }
     }
+
+    /// The text where neither class nor dialect has one.
+    pub fn text(self) -> &'static str {
+        match self {
+            LimitKind::Members => "Channel is full",
+            LimitKind::Subscriptions => "Too many subscriptions",
+            LimitKind::SubscribeBatch => "Too many channels in one message",
+            LimitKind::Connections => "Too many connections",
+        }
+    }
 }
 
 /// Why a command does not happen.

@@ -8,7 +8,7 @@ use super::own::Own;
 use super::process::Process;
 use super::recent::Recent;
 use super::webhooks::Webhooks;
-use crate::model::{AppId, Code, Millis};
+use crate::model::{AppId, Code, Millis, Traffic};
 use prometheus::core::Collector;
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -38,8 +38,8 @@ pub struct Metrics {
     /// What apps' handlers count.
     pub own: Own,
     families: Families,
-    handlers: handlers::Families,
     pub(super) webhooks: Webhooks,
+    handlers: handlers::Families,
     apps: RwLock<Vec<Option<Arc<AppMetrics>>>>,
 }
 
@@ -136,8 +136,8 @@ impl Metrics {
             ),
             own: Own::new(r),
             families: Families::new(r),
-            handlers: handlers::Families::new(r),
             webhooks: Webhooks::new(r),
+            handlers: handlers::Families::new(r),
             apps: RwLock::default(),
             registry,
         })
@@ -268,7 +268,7 @@ impl AppMetrics {
     pub(super) fn add(&self, counts: &mut Counts, now: Millis) {
         let closed: u64 = counts.closed.iter().sum();
         let refused: u64 = counts.refusals.iter().sum();
-        if counts.opened + closed + refused + counts.messages > 0 {
+        if counts.opened + closed + refused + counts.messages + counts.deliveries > 0 {
             self.recent.lock().unwrap_or_else(|e| e.into_inner()).add(counts, now);
         }
         if counts.opened != closed {
@@ -286,6 +286,19 @@ impl AppMetrics {
         ];
         for (counters, counts) in arrays {
             counters.iter().zip(counts).for_each(|(counter, count)| add(counter, count));
+        }
+    }
+
+    /// What was heard and said so far.
+    pub fn traffic(&self, now: Millis, uptime: Duration) -> Traffic {
+        let sum = |counters: &[IntCounter]| counters.iter().map(|c| c.get()).sum();
+        Traffic {
+            received: self.messages.get(),
+            delivered: self.deliveries.get(),
+            delivered_per_second: self.recent.lock().unwrap_or_else(|e| e.into_inner()).deliveries_per_second(now),
+            published: sum(&self.publishes),
+            refused: sum(&self.refusals),
+            uptime_ms: uptime.as_millis() as u64,
         }
     }
 

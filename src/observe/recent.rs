@@ -16,6 +16,7 @@ struct Minute {
     at: u64,
     opened: u64,
     messages: u64,
+    deliveries: u64,
     closed: [u64; CloseReason::ALL.len()],
     refused: [u64; Code::ALL.len()],
 }
@@ -31,6 +32,7 @@ impl Minute {
     fn add(&mut self, counts: &Counts) {
         self.opened += counts.opened;
         self.messages += counts.messages;
+        self.deliveries += counts.deliveries;
         self.closed.iter_mut().zip(&counts.closed).for_each(|(sum, n)| *sum += n);
         self.refused.iter_mut().zip(&counts.refusals).for_each(|(sum, n)| *sum += n);
     }
@@ -69,6 +71,13 @@ impl Recent {
         self.minutes.iter().filter(move |m| m.at >= first)
     }
 
+    /// Deliveries a second over the last sixty, the minute before counted by the share of it that is younger.
+    pub fn deliveries_per_second(&self, now: Millis) -> f64 {
+        let of = |at: u64| self.minutes.iter().find(|m| m.at == at).map_or(0, |m| m.deliveries) as f64;
+        let older = 1.0 - (now % MINUTE) as f64 / MINUTE as f64;
+        (of(now / MINUTE) + of((now / MINUTE).wrapping_sub(1)) * older) / 60.0
+    }
+
     pub fn history(&self, now: Millis) -> Value {
         let minutes: Vec<Value> = (self.since(now))
             .filter(|m| m.opened > 0 || m.closed.iter().any(|n| *n > 0))
@@ -101,7 +110,7 @@ mod tests {
     fn the_last_minutes_are_told_and_older_ones_only_summed() {
         let mut recent = Recent::default();
         for minute in 0..40 {
-            let mut counts = Counts { opened: 2, messages: 4, ..Counts::default() };
+            let mut counts = Counts { opened: 2, messages: 4, deliveries: 120, ..Counts::default() };
             counts.closed(CloseReason::Client);
             counts.refused(Code::Denied);
             recent.add(&counts, minute * MINUTE + 5);
@@ -117,6 +126,7 @@ mod tests {
         let errors = recent.errors(39 * MINUTE);
         assert_eq!((&errors["total"], &errors["lastMinutes"]["errors"]), (&json!(40), &json!(15)));
         assert_eq!(errors["lastMinutes"]["perMessage"], 0.25);
+        assert_eq!(recent.deliveries_per_second(39 * MINUTE + 30_000), 3.0);
         assert_eq!(recent.history(100 * MINUTE)["minutes"], json!([]), "quiet minutes end it");
     }
 }

@@ -73,6 +73,12 @@ impl Fault {
         Fault { what: what.into(), file: String::new(), line: 0, column: 0, kind }
     }
 
+    pub(super) fn on_line(mut self, file: &str, line: u32) -> Fault {
+        self.file = file.to_owned();
+        (self.line, self.column) = (line, 1);
+        self
+    }
+
     pub(super) fn at(mut self, file: &str, place: Position) -> Fault {
         self.file = file.to_owned();
         (self.line, self.column) = line_column(place);

@@ -2,9 +2,10 @@
 
 use super::current::Around;
 use super::engine::Compiled;
+use super::subject::FIELDS;
 use super::values::State;
 use super::{EntitySettings, Event, Fault, Limits, Reply, TimerSettings};
-use crate::model::{AppId, Problem, Refusal, did_you_mean};
+use crate::model::{AppId, Problem, Refusal, did_you_mean, one_of};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ pub struct Function {
     pub used: bool,
     /// What of its first parameter, the event, is read.
     pub(super) reads: Reads,
+    /// Fields of it that no event has: name, line, column.
+    pub(super) doubts: Vec<(Arc<str>, u32, u32)>,
 }
 
 /// Which fields of `event` a handler reads; the others are not built.
@@ -54,8 +57,6 @@ pub struct Function {
 pub(super) struct Reads(pub u32);
 
 impl Reads {
-    pub const ALL: Reads = Reads(u32::MAX);
-
     pub fn has(self, field: u32) -> bool {
         self.0 & field != 0
     }
@@ -147,7 +148,18 @@ impl Plugin {
     /// The number of the function `name` with one parameter, the event. Err: a `Problem` without a path.
     pub fn handler(&self, name: &str) -> Result<u16, Problem> {
         if let Some(at) = self.find(name) {
-            return Ok(at);
+            let function = &self.functions[at as usize];
+            return match function.doubts.first() {
+                None => Ok(at),
+                Some((field, line, column)) => {
+                    let what = format!(
+                        "the handler `{name}` reads `{field}` of its event, at {}:{line}:{column}",
+                        function.file
+                    );
+                    let fields = || FIELDS.iter().map(|(field, ..)| *field);
+                    Err(Problem::new("", what).expected(one_of(fields())).hint(did_you_mean(field, fields())))
+                }
+            };
         }
         let problem = Problem::new("", format!("unknown handler `{name}`"));
         Err(match self.functions.iter().find(|f| &*f.name == name) {

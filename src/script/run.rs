@@ -31,31 +31,22 @@ pub(super) fn run(
         }))
     });
     let recorded = current.recorded.into_inner();
+    // Rhai forgets the place where a bound was met: the handler's own is better than none.
+    let here = |fault: Fault| Failure::Fault(Box::new(fault.on_line(&function.file, function.line)));
     let error = match (returned, recorded.stopped) {
         (_, Some(Stop::Refused(refusal))) => return Err(Failure::Refused(refusal)),
-        (Ok(Err(error)), Some(Stop::Fault(kind, what))) => {
-            let at = trace(&error, &compiled.file);
-            return Err(fault(Fault::new(kind, said(what, &at.calls)).at(&at.file, at.place)));
-        }
-        (_, Some(Stop::Fault(kind, what))) => {
-            return Err(fault(Fault::new(kind, what).at(&compiled.file, Default::default())));
-        }
+        (_, Some(Stop::Fault(kind, what))) => return Err(here(Fault::new(kind, what))),
         (Ok(Ok(value)), None) => {
             let value = match event.trigger {
-                Trigger::Publish { .. } | Trigger::Route(_) if !value.is_unit() => {
-                    Some(values::text(&value).map_err(|e| {
-                        let what = format!("what `{}` returns: {e}", function.name);
-                        let mut fault = Fault::new(FaultKind::Error, what);
-                        (fault.file, fault.line, fault.column) = (function.file.to_string(), function.line, 1);
-                        Failure::Fault(Box::new(fault))
-                    })?)
-                }
+                Trigger::Publish { .. } | Trigger::Route(_) if !value.is_unit() => Some(values::text(&value)),
                 _ => None,
             };
+            let wrong =
+                |e: String| here(Fault::new(FaultKind::Error, format!("what `{}` returns: {e}", function.name)));
             return Ok(Ran {
                 effects: recorded.effects,
                 kept: recorded.kept,
-                value: value.map(Bytes::from),
+                value: value.transpose().map_err(wrong)?.map(Bytes::from),
                 reply: recorded.reply,
                 operations: current.operations.get(),
             });
@@ -64,17 +55,13 @@ pub(super) fn run(
         (Err(panic), None) => {
             let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             let what = format!("`{}` met a mistake of the engine: {}", function.name, text.unwrap_or("panic"));
-            return Err(fault(Fault::new(FaultKind::Panic, what).at(&compiled.file, Default::default())));
+            return Err(here(Fault::new(FaultKind::Panic, what)));
         }
     };
     let at = trace(&error, &compiled.file);
     let (kind, what) = explain(at.error, around.limits);
-    let mut found = Fault::new(kind, said(what, &at.calls)).at(&at.file, at.place);
-    if found.line == 0 {
-        // Rhai gives no place for most bounds: the handler's own is better than none.
-        (found.line, found.column) = (function.line, 1);
-    }
-    Err(fault(found))
+    let found = Fault::new(kind, said(what, &at.calls)).at(&at.file, at.place);
+    Err(if found.line == 0 { here(found) } else { fault(found) })
 }
 
 fn fault(fault: Fault) -> Failure {
@@ -96,7 +83,7 @@ fn said(what: String, calls: &[String]) -> String {
 }
 
 /// What kind of fault it is, and its text.
-fn explain(error: &EvalAltResult, limits: &super::Limits) -> (FaultKind, String) {
+pub(super) fn explain(error: &EvalAltResult, limits: &super::Limits) -> (FaultKind, String) {
     use EvalAltResult as E;
     match error {
         E::ErrorTooManyOperations(_) => (
@@ -124,15 +111,34 @@ fn explain(error: &EvalAltResult, limits: &super::Limits) -> (FaultKind, String)
         E::ErrorMismatchDataType(wanted, actual, _) => {
             (FaultKind::Error, format!("a value of type {wanted} is needed here, this is {actual}"))
         }
+        E::ErrorDotExpr(what, _) => (FaultKind::Error, not_to_be_read(what)),
         other => {
-            let mut other = other.to_string();
+            let mut text = other.to_string();
             // Rhai appends the place, which stands before the text already.
-            if let Some(at) = other.rfind(" (line ") {
-                other.truncate(at);
+            if let Some(at) = text.rfind(" (line ") {
+                text.truncate(at);
             }
-            (FaultKind::Error, other)
+            (FaultKind::Error, uncapitalized(&text))
         }
     }
+}
+
+/// ``Unknown property 'b' - a getter is not registered for type '()'``, in words.
+fn not_to_be_read(what: &str) -> String {
+    let mut quoted = what.split('\'').skip(1).step_by(2);
+    match (quoted.next(), quoted.next()) {
+        (Some(name), Some("()")) => {
+            format!("`{name}` is read of something that is missing, `()`; `?.` reads on only where there is something")
+        }
+        (Some(name), Some(of)) => format!("a value of type {of} has no `{name}`"),
+        _ => uncapitalized(what),
+    }
+}
+
+/// Rhai begins its sentences with a capital; here they follow a place.
+pub(super) fn uncapitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
 }
 
 fn too_large(what: &str, limits: &super::Limits) -> String {

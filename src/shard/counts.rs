@@ -1,10 +1,12 @@
-//! How many connections there are: in the process, by address, by app, by user.
+//! How many connections there are: in the process, by address, by app, by user, by what a claim says.
 //!
 //! One table for all shards, touched at connect, when a connection learns its user, and at close. What is reserved is
 //! given back when its guard drops.
 
-use crate::model::AppId;
+use crate::flow::limits::ClaimBounds;
+use crate::model::{AppId, Identity};
 use hashbrown::HashMap;
+use serde_json::Value;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -20,7 +22,11 @@ pub struct Counts {
     ips: Table<IpAddr>,
     apps: Table<AppId>,
     users: Table<(AppId, Arc<str>)>,
+    claims: Table<Claimed>,
 }
+
+/// An app's claim and its value.
+type Claimed = (AppId, Arc<str>, Arc<str>);
 
 /// Which bound was met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,12 +46,14 @@ pub struct Seat {
     ip: IpAddr,
     app: Option<AppId>,
     user: Option<Arc<str>>,
+    claims: Box<[Claimed]>,
 }
 
 impl Counts {
     pub fn new() -> Arc<Counts> {
         let (http, connections) = (AtomicU32::new(0), AtomicU32::new(0));
-        Arc::new(Counts { http, connections, ips: Table::new(), apps: Table::new(), users: Table::new() })
+        let (ips, apps, users, claims) = (Table::new(), Table::new(), Table::new(), Table::new());
+        Arc::new(Counts { http, connections, ips, apps, users, claims })
     }
 
     /// A place for an HTTP connection, if fewer than `max` are taken.
@@ -63,7 +71,7 @@ impl Counts {
             self.connections.fetch_sub(1, Relaxed);
             return Err(Full::Ip);
         }
-        Ok(Seat { counts: self.clone(), ip, app: None, user: None })
+        Ok(Seat { counts: self.clone(), ip, app: None, user: None, claims: Box::default() })
     }
 
     /// Connections in the process, those being authenticated included.
@@ -103,6 +111,38 @@ impl Seat {
         }
         free
     }
+
+    /// Takes a place by each bounded claim that the identity has; `false`: one has none free, and nothing has changed.
+    /// Places by claims that it does not have any more are given back.
+    pub fn claim(&mut self, identity: &Identity, bounds: &ClaimBounds) -> bool {
+        let Some(app) = self.app.filter(|_| !bounds.is_empty() || !self.claims.is_empty()) else { return true };
+        let table = &self.counts.claims;
+        let (mut all, mut fresh): (Vec<Claimed>, Vec<Claimed>) = (Vec::new(), Vec::new());
+        for (name, max) in bounds {
+            let Some(value) = identity.claim(name).and_then(text) else { continue };
+            let key: Claimed = (app, name.as_str().into(), value);
+            if !self.claims.contains(&key) {
+                if !table.take(&key, max.get()) {
+                    fresh.iter().for_each(|key| table.give(key));
+                    return false;
+                }
+                fresh.push(key.clone());
+            }
+            all.push(key);
+        }
+        self.claims.iter().filter(|key| !all.contains(key)).for_each(|key| table.give(key));
+        self.claims = all.into();
+        true
+    }
+}
+
+/// A claim's value as it is counted; nothing where there is none.
+fn text(value: &Value) -> Option<Arc<str>> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => (!text.is_empty()).then(|| text.as_str().into()),
+        other => Some(other.to_string().into()),
+    }
 }
 
 impl Drop for Seat {
@@ -114,6 +154,7 @@ impl Drop for Seat {
             if let Some(user) = self.user.take() {
                 self.counts.users.give(&(app, user));
             }
+            self.claims.iter().for_each(|key| self.counts.claims.give(key));
         }
     }
 }
@@ -210,6 +251,32 @@ mod tests {
         assert!(b.identify(&user, 1));
         drop((a, b, c));
         assert_eq!((counts.connections(), counts.app_connections(AppId(1))), (0, 0));
+    }
+
+    #[test]
+    fn claims_are_counted_by_value_and_given_back_when_they_change() {
+        let counts = Counts::new();
+        let seat = || {
+            let mut seat = counts.reserve("192.0.2.1".parse().unwrap(), 9, 9).ok().unwrap();
+            assert!(seat.enter(AppId(1), 9));
+            seat
+        };
+        let bounds: ClaimBounds = serde_json::from_str(r#"{"org.id":2,"plan":1}"#).unwrap();
+        let who = |org: &str, plan: Value| {
+            let claims = serde_json::json!({ "org": { "id": org }, "plan": plan });
+            Identity { claims: claims.as_object().unwrap().clone(), ..Identity::default() }
+        };
+        let (mut a, mut b, mut c, mut d) = (seat(), seat(), seat(), seat());
+        assert!(a.claim(&who("o1", Value::Null), &bounds) && a.claim(&who("o1", Value::Null), &bounds));
+        assert!(b.claim(&who("o1", 7.into()), &bounds));
+        assert!(!c.claim(&who("o1", Value::Null), &bounds), "the third of the organization");
+        assert!(!c.claim(&who("o2", 7.into()), &bounds), "the second of the plan");
+        // What was refused has taken nothing: both places of `o2` are free.
+        assert!(c.claim(&who("o2", "".into()), &bounds) && d.claim(&who("o2", Value::Null), &bounds));
+        assert!(a.claim(&who("o3", Value::Null), &bounds), "somebody else now");
+        assert!(d.claim(&who("o1", Value::Null), &bounds), "and so a place is free again");
+        drop((a, b, c, d));
+        assert!(counts.claims.parts.iter().all(|part| part.lock().unwrap().is_empty()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::shard::Shard;
 use crate::auth::{Action, Authenticator, Credentials, Outcome};
 use crate::dialect::Answer;
 use crate::flow::{App, Question, Revoke};
-use crate::model::{Close, Code, Millis, Refusal, Slot};
+use crate::model::{Close, Code, LimitKind, Millis, Refusal, Slot};
 use crate::observe::{AuthOutcome, CloseReason, LimitName, SlowAction};
 use crate::wire::{self, OpCode};
 use serde_json::value::RawValue;
@@ -225,8 +225,16 @@ impl Shard {
         self.counts.app(app.id).auth(AuthOutcome::Identified);
         let conn = &mut self.conns[slot as usize];
         let users_max = app.limits.connections_per_user;
-        if identity.user.as_ref().is_some_and(|user| !conn.seat.identify(user, users_max)) {
-            self.counts.limit(LimitName::ConnectionsPerUser);
+        let full = if identity.user.as_ref().is_some_and(|user| !conn.seat.identify(user, users_max)) {
+            Some(LimitName::ConnectionsPerUser)
+        } else if !conn.seat.claim(&identity, &app.limits.connections_per_claim) {
+            Some(LimitName::ConnectionsPerClaim)
+        } else {
+            None
+        };
+        if let Some(limit) = full {
+            self.counts.limit(limit);
+            self.walk_own(slot, |walk| walk.tell(&Refusal::limit(LimitKind::Connections), None, Some(asked)));
             return self.close(slot, Close::TOO_MANY_CONNECTIONS);
         }
         let session = &mut conn.session;

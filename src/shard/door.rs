@@ -2,7 +2,7 @@
 
 use super::counts::Seat;
 use crate::flow::KeptRequest;
-use crate::model::{AppId, Close, Identity};
+use crate::model::{AppId, Close, Identity, Refusal};
 use crate::wire::DeflateParams;
 use bytes::Bytes;
 use rustls::ServerConnection;
@@ -37,6 +37,8 @@ pub struct NewConnection {
     pub identity: Option<Arc<Identity>>,
     /// Say this and nothing else.
     pub close_at_once: Option<Close>,
+    /// Told before that, in its dialect.
+    pub refusal: Option<Refusal>,
     pub deflate: Option<DeflateParams>,
     /// The client's, behind trusted proxies too.
     pub ip: IpAddr,

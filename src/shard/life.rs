@@ -61,7 +61,13 @@ impl Shard {
         if !self.is_listening(new.listener) {
             self.close(slot, Close::LISTENER_REMOVED);
         } else if let Some(close) = close_at_once {
-            app.log.auth_failed(&app.name, Some(id), &close.reason, new.ip);
+            match &new.refusal {
+                Some(refusal) => {
+                    app.log.failed(&app.name, id, &close.reason);
+                    self.walk_own(slot, |walk| walk.tell(refusal, None, None));
+                }
+                None => app.log.auth_failed(&app.name, Some(id), &close.reason, new.ip),
+            }
             self.close(slot, close);
         } else {
             self.opened(slot, &app);

@@ -5,8 +5,8 @@ use super::mailbox::Job;
 use super::shard::Shard;
 use crate::dialect::{Answer, Asked, Dialect};
 use crate::flow::{Errand, Question};
-use crate::hub::{Batch, Joined, Published};
-use crate::model::{AppId, ChannelName, Close, Member, Slot};
+use crate::hub::{Batch, Join, Joined, Published};
+use crate::model::{AppId, ChannelName, Close, Code, Member, Refusal, Slot};
 use crate::observe::{CloseReason, LimitName};
 use crate::wire::{self, Incoming, Limits, OpCode, WireError};
 use std::io::ErrorKind;
@@ -93,6 +93,9 @@ impl Shard {
             _ => {}
         }
         app.log.failed(&app.name, self.conns[slot as usize].session.id, &close.reason);
+        if matches!(error, WireError::TooBig | WireError::TooManyFragments) && self.conns[slot as usize].is_open() {
+            self.walk_own(slot, |walk| walk.tell(&Refusal::new(Code::TooLarge), None, None));
+        }
         self.close(slot, close);
     }
 
@@ -172,6 +175,15 @@ impl Shard {
             }
         }
         self.let_go(slot);
+    }
+
+    /// A home has no seat free: the client is told, as far as it asked.
+    pub(super) fn full(&mut self, join: &Join) {
+        let slot = join.slot;
+        if self.is_same(slot, join.member.connection) && self.conns[slot as usize].is_open() {
+            self.walk_own(slot, |walk| walk.full(join));
+            self.let_go(slot);
+        }
     }
 
     fn deliver_all(&mut self, slot: Slot, channel: u32, batch: &Batch) {

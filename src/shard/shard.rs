@@ -319,6 +319,7 @@ impl Shard {
                     Out::To { shard, message } => self.tell(shard, message),
                     Out::Deliver(parts) => self.deliver(&parts),
                     Out::Joined(joined) => self.joined(joined),
+                    Out::Full(join) => self.full(&join),
                     Out::Published(published) => self.published(*published),
                 }
             }

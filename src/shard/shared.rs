@@ -83,7 +83,8 @@ impl Shared {
     /// A shard's bytes. Returns by how much all shards are over.
     pub(super) fn use_memory(&self, shard: u16, bytes: usize, max: usize) -> usize {
         self.memory[shard as usize].store(bytes, Ordering::Relaxed);
-        let all: usize = self.memory.iter().map(|m| m.load(Ordering::Relaxed)).sum();
+        let handlers = self.workers().map_or(0, |workers| workers.bytes());
+        let all: usize = self.memory.iter().map(|m| m.load(Ordering::Relaxed)).sum::<usize>() + handlers;
         self.memory_full.store(all > max, Ordering::Relaxed);
         all.saturating_sub(max)
     }

@@ -171,6 +171,7 @@ impl Queue {
             match work {
                 Work::Commits(group, dones) => {
                     let answers = guarded(|| apply.commit(&group)).unwrap_or_default();
+                    log(&answers);
                     let mut answers = answers.into_iter();
                     for done in dones {
                         let answer = answers.next().unwrap_or_else(|| Err(panicked()));
@@ -183,6 +184,14 @@ impl Queue {
                 }
             }
         }
+    }
+}
+
+/// One line for a group, however many of it failed.
+fn log(answers: &[Result<(), StoreError>]) {
+    let failed = answers.iter().filter_map(|answer| answer.as_ref().err());
+    if let Some(why) = failed.clone().next() {
+        tracing::error!(transactions = failed.count(), %why, "not stored");
     }
 }
 

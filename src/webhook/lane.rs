@@ -12,12 +12,16 @@ pub(super) struct Lane {
     /// `None`: no file has it any more.
     webhook: Option<Arc<Webhook>>,
     give_up_after: Ms,
+    /// It was told that it is gone while parcels wait for it.
+    gone_told: bool,
     waiting: BTreeMap<(Millis, u128), Parcel>,
     in_flight: usize,
     /// Of bodies, of those in flight too.
     bytes: usize,
-    /// The last call was in vain.
-    pub failing: bool,
+    /// It was told that calls fail, and not yet that they are well again.
+    is_told: bool,
+    /// When it was told last that calls fail.
+    told_at: Millis,
     metrics: WebhookMetrics,
 }
 
@@ -29,6 +33,15 @@ pub(super) struct Outgoing {
     pub metrics: WebhookMetrics,
 }
 
+/// A change that an operator wants to know of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    Fails,
+    IsWell,
+}
+
+/// A webhook that fails now and then is told of once in so long.
+const TELL_AGAIN_MS: u64 = 60_000;
 /// Parcels of a webhook that is gone are given up so many at a time.
 const GONE_AT_ONCE: usize = 4;
 
@@ -38,20 +51,25 @@ impl Lane {
         Lane {
             webhook: None,
             give_up_after: GIVE_UP_AFTER,
+            gone_told: false,
             waiting: BTreeMap::new(),
             in_flight: 0,
             bytes: 0,
-            failing: false,
+            is_told: false,
+            told_at: 0,
             metrics,
         }
     }
 
-    /// The webhook of the files in force; `None`: none of them has it.
-    pub fn serve(&mut self, webhook: Option<Arc<Webhook>>) {
+    /// The webhook of the files in force; `None`: none of them has it. Returns whether that is news, and parcels wait.
+    pub fn serve(&mut self, webhook: Option<Arc<Webhook>>) -> bool {
         if let Some(webhook) = &webhook {
             self.give_up_after = webhook.give_up_after;
         }
         self.webhook = webhook;
+        let is_missed = self.is_gone() && self.pending() > 0;
+        let was_told = std::mem::replace(&mut self.gone_told, is_missed);
+        is_missed && !was_told
     }
 
     pub fn is_gone(&self) -> bool {
@@ -110,9 +128,57 @@ impl Lane {
         self.metrics.pending(self.pending());
     }
 
+    /// A call was made: what is worth a line in the log. A webhook that works on and off gets two of them a minute.
+    pub fn turn(&mut self, delivered: bool, now: Millis) -> Option<Turn> {
+        if delivered {
+            return std::mem::take(&mut self.is_told).then_some(Turn::IsWell);
+        }
+        if self.is_told || now < self.told_at.saturating_add(TELL_AGAIN_MS) {
+            return None;
+        }
+        (self.is_told, self.told_at) = (true, now);
+        Some(Turn::Fails)
+    }
+
     /// One that was in flight waits again, until it is due.
     pub fn back(&mut self, parcel: Parcel) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.waiting.insert((parcel.due, parcel.id), parcel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Metrics;
+
+    #[test]
+    fn a_webhook_that_is_missed_is_told_of_once_each_time() {
+        let settings = serde_json::from_str(r#"{"url":"http://crm.example"}"#).unwrap();
+        let webhook = Arc::new(crate::webhook::compile(&settings, &|_| Err(String::new())).unwrap());
+        let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"));
+        assert!(!lane.serve(None), "nobody waits for it");
+        let [app, name] = ["clinic", "crm"].map(Arc::from);
+        lane.add(Parcel { id: 1, app, webhook: name, body: "1".into(), created_at: 1, attempts: 0, due: 1 });
+        assert!(lane.serve(None));
+        assert!(!lane.serve(None));
+        assert!(!lane.serve(Some(webhook)));
+        assert!(lane.serve(None));
+    }
+
+    #[test]
+    fn a_webhook_that_works_on_and_off_does_not_flood_the_log() {
+        let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"));
+        let now = 1_700_000_000_000;
+        assert_eq!(lane.turn(true, now), None);
+        assert_eq!(lane.turn(false, now), Some(Turn::Fails));
+        assert_eq!(lane.turn(false, now + 1), None);
+        assert_eq!(lane.turn(true, now + 2), Some(Turn::IsWell));
+        for on_and_off in 3..59_999 {
+            assert_eq!(lane.turn(on_and_off % 2 == 0, now + on_and_off), None);
+        }
+        assert_eq!(lane.turn(false, now + 60_000), Some(Turn::Fails));
+        assert_eq!(lane.turn(false, now + 600_000), None, "until it is well again");
+        assert_eq!(lane.turn(true, now + 600_001), Some(Turn::IsWell));
     }
 }

@@ -1,7 +1,7 @@
 //! The sender, one a process: takes parcels that are due, calls, and has the store know what came of it.
 
 use super::attempt::{Verdict, attempt, id_text};
-use super::lane::{Lane, Outgoing};
+use super::lane::{Lane, Outgoing, Turn};
 use super::settings::{Retry, Webhook};
 use crate::auth::{HttpClient, http_client};
 use crate::model::Millis;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 /// The webhooks of the files in force: app → name → webhook.
 pub type Webhooks = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<Webhook>>>;
@@ -61,16 +61,20 @@ impl Post {
     /// its `give_up_after`, should it come back.
     pub fn set_generation(&self, webhooks: &Webhooks) {
         let mut state = self.office.lock();
-        let is_first = !std::mem::replace(&mut state.is_ready, true);
+        state.is_ready = true;
         for (app, name) in webhooks.iter().flat_map(|(app, of_app)| of_app.keys().map(move |name| (app, name))) {
             self.office.lane(&mut state, app, name);
         }
         for (app, of_app) in &mut state.lanes {
             for (name, lane) in of_app.iter_mut() {
-                let was_gone = lane.is_gone() && !is_first;
-                lane.serve(webhooks.get(app).and_then(|of_app| of_app.get(name)).cloned());
-                if lane.is_gone() && !was_gone && lane.pending() > 0 {
-                    warn_gone(app, name, lane);
+                if lane.serve(webhooks.get(app).and_then(|of_app| of_app.get(name)).cloned()) {
+                    let parcels = lane.pending();
+                    tracing::warn!(
+                        app = &**app,
+                        webhook = &**name,
+                        parcels,
+                        "parcels wait for a webhook that no file has; they are kept for a while"
+                    );
                 }
             }
             of_app.retain(|_, lane| !lane.is_gone() || lane.pending() > 0);
@@ -85,11 +89,6 @@ impl Post {
         let mut state = self.office.lock();
         for parcel in parcels {
             self.office.lane(&mut state, &parcel.app, &parcel.webhook).add(parcel);
-        }
-        if state.is_ready {
-            for (app, name, lane) in lanes(&state).filter(|(_, _, lane)| lane.is_gone()) {
-                warn_gone(app, name, lane);
-            }
         }
         drop(state);
         self.office.wake.notify_one();
@@ -133,20 +132,6 @@ impl Drop for Post {
     }
 }
 
-fn lanes(state: &State) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, &Lane)> {
-    state.lanes.iter().flat_map(|(app, of_app)| of_app.iter().map(move |(name, lane)| (app, name, lane)))
-}
-
-fn warn_gone(app: &str, webhook: &str, lane: &Lane) {
-    let parcels = lane.pending();
-    tracing::warn!(
-        app,
-        webhook,
-        parcels,
-        "a webhook with parcels to deliver is in no file any more; they are kept for a while"
-    );
-}
-
 impl Office {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -172,10 +157,12 @@ impl Office {
             let sleep = next.map_or(LOOK_AGAIN, |at| Duration::from_millis(at.saturating_sub(clock())).min(LOOK_AGAIN));
             tokio::select! {
                 () = self.wake.notified() => {}
-                Some(_) = flights.join_next() => {}
+                Some(ended) = flights.join_next() => look(&ended),
                 () = tokio::time::sleep(sleep) => {}
             }
-            while flights.try_join_next().is_some() {}
+            while let Some(ended) = flights.try_join_next() {
+                look(&ended);
+            }
         }
     }
 
@@ -229,7 +216,7 @@ impl Flight {
         let verdict = attempt(&office.client, webhook, parcel, clock()).await;
         let (took, now) = (Some(begun.elapsed()), clock());
         let give_up_at = parcel.created_at.saturating_add(webhook.give_up_after.0);
-        office.note(parcel, &verdict);
+        office.note(parcel, &verdict, now);
         match verdict {
             Verdict::Delivered => {
                 metrics.delivery(Delivery::Ok, took);
@@ -285,21 +272,19 @@ impl Drop for Flight {
 
 impl Office {
     /// Tells when a webhook begins to fail and when it is well again; each single call only at level `debug`.
-    fn note(&self, parcel: &Parcel, verdict: &Verdict) {
+    fn note(&self, parcel: &Parcel, verdict: &Verdict, now: Millis) {
         let (app, webhook, id, attempts) = (&*parcel.app, &*parcel.webhook, id_text(parcel.id), parcel.attempts);
-        let mut state = self.lock();
-        let lane = self.lane(&mut state, &parcel.app, &parcel.webhook);
-        let changed = lane.failing == (*verdict == Verdict::Delivered);
-        lane.failing = *verdict != Verdict::Delivered;
-        drop(state);
-        match verdict {
-            Verdict::Delivered if changed => tracing::info!(app, webhook, "the webhook takes parcels again"),
-            Verdict::Failed { why, .. } if changed => {
-                tracing::warn!(app, webhook, id, why, "the webhook fails; its parcels are tried again");
+        let delivered = *verdict == Verdict::Delivered;
+        let turn = self.lane(&mut self.lock(), &parcel.app, &parcel.webhook).turn(delivered, now);
+        match (turn, verdict) {
+            (Some(Turn::IsWell), _) => tracing::info!(app, webhook, "the webhook takes parcels again"),
+            (Some(Turn::Fails), Verdict::Failed { why, .. } | Verdict::Refused(why)) => {
+                tracing::warn!(app, webhook, id, why, "the webhook fails");
             }
-            Verdict::Delivered => tracing::debug!(app, webhook, id, attempts, "delivered"),
-            Verdict::Failed { why, .. } => tracing::debug!(app, webhook, id, attempts, why, "not delivered"),
-            Verdict::Refused(_) => {}
+            (_, Verdict::Delivered) => tracing::debug!(app, webhook, id, attempts, "delivered"),
+            (_, Verdict::Failed { why, .. } | Verdict::Refused(why)) => {
+                tracing::debug!(app, webhook, id, attempts, why, "not delivered");
+            }
         }
     }
 
@@ -315,6 +300,13 @@ impl Office {
             let (app, webhook, id) = (&*parcel.app, &*parcel.webhook, id_text(parcel.id));
             tracing::warn!(app, webhook, id, %error, "a parcel's next attempt could not be stored");
         }
+    }
+}
+
+/// A panic ends one call; its parcel is back in its lane.
+fn look(ended: &Result<(), JoinError>) {
+    if ended.as_ref().is_err_and(JoinError::is_panic) {
+        tracing::error!("a panic while a parcel was under way");
     }
 }
 

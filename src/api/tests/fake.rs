@@ -171,6 +171,6 @@ impl Gateway for Fake {
     }
     async fn stats(&self, _: AppId, claims: &[String]) -> Result<AppStats, Refusal> {
         let by = claims.iter().map(|c| (c.clone(), [("x".to_owned(), 2)].into())).collect();
-        Ok(AppStats { connections: 2, channels: 1, subscriptions: 3, by })
+        Ok(AppStats { connections: 2, channels: 1, subscriptions: 3, by, ..AppStats::default() })
     }
 }

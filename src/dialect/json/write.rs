@@ -210,7 +210,7 @@ impl Told<'_> {
         match (&why.message, words(why).find_map(|word| self.json.texts[word].as_ref())) {
             (Some(own), _) => put(&**own, out),
             (None, Some(template)) => self.render(template, out),
-            (None, None) => put(why.code.text(), out),
+            (None, None) => put(why.limit.map_or(why.code.text(), |kind| kind.text()), out),
         }
     }
 

@@ -28,6 +28,10 @@ set("code:" + event.user.id, 4711, "10m");"#,
         "()",
         |key: &str, v: Dynamic, expires: Dynamic| set(key, &v, Some(&expires)),
     );
+    // Rhai's own `set(text, position, char)` would be nearer for these types; `get` has one too.
+    shelf.form(&["key: string", "value: ?", "expires: string | int"], "()", |key: &str, v: i64, expires: char| {
+        set(key, &Dynamic::from_int(v), Some(&expires.into()))
+    });
     shelf.function(
         "get",
         "Reads a value back, with this call's own writes; `()` or `default` where there is none.",
@@ -37,6 +41,9 @@ let count = get("count", 0);"#,
     shelf.form(&["key: string"], "?", |key: &str| with(|c| Ok(get(c, key)?.unwrap_or(Dynamic::UNIT))));
     shelf.form(&["key: string", "default: ?"], "?", |key: &str, default: Dynamic| {
         with(|c| Ok(get(c, key)?.unwrap_or(default)))
+    });
+    shelf.form(&["key: string", "default: ?"], "?", |key: &str, default: i64| {
+        with(|c| Ok(get(c, key)?.unwrap_or(Dynamic::from_int(default))))
     });
     shelf.function("delete", "Forgets a value.", r#"delete("last:u1");"#);
     shelf.form(&["key: string"], "()", |key: &str| {
@@ -146,7 +153,7 @@ fn webhook(call: &Current, name: &str, body: &Dynamic) -> Result<(), Raised> {
     call.keep(Kept::Webhook { name: name.clone(), body }, bytes)
 }
 
-pub(super) fn unknown_webhook<'a>(name: &str, declared: impl Iterator<Item = &'a str> + Clone) -> String {
+pub fn unknown_webhook<'a>(name: &str, declared: impl Iterator<Item = &'a str> + Clone) -> String {
     let hint = match did_you_mean(name, declared.clone()) {
         Some(hint) => format!("; {hint}"),
         None if declared.clone().next().is_none() => "; it declares none".to_owned(),

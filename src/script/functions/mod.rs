@@ -9,7 +9,8 @@ mod seats;
 mod timers;
 mod types;
 
-pub(super) use arguments::is_metric_name;
+pub(super) use arguments::{bad_duration, is_metric_name, parse_duration};
+pub(super) use keys::unknown_webhook;
 
 use super::current;
 use rhai::{FuncRegistration, Module, Position, RhaiNativeFunc, Shared, Variant};
@@ -66,6 +67,7 @@ static SHELF: LazyLock<(Shared<Module>, Vec<HostFunction>)> = LazyLock::new(|| {
     reads::add(&mut shelf);
     helpers::add(&mut shelf);
     types::add(&mut shelf);
+    gone(&mut shelf.module);
     shelf.module.build_index();
     (shelf.module.into(), shelf.functions)
 });
@@ -110,6 +112,15 @@ impl Shelf {
     }
 }
 
+/// Rhai's `sleep` would hold its thread, and no bound would end it.
+fn gone(module: &mut Module) {
+    let no_sleep = || current::raise("there is no `sleep`: a handler never waits; `after` calls a function later");
+    FuncRegistration::new("sleep")
+        .set_into_module(module, move |_: i64| -> Result<(), current::Raised> { Err(no_sleep()) });
+    FuncRegistration::new("sleep")
+        .set_into_module(module, move |_: f64| -> Result<(), current::Raised> { Err(no_sleep()) });
+}
+
 /// What `print` and `debug` write.
 pub(super) fn log(text: &str, at: Option<(&str, Position)>) {
     /// Of one line.
@@ -130,4 +141,20 @@ pub(super) fn log(text: &str, at: Option<(&str, Position)>) {
     if told.is_err() {
         tracing::info!(target: "plugin", "{text}");
     }
+}
+
+/// Functions of Rhai's that a call of a host function by its name and number of arguments could reach instead.
+#[cfg(test)]
+pub(super) fn overlaps() -> Vec<(String, String)> {
+    let engine = super::engine::engine(&super::Limits::default());
+    let own: Vec<(String, String)> = engine.collect_fn_metadata(None, |i| Some(described(i.metadata)), false);
+    let all: Vec<(String, String)> = engine.collect_fn_metadata(None, |i| Some(described(i.metadata)), true);
+    let first = format!("[{:?}", std::any::TypeId::of::<rhai::ImmutableString>());
+    let named = |f: &&(String, String)| functions_table().iter().any(|t| t.name == f.0);
+    all.iter().filter(named).filter(|f| f.1.starts_with(&first) && !own.contains(f)).cloned().collect()
+}
+
+#[cfg(test)]
+fn described(metadata: &rhai::FuncMetadata) -> (String, String) {
+    (metadata.name.to_string(), format!("{:?}", metadata.param_types))
 }

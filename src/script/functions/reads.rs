@@ -189,11 +189,20 @@ fn stats(claims: &[Dynamic]) -> Result<Dynamic, Raised> {
                 (claim.into(), Dynamic::from_map(counts))
             })
             .collect();
+        let whole = |n: u64| Dynamic::from_int(n as i64);
+        let own: Map = stats.own.into_iter().map(|(name, value)| (name.into(), Dynamic::from_float(value))).collect();
         Ok(map([
             ("connections", number(stats.connections)),
             ("channels", number(stats.channels)),
             ("subscriptions", number(stats.subscriptions)),
             ("by", Dynamic::from_map(by)),
+            ("received", whole(stats.traffic.received)),
+            ("delivered", whole(stats.traffic.delivered)),
+            ("delivered_per_second", Dynamic::from_float(stats.traffic.delivered_per_second)),
+            ("published", whole(stats.traffic.published)),
+            ("refused", whole(stats.traffic.refused)),
+            ("uptime_ms", whole(stats.traffic.uptime_ms)),
+            ("own", Dynamic::from_map(own)),
         ]))
     })
 }

@@ -15,8 +15,8 @@ pub(super) fn add(shelf: &mut Shelf) {
         "Calls a function of the plugin once, after a while, with the same `this`. `delay`: \"500ms\", \"5s\", \"1h30m\" or \
          milliseconds. `data` is its `event.data`. Its name is the function's unless given; a timer of the same name is \
          replaced.",
-        r#"after("30s", "ring_timeout", #{ call: event.data.call });
-after("ring:" + event.data.call, "30s", "ring_timeout", #{ call: event.data.call });"#,
+        r#"after("30s", "ring_timeout", #{ caller: event.user.id });
+after("ring:" + event.user.id, "30s", "ring_timeout", #{ caller: event.user.id });"#,
     );
     forms(shelf, false);
     shelf.function(

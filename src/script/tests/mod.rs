@@ -1,2 +1,6 @@
 mod calls;
+mod faults;
+mod functions;
+mod imports;
+mod limits;
 mod support;

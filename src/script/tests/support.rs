@@ -79,7 +79,7 @@ impl Host for Fixed {
     }
     fn stats(&self, _: AppId, claims: &[String], _: u64) -> Result<AppStats, Refusal> {
         let by = claims.iter().map(|c| (c.clone(), BTreeMap::from([("nurse".to_owned(), 2)]))).collect();
-        self.answer(AppStats { connections: 2, channels: 3, subscriptions: 4, by })
+        self.answer(AppStats { connections: 2, channels: 3, subscriptions: 4, by, ..AppStats::default() })
     }
 }
 
@@ -153,12 +153,20 @@ pub fn compile_files(texts: &[(&str, &str)], limits: &Limits) -> Result<Plugin, 
 }
 
 pub fn bench(text: &str) -> Bench {
-    bench_with(text, Limits::default())
+    bench_with(text, patient())
 }
 
-/// Debug builds are slow: the default deadline is for the built program.
+/// Debug builds are slow, and the machine may be busy: the default deadline is for the built program.
+pub fn patient() -> Limits {
+    Limits { deadline: Ms::secs(60), ..Limits::default() }
+}
+
 pub fn bench_with(text: &str, limits: Limits) -> Bench {
-    let plugin = compile(text, &limits).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let plugin = compile(text, &limits).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
+    bench_of(plugin, limits)
+}
+
+pub fn bench_of(plugin: Plugin, limits: Limits) -> Bench {
     let app = App { id: AppId(1), name: "test".into(), plugin, limits, entities: BTreeMap::new(), timers: Vec::new() };
     Bench { app, host: Fixed::default(), store: None, state: State::new(), entity: Some("room:1") }
 }
@@ -216,4 +224,26 @@ pub fn publications(ran: &Ran) -> Vec<String> {
         other => format!("{other:?}"),
     };
     ran.effects.iter().map(shown).collect()
+}
+
+/// As a loader would show them.
+pub fn shown(problems: &[PluginProblem]) -> String {
+    let mut out = String::new();
+    for p in problems {
+        out += &format!("{}:{}:{}: {}\n", p.file, p.line, p.column, p.what);
+        if let Some(expected) = &p.expected {
+            out += &format!("  expected {expected}\n");
+        }
+        if let Some(hint) = &p.hint {
+            out += &format!("  hint: {hint}\n");
+        }
+    }
+    out
+}
+
+pub fn faults(texts: &[(&str, &str)]) -> String {
+    match compile_files(texts, &Limits::default()) {
+        Ok(_) => panic!("no fault in {texts:?}"),
+        Err(problems) => shown(&problems),
+    }
 }

@@ -41,9 +41,19 @@ impl Drop for Claim {
 /// A relative path starts at `base`.
 pub fn open(settings: &Settings, base: &Path) -> Result<Sqlite, Problem> {
     let path = base.join(&settings.path);
-    let claim = claim(&path)?;
-    let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| broken(&path, &e))?;
-    match schema::look(&connection).map_err(|e| broken(&path, &e))? {
+    let apart = apart(settings, &path)?;
+    let readers: Result<Vec<_>, _> = (0..READERS).map(|_| connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)).collect();
+    let readers = Readers::new(readers.map_err(|e| broken(&path, &e))?);
+    let writer = Writer::start(settings, apart);
+    let writer = writer.map_err(|e| problem(format!("the writer's thread did not start: {e}"), "see `ulimit -u`"))?;
+    Ok(Sqlite { readers, writer })
+}
+
+/// The writer's side, on a file that is ours, whole, and of today.
+pub(super) fn apart(settings: &Settings, path: &Path) -> Result<Apart, Problem> {
+    let claim = claim(path)?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| broken(path, &e))?;
+    match schema::look(&connection).map_err(|e| broken(path, &e))? {
         Found::Empty | Found::Known => {}
         Found::Newer(version) => {
             let what =
@@ -55,13 +65,9 @@ pub fn open(settings: &Settings, base: &Path) -> Result<Sqlite, Problem> {
             return Err(problem(what, "name another file; a missing one is made"));
         }
     }
-    prepare(&mut connection, settings).map_err(|e| broken(&path, &e))?;
-    check(&connection, &path)?;
-    let readers: Result<Vec<_>, _> = (0..READERS).map(|_| connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)).collect();
-    let readers = Readers::new(readers.map_err(|e| broken(&path, &e))?);
-    let writer = Writer::start(settings, Apart { connection, _claim: claim });
-    let writer = writer.map_err(|e| problem(format!("the writer's thread did not start: {e}"), "see `ulimit -u`"))?;
-    Ok(Sqlite { readers, writer })
+    prepare(&mut connection, settings).map_err(|e| broken(path, &e))?;
+    check(&connection, path)?;
+    Ok(Apart { connection, _claim: claim })
 }
 
 /// Makes the folder and the file, and takes the file for this process alone.

@@ -23,10 +23,11 @@ impl Apply for Apart {
     fn commit(&mut self, group: &[Vec<Write>]) -> Vec<Result<(), StoreError>> {
         match self.together(group) {
             Ok(answers) => answers,
-            Err(why) => {
-                tracing::error!(transactions = group.len(), %why, "nothing of this was stored");
-                vec![Err(why); group.len()]
+            // Where the disk is full or fails, SQLite gives up all of it, also what would have fitted.
+            Err(StoreError::Broken(_)) if group.len() > 1 => {
+                group.iter().map(|alone| self.alone(std::slice::from_ref(alone))).collect()
             }
+            Err(why) => vec![Err(why); group.len()],
         }
     }
 
@@ -46,8 +47,16 @@ impl Apply for Apart {
 }
 
 impl Apart {
+    fn alone(&mut self, one: &[Vec<Write>]) -> Result<(), StoreError> {
+        self.together(one)?.pop().unwrap_or(Ok(()))
+    }
+
     /// An error: not one of them is kept. Else the answers, and those that say so are on the disk.
     fn together(&mut self, group: &[Vec<Write>]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        if !self.connection.is_autocommit() {
+            // What failed before could not even be taken back.
+            self.connection.execute_batch("ROLLBACK")?;
+        }
         // Dropped without `commit`, it is rolled back.
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut answers = Vec::with_capacity(group.len());
@@ -142,4 +151,41 @@ fn bury(c: &Connection, id: u128, why: &str) -> rusqlite::Result<usize> {
     )?;
     run(c, "DELETE FROM dead_parcel WHERE number <= (SELECT max(number) FROM dead_parcel) - ?1", [DEAD_MAX])?;
     run(c, "DELETE FROM parcel WHERE id = ?1", [id])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::settings::Settings;
+    use crate::store::sqlite::open::apart;
+
+    fn set(key: &str, bytes: usize) -> Vec<Write> {
+        vec![Write::Set { app: "clinic".into(), key: key.into(), value: "x".repeat(bytes), expires_at: None }]
+    }
+
+    #[test]
+    fn on_a_full_disk_what_is_told_is_what_is_kept_and_it_goes_on_once_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut apart = apart(&Settings::default(), &folder.path().join("weir.db")).unwrap();
+        let pages: i64 = apart.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        // For SQLite, no more pages are a full disk.
+        let limit = |apart: &mut Apart, pages: i64| {
+            apart.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        };
+        limit(&mut apart, pages + 8);
+        let group = [set("a", 10), set("too large", 1 << 20), set("b", 10)];
+        let told = apart.commit(&group);
+        let full = Err(StoreError::Broken("database or disk is full".into()));
+        assert_eq!(told, [Ok(()), full.clone(), Ok(())], "the others fit, and are kept");
+        assert_eq!(keys(&apart), ["a", "b"]);
+        assert_eq!(apart.commit(&group[1..2]), [full]);
+        limit(&mut apart, 1 << 20);
+        assert_eq!(apart.commit(&group), [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(keys(&apart), ["a", "b", "too large"]);
+    }
+
+    fn keys(apart: &Apart) -> Vec<String> {
+        let mut statement = apart.connection.prepare("SELECT key FROM value ORDER BY key").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
 }

@@ -214,7 +214,11 @@ fn bytes_bound_the_queue_too_and_the_largest_transaction_fits_an_empty_one() {
         assert_eq!(refused.try_recv().unwrap(), Err(StoreError::Busy));
         drop(go_on);
         assert_eq!(taken.recv().unwrap(), Ok(()));
-        assert_eq!(commit(&*store, vec![set("clinic", "small", "1", None)]), Ok(()));
+        // What was kept waits no more.
+        let go_on = hold(&*store);
+        let both = ["a", "b"].map(|key| begin(&*store, vec![set("clinic", key, "1", None)]));
+        drop(go_on);
+        assert!(both.iter().all(|answer| answer.recv().unwrap().is_ok()));
     }
 }
 

@@ -25,8 +25,13 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-/// Long enough for every test: a bound that is reached is a failure, not a result.
-const LONG: Duration = Duration::from_secs(60);
+/// Far longer than any test takes.
+const LONG: Duration = Duration::from_secs(40);
+
+/// What does not come is a failure with a name, not a test without an end.
+async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, event).await.expect("it does not come")
+}
 
 fn now() -> Millis {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
@@ -114,7 +119,7 @@ impl Service {
     }
 
     async fn next(&mut self) -> Asked {
-        self.asked.recv().await.unwrap()
+        soon(self.asked.recv()).await.unwrap()
     }
 
     /// Whether nothing was asked that the test has not seen.
@@ -227,7 +232,7 @@ impl Scene {
 
     /// What the sender had kept next.
     async fn kept(&mut self) -> Write {
-        self.kept.recv().await.unwrap()
+        soon(self.kept.recv()).await.unwrap()
     }
 
     fn metric(&self, line: &str) -> Option<String> {
@@ -243,8 +248,11 @@ impl Scene {
     /// Waits until so many parcels are pending: a parcel leaves the sender's hands a moment after it leaves the outbox.
     async fn pending(&self, webhook: &str, parcels: &str) {
         let line = format!("weir_webhook_pending{{app=\"clinic\",webhook=\"{webhook}\"}}");
-        while self.metric(&line).unwrap() != parcels {
-            tokio::task::yield_now().await;
-        }
+        let until = async {
+            while self.metric(&line).unwrap() != parcels {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(until).await;
     }
 }

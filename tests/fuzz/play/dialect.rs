@@ -8,11 +8,12 @@ use std::sync::LazyLock;
 use weir::dialect::{About, Answer, Asked, Json, Settings};
 use weir::model::{Channels, Code, Command, ConnectionId, Event, EventKind, Identity, Position, Refusal, Sender};
 
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 5] = [
     (include_str!("../../../channels/reports.toml"), "reports"),
     (include_str!("../../../channels/clinic.toml"), "clinic"),
     (include_str!("../../config/bench/channels/bench.toml"), "mini"),
     (include_str!("../../config/invented/channels/fleet.toml"), "radio"),
+    (include_str!("../../config/desk/channels/desk.toml"), "desk"),
 ];
 
 static DIALECTS: LazyLock<Vec<Json>> = LazyLock::new(|| {

@@ -1,0 +1,160 @@
+//! What a plugin's author reads when its file is loaded.
+
+use super::support::*;
+use crate::script::*;
+
+/// The faults of `fn f(event) { BODY }`, which begins at column 15.
+fn of(body: &str) -> String {
+    faults(&[("test", &format!("fn f(event) {{ {body} }}"))])
+}
+
+#[test]
+fn an_unknown_function_is_told_with_the_nearest_one() {
+    assert_eq!(
+        of(r#"publsh("a", 1);"#),
+        "plugins/test.rhai:1:15: unknown function `publsh`\n  expected a function of the file, of an import, or of plugins/README.md\n  hint: did you mean `publish`?\n"
+    );
+    assert_eq!(
+        of("this.list.psh(1);"),
+        "plugins/test.rhai:1:25: unknown method `psh`\n  expected a function of the file, of an import, or of plugins/README.md\n  hint: did you mean `push`?\n"
+    );
+    assert_eq!(
+        faults(&[("test", "fn helper(a) { a }\nfn f(event) { [1, 2].map(|x| hepler(x)) }")]),
+        "plugins/test.rhai:2:30: unknown function `hepler`\n  expected a function of the file, of an import, or of plugins/README.md\n  hint: did you mean `helper`?\n"
+    );
+}
+
+#[test]
+fn a_wrong_number_of_arguments_is_told_with_the_forms_that_there_are() {
+    assert_eq!(
+        of("refuse();"),
+        "plugins/test.rhai:1:15: `refuse` is called with 0 arguments\n  expected `refuse(code: string, text: string)` or `refuse(code: string, text: string, details: ?)`\n"
+    );
+    assert_eq!(
+        faults(&[("test", "fn add(a, b) { a + b }\nfn f(event) { add(1); this.add(1, 2, 3); }")]),
+        "plugins/test.rhai:2:15: `add` is called with 1 arguments\n  expected 2 arguments\nplugins/test.rhai:2:28: `.add` is called with 3 arguments\n  expected 2 arguments\n"
+    );
+}
+
+#[test]
+fn names_that_are_not_there_are_told() {
+    assert_eq!(
+        of("let count = 1; return cuont;"),
+        "plugins/test.rhai:1:37: unknown variable `cuont`\n  expected a parameter, a variable, a constant or `settings`\n  hint: did you mean `count`?\n"
+    );
+    assert_eq!(
+        faults(&[("test", "fn f(event) { after(5, ring); }\nfn ring(e) {}")]),
+        "plugins/test.rhai:1:24: the function `ring` is no variable\n  hint: name it as a text, `\"ring\"`, or define it above\n"
+    );
+    assert_eq!(
+        of("queue::next();"),
+        "plugins/test.rhai:1:15: unknown import `queue`\n  hint: write `import \"lib/queue\" as queue;` at the top of the file\n"
+    );
+}
+
+#[test]
+fn what_does_not_parse_is_told_in_words() {
+    assert_eq!(
+        faults(&[("test", "fn f(event) { let x = 1;")]),
+        "plugins/test.rhai:1:25: expecting '}' to terminate this block\n"
+    );
+    assert_eq!(
+        of("sleep(5);"),
+        "plugins/test.rhai:1:15: there is no `sleep`\n  hint: a handler never waits: `after(\"5s\", \"next_step\")` calls a function later\n"
+    );
+    assert_eq!(
+        of(r#"eval("1");"#),
+        "plugins/test.rhai:1:15: there is no `eval`\n  hint: write a function, or a closure\n"
+    );
+    assert_eq!(
+        faults(&[("test", "fn a(x) { 1 }\nfn a(y) { 2 }")]),
+        "plugins/test.rhai:2:1: `a` with 1 parameters is defined twice\n  hint: rename one, or remove it\n"
+    );
+    assert_eq!(
+        of("settings.limit = 5; let settings = #{}; settings.limit = 6;"),
+        "plugins/test.rhai:1:15: `settings` is a constant and stays as it is\n  hint: what changes belongs to `this`\n"
+    );
+    assert_eq!(
+        faults(&[("test", "const A = 1;\nfn a() { A = 2; }")]),
+        "plugins/test.rhai:2:12: `A` is a constant and stays as it is\n"
+    );
+}
+
+#[test]
+fn code_outside_of_functions_is_told() {
+    assert_eq!(
+        faults(&[("test", "let x = 1;\npublish(\"a\", x);\nconst Y = now();")]),
+        "plugins/test.rhai:1:1: `let x` outside of functions: nobody would see it\n  hint: write `const` for what never changes; what changes belongs to `this`\n\
+         plugins/test.rhai:2:1: code outside of functions, which would run once, when the file is loaded\n  hint: put it into a function: a file has functions, constants and imports\n"
+    );
+    assert_eq!(
+        faults(&[("test", "const Y = now();")]),
+        "plugins/test.rhai:1:11: this function works while a handler runs; a plugin's file is read before\n"
+    );
+}
+
+#[test]
+fn literals_that_cannot_work_are_told() {
+    assert_eq!(
+        of(r#"publish("a::b", 1); publish(["a", "b:"], 1); join(event.connection, "");"#),
+        "plugins/test.rhai:1:23: `a::b` names no channel: a channel name has no empty segment\n\
+         plugins/test.rhai:1:49: `b:` names no channel: a channel name has no empty segment\n\
+         plugins/test.rhai:1:83: `` names no channel: a channel name must not be empty\n"
+    );
+    assert_eq!(
+        faults(&[(
+            "test",
+            "fn f(event) { after(\"5 sec\", \"rnig\"); every(-1, \"two\"); }\nfn ring(e) {}\nfn two(a, b) {}"
+        )]),
+        "plugins/test.rhai:1:21: `5 sec` is no duration: write \"500ms\", \"5s\", \"10m\" or \"1h30m\"\n\
+         plugins/test.rhai:1:30: a timer's function `rnig` is not in this file\n  hint: did you mean `ring`?\n\
+         plugins/test.rhai:1:45: a duration is not negative, this is -1 ms\n\
+         plugins/test.rhai:1:49: a timer's function takes the event: `two` takes 2 parameters\n  expected `fn two(event)`\n"
+    );
+    assert_eq!(
+        of(r#"webhook("bakend", 1); count("a b");"#),
+        "plugins/test.rhai:1:23: the app's file declares no `[webhook.bakend]`; did you mean `backend`?\n\
+         plugins/test.rhai:1:43: `a b` is no metric's name: letters, digits and _, a letter first, 64 at most\n"
+    );
+    assert_eq!(
+        of("send(filter(#{ user: [1] }), 1);"),
+        "plugins/test.rhai:1:30: a filter has no field `user`\n  expected `users`, `connections`, `claims`, `channels` or `exclude`\n  hint: did you mean `users`?\n"
+    );
+}
+
+#[test]
+fn a_binding_to_what_is_no_handler_is_told() {
+    let plugin =
+        compile("fn called(event) {}\nfn add(a, b) { a + b }\nfn odd(event) { event.dta }", &Limits::default())
+            .unwrap();
+    let told = |name: &str| {
+        let p = plugin.handler(name).unwrap_err();
+        format!("{} | {} | {}", p.what, p.expected.unwrap_or_default(), p.hint.unwrap_or_default())
+    };
+    assert_eq!(
+        told("caled"),
+        "unknown handler `caled` | a function of the plugin with one parameter, the event | did you mean `called`?"
+    );
+    assert_eq!(
+        told("add"),
+        "`add` takes 2 parameters | a function with one parameter, the event | write `fn add(event)` in plugins/test.rhai:2"
+    );
+    assert!(
+        told("odd").starts_with(
+            "the handler `odd` reads `dta` of its event, at plugins/test.rhai:3:23 | `kind`, `type`, `data`"
+        )
+    );
+    assert!(told("odd").ends_with("did you mean `data`?"));
+    assert_eq!(plugin.name_of(plugin.handler("called").unwrap()), "called");
+}
+
+#[test]
+fn functions_that_nobody_calls_can_be_listed() {
+    let text = "fn bound(event) { after(\"5s\", \"later\"); helper(1) }\nfn later(event) { this.x = 1 }\nprivate fn helper(n) { n }\nfn alone(n) { if n > 0 { alone(n - 1) } }";
+    let plugin = compile(text, &Limits::default()).unwrap();
+    let unused: Vec<&str> = plugin.functions().filter(|f| !f.used).map(|f| &*f.name).collect();
+    assert_eq!(unused, ["alone", "bound"]);
+    let keeps: Vec<&str> = plugin.functions().filter(|f| f.keeps_state).map(|f| &*f.name).collect();
+    assert_eq!(keeps, ["later"]);
+    assert!(plugin.keeps_state(plugin.handler("later").unwrap()));
+}

@@ -1,0 +1,125 @@
+//! Where a call ends that would not end, and that scripts cannot keep it from ending.
+
+use super::support::*;
+use crate::model::*;
+use crate::script::*;
+
+fn fault(text: &str, limits: Limits) -> Fault {
+    bench_with(text, limits).fault("f", &message("{}"))
+}
+
+#[test]
+fn an_endless_loop_meets_the_bound_of_operations() {
+    let limits = Limits { operations: 10_000, ..patient() };
+    let fault = fault("fn f(event) { try { loop {} } catch { loop {} } }", limits);
+    assert_eq!(fault.kind, FaultKind::Operations);
+    assert_eq!(
+        fault.to_string(),
+        "plugins/test.rhai:1:1: more than 10000 operations in one call (`operations` of [script]); an endless loop?"
+    );
+}
+
+#[test]
+fn the_deadline_ends_a_loop_and_cannot_be_caught() {
+    let limits = Limits { deadline: Ms(20), operations: u64::MAX, ..Limits::default() };
+    let text = "fn f(event) { try { spin() } catch { spin() } }\nfn spin() { try { loop {} } catch { loop {} } }";
+    let fault = fault(text, limits);
+    assert_eq!(fault.kind, FaultKind::Deadline);
+    assert!(fault.what.starts_with("the call took longer than 20 ms (`deadline` of [script])"), "{fault}");
+    assert_eq!(fault.file, "plugins/test.rhai");
+}
+
+#[test]
+fn endless_recursion_ends_at_the_bound_of_calls() {
+    let thread = std::thread::Builder::new()
+        .stack_size(STACK_BYTES)
+        .spawn(|| fault("fn f(event) { deeper(1) }\nfn deeper(n) { deeper(n + 1) }", patient()));
+    let fault = thread.unwrap().join().unwrap();
+    assert_eq!(fault.kind, FaultKind::Depth);
+    assert!(
+        fault.what.starts_with("functions call each other more than 32 deep (`call_depth` of [script])"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn texts_arrays_and_maps_stop_growing() {
+    for (body, what) in [
+        ("let s = \"x\"; loop { s += s; }", "a text of more than 262144 bytes"),
+        ("let a = []; loop { a.push(a); }", "an array of more than 10000 elements"),
+        ("let a = [0]; loop { a += a; }", "an array of more than 10000 elements"),
+        (
+            "let m = #{}; let n = 0; loop { let o = #{}; o[`k${n}`] = n; m += o; n += 1; }",
+            "a map of more than 500 entries",
+        ),
+        (
+            "this.list = []; loop { this.list.push(\"0123456789012345678901234567890123456789\"); }",
+            "a text of more than",
+        ),
+        ("let a = []; a.pad(1000000000, 0);", "an array of more than 10000 elements"),
+        ("let s = \"x\"; s.pad(1000000000, \"xy\");", "a text of more than"),
+    ] {
+        let fault =
+            fault(&format!("fn f(event) {{ {body} }}"), Limits { operations: 50_000_000, map_items: 500, ..patient() });
+        assert_eq!((fault.kind, fault.what.contains(what)), (FaultKind::Size, true), "{body}: {fault}");
+    }
+}
+
+#[test]
+fn a_map_that_grows_key_by_key_meets_the_bound_of_operations() {
+    let text = "fn f(event) { let n = 0; loop { this[`k${n}`] = n; n += 1; } }";
+    assert_eq!(fault(text, Limits { operations: 20_000, ..patient() }).kind, FaultKind::Operations);
+}
+
+#[test]
+fn effects_are_bounded_in_number_and_bytes() {
+    let limits = Limits { effects: 3, ..patient() };
+    let found = fault("fn f(event) { try { for n in 0..9 { publish(\"a\", n); } } catch { } }", limits);
+    assert_eq!(found.kind, FaultKind::Effects);
+    assert_eq!(found.to_string(), "plugins/test.rhai:1:1: more than 3 effects in one call (`effects` of [script])");
+    let limits = Limits { effect_bytes: Size(1_000), ..patient() };
+    let found = fault("fn f(event) { let s = \"\"; s.pad(600, \"x\"); publish(\"a\", s); publish(\"b\", s); }", limits);
+    assert_eq!(found.kind, FaultKind::Effects);
+    assert!(found.what.contains("more than 1000 bytes of messages in one call"), "{found}");
+}
+
+#[test]
+fn a_read_that_does_not_come_ends_the_call() {
+    let mut bench = bench("fn f(event) { try { history(\"room:1\") } catch { } }");
+    bench.host.fails = Some(Code::Overloaded);
+    let fault = bench.fault("f", &message("{}"));
+    assert_eq!(fault.kind, FaultKind::Read);
+    assert!(fault.what.starts_with("what was read did not come within 50 ms (`read_wait` of [script])"), "{fault}");
+    bench.host.fails = Some(Code::NotFound);
+    assert!(bench.run("f", &message("{}")).is_ok(), "what is not there can be caught");
+}
+
+#[test]
+fn a_message_too_large_for_handlers_is_refused_not_counted_as_a_fault() {
+    let mut bench = bench_with("fn f(event) { event.data }", Limits { array_items: 10, ..patient() });
+    let refusal = bench.refusal("f", &message("[1,2,3,4,5,6,7,8,9,10,11]"));
+    assert_eq!(refusal.code, Code::TooLarge);
+    assert_eq!(bench.refusal("f", &message("{no json")).code, Code::InvalidMessage);
+    assert!(bench.run("f", &message("[1,2,3]")).is_ok());
+}
+
+#[test]
+fn a_deeply_nested_message_is_refused() {
+    let mut bench = bench_with("fn f(event) { event.data }", patient());
+    let deep = "[".repeat(100_000);
+    assert_eq!(bench.refusal("f", &message(&deep)).code, Code::InvalidMessage);
+}
+
+#[test]
+fn too_many_variables_are_a_fault() {
+    let fault = fault("fn f(event) { let a = 1; let b = 2; let c = 3; }", Limits { variables: 3, ..patient() });
+    assert_eq!((fault.kind, fault.what.as_str()), (FaultKind::Size, "more than 3 variables (`variables` of [script])"));
+}
+
+#[test]
+fn expressions_nested_too_deep_are_a_fault_at_load() {
+    let limits = Limits { expression_depth: 16, ..patient() };
+    let text = format!("fn f(event) {{ {}1{} }}", "(1 + ".repeat(40), ")".repeat(40));
+    let told = shown(&compile(&text, &limits).err().unwrap());
+    assert!(told.contains("expressions nested too deep (`expression_depth` of [script])"), "{told}");
+}

@@ -1,0 +1,111 @@
+//! The thread that fires timers, and has what is over forgotten.
+
+use super::core::{Core, Ready};
+use super::keep;
+use super::timers::{Name, Owner, Timer};
+use crate::model::{Identity, Millis};
+use crate::script::{App, Call, Event, Trigger};
+use crate::store::{self, StoreError};
+use std::sync::Arc;
+
+/// Timers taken at a time; between, others may be set.
+const BATCH: usize = 256;
+/// Between two looks at what is over.
+pub(super) const SWEEP_MS: u64 = 60_000;
+
+impl Core {
+    /// Until `stop`.
+    pub(super) fn run_clock(self: &Arc<Core>) {
+        let mut swept_at = self.host.now();
+        while !self.load.is_stopping() {
+            let now = self.host.now();
+            let due = self.timers.due(now, BATCH);
+            let is_idle = due.is_empty();
+            for (id, timer) in due {
+                self.fire(id, timer, now);
+            }
+            // Set back, the clock does not put it off.
+            if now.abs_diff(swept_at) >= SWEEP_MS {
+                swept_at = now;
+                self.table.sweep(&self.timers, now);
+                if let Some(token) = self.load.token() {
+                    self.ready(Ready::Sweep(token));
+                }
+            }
+            if is_idle {
+                self.timers.wait(|| self.host.now(), || self.load.is_stopping());
+            }
+        }
+    }
+
+    fn fire(self: &Arc<Core>, id: u64, timer: Timer, now: Millis) {
+        // An app that is gone has no timers in memory; this one goes after it.
+        let Some(app) = self.app(timer.owner.0) else {
+            return drop(self.timers.cancel(&timer.owner, &timer.name));
+        };
+        let Some(handler) = app.plugin.find(&timer.function) else { return self.drop_timer(&app, &timer) };
+        let event = Event {
+            trigger: Trigger::Timer { name: timer.name.text().clone() },
+            data: timer.data,
+            identity: Identity::anonymous(),
+            connection: None,
+            asker: None,
+            channel: None,
+            vars: Vec::new(),
+            at: now,
+        };
+        let call = Call { app, generation: 0, handler, entity: timer.owner.1, event, then: Box::new(|_| ()) };
+        if self.submit(call, Some(id)).is_err() {
+            self.timers.retry(id, now + super::RETRY_MS);
+        }
+    }
+
+    fn drop_timer(self: &Arc<Core>, app: &Arc<App>, timer: &Timer) {
+        let (name, handler) = (&**timer.name.text(), &*timer.function);
+        let entity = timer.owner.1.as_deref();
+        tracing::warn!(app = &*app.name, entity, name, handler, "a timer's handler is gone; the timer is dropped");
+        self.metrics.timers(&app.name).dropped.inc();
+        self.timers.cancel(&timer.owner, &timer.name);
+        if timer.durable {
+            let app_name = app.name.clone();
+            self.commit(vec![keep::gone(timer, &app.name)], move |kept| {
+                if let Err(error) = kept {
+                    tracing::warn!(app = &*app_name, "a timer that is dropped stays in the store: {error}");
+                }
+            });
+        }
+    }
+
+    /// The `[[timer]]`s of an app are these.
+    pub(super) fn set_file_timers(&self, app: &App, now: Millis) {
+        let wanted = app.timers.iter().map(|settings| Timer {
+            owner: Owner(app.id, settings.entity.as_deref().map(Arc::from)),
+            name: Name::File(settings.handler.as_str().into()),
+            function: settings.handler.as_str().into(),
+            due: now.saturating_add(settings.every.0),
+            every: Some(settings.every.0),
+            data: Default::default(),
+            durable: false,
+        });
+        self.timers.set_files(app.id, wanted.collect());
+    }
+
+    /// Arms what the store has of these apps, unless newer ones are there.
+    pub(super) fn load_timers(&self, apps: &[&Arc<App>]) -> Result<(), StoreError> {
+        let Some(store) = self.store.as_ref().filter(|_| !apps.is_empty()) else { return Ok(()) };
+        for timer in store.timers()? {
+            let Some(app) = apps.iter().find(|app| app.name == timer.app) else { continue };
+            let store::Timer { entity, name, handler, due, every, data, .. } = timer;
+            self.timers.arm_new(Timer {
+                owner: Owner(app.id, (!entity.is_empty()).then_some(entity)),
+                name: Name::Call(name),
+                function: handler,
+                due,
+                every,
+                data: data.into(),
+                durable: true,
+            });
+        }
+        Ok(())
+    }
+}

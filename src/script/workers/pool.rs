@@ -1,0 +1,210 @@
+//! What is ready to be worked on, and the threads that sleep until there is something.
+//!
+//! At most one thread is on its way at a time; when it takes something and leaves something behind, it calls the next.
+//! So a busy process wakes nobody, and a burst wakes as many as it needs. A thread is called by name: no call is lost
+//! on somebody who was awake already.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+
+pub(super) struct Pool<T> {
+    state: Mutex<Ready<T>>,
+    /// As long as `state.first` and `state.rest` together; a hint without the lock.
+    waiting: AtomicUsize,
+    sleepers: Box<[Sleeper]>,
+}
+
+struct Ready<T> {
+    /// What began already and needs only to be ended.
+    first: VecDeque<T>,
+    rest: VecDeque<T>,
+    /// Threads that sleep; the last to lie down is called first: its memory is still warm.
+    asleep: Vec<usize>,
+    /// Threads that were called and have not looked yet.
+    coming: usize,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Sleeper {
+    thread: OnceLock<Thread>,
+    called: AtomicBool,
+}
+
+impl<T> Pool<T> {
+    pub fn new(threads: usize) -> Pool<T> {
+        let ready = Ready {
+            first: VecDeque::new(),
+            rest: VecDeque::new(),
+            asleep: Vec::with_capacity(threads),
+            coming: 0,
+            closed: false,
+        };
+        Pool {
+            state: Mutex::new(ready),
+            waiting: AtomicUsize::new(0),
+            sleepers: (0..threads).map(|_| Sleeper::default()).collect(),
+        }
+    }
+
+    pub fn threads(&self) -> usize {
+        self.sleepers.len()
+    }
+
+    /// Something to begin. Err, given back: closed.
+    pub fn push(&self, item: T) -> Result<(), T> {
+        self.put(item, |ready| &mut ready.rest)
+    }
+
+    /// Something to end: goes before all that has not begun.
+    pub fn push_first(&self, item: T) -> Result<(), T> {
+        self.put(item, |ready| &mut ready.first)
+    }
+
+    /// Whether somebody else waits for a thread; may be a moment old.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// The calling thread is worker number `me`: once, before its first `next`.
+    pub fn enter(&self, me: usize) {
+        let _ = self.sleepers[me].thread.set(std::thread::current());
+    }
+
+    /// What is to be done next; sleeps until there is something. `None`: closed, and nothing is left.
+    pub fn next(&self, me: usize) -> Option<T> {
+        let mut ready = self.lock();
+        loop {
+            let item = ready.first.pop_front().or_else(|| ready.rest.pop_front());
+            if let Some(item) = item {
+                let left = self.count(&ready);
+                let next = if left > 0 { ready.call() } else { None };
+                drop(ready);
+                self.wake(next);
+                return Some(item);
+            }
+            if ready.closed {
+                return None;
+            }
+            ready.asleep.push(me);
+            drop(ready);
+            let sleeper = &self.sleepers[me];
+            // `park` may return for no reason; the flag is the word.
+            while !sleeper.called.swap(false, Ordering::Acquire) {
+                std::thread::park();
+            }
+            ready = self.lock();
+            ready.coming -= 1;
+        }
+    }
+
+    /// Nothing more is taken; threads end when nothing is left.
+    pub fn close(&self) {
+        let mut ready = self.lock();
+        ready.closed = true;
+        let asleep = std::mem::take(&mut ready.asleep);
+        ready.coming += asleep.len();
+        drop(ready);
+        asleep.into_iter().for_each(|sleeper| self.wake(Some(sleeper)));
+    }
+
+    fn put(&self, item: T, queue: impl FnOnce(&mut Ready<T>) -> &mut VecDeque<T>) -> Result<(), T> {
+        let mut ready = self.lock();
+        if ready.closed {
+            return Err(item);
+        }
+        queue(&mut ready).push_back(item);
+        self.count(&ready);
+        let next = ready.call();
+        drop(ready);
+        self.wake(next);
+        Ok(())
+    }
+
+    fn count(&self, ready: &Ready<T>) -> usize {
+        let waiting = ready.first.len() + ready.rest.len();
+        self.waiting.store(waiting, Ordering::Relaxed);
+        waiting
+    }
+
+    /// After the lock is let go: else the thread wakes only to wait for it.
+    fn wake(&self, sleeper: Option<usize>) {
+        let Some(sleeper) = sleeper.map(|i| &self.sleepers[i]) else { return };
+        sleeper.called.store(true, Ordering::Release);
+        if let Some(thread) = sleeper.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ready<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Ready<T> {
+    /// Whom to wake: nobody while somebody is on the way, who will look under the lock and call the next.
+    fn call(&mut self) -> Option<usize> {
+        if self.coming > 0 {
+            return None;
+        }
+        let sleeper = self.asleep.pop()?;
+        self.coming += 1;
+        Some(sleeper)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn nothing_is_lost_between_sleep_and_wake() {
+        const THREADS: usize = 4;
+        const ITEMS: usize = 20_000;
+        let pool = Arc::new(Pool::new(THREADS));
+        let (taken, heard) = channel();
+        let threads: Vec<_> = (0..THREADS)
+            .map(|me| {
+                let (pool, taken) = (pool.clone(), taken.clone());
+                std::thread::spawn(move || {
+                    pool.enter(me);
+                    while let Some(item) = pool.next(me) {
+                        taken.send(item).unwrap();
+                    }
+                })
+            })
+            .collect();
+        // One after another: each finds the threads asleep, or about to be.
+        for item in 0..ITEMS {
+            pool.push(item).unwrap();
+            assert_eq!(heard.recv().unwrap(), item);
+        }
+        // And from several sides at once.
+        let pushers: Vec<_> = (0..3)
+            .map(|at| {
+                let pool = pool.clone();
+                std::thread::spawn(move || (0..ITEMS).for_each(|i| pool.push(at * ITEMS + i).unwrap()))
+            })
+            .collect();
+        let mut all: Vec<usize> = (0..3 * ITEMS).map(|_| heard.recv().unwrap()).collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..3 * ITEMS));
+        pushers.into_iter().for_each(|p| p.join().unwrap());
+        pool.close();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(pool.push(1), Err(1));
+    }
+
+    #[test]
+    fn what_began_goes_before_what_has_not() {
+        let pool = Pool::new(1);
+        pool.push("second").unwrap();
+        pool.push_first("first").unwrap();
+        pool.close();
+        assert_eq!((pool.next(0), pool.next(0), pool.next(0)), (Some("first"), Some("second"), None));
+    }
+}
