@@ -144,6 +144,7 @@ impl World {
             channels: self.hub.channels().count(),
             subscriptions: open.iter().map(|player| player.session.subs.len()).sum(),
             by: by.collect(),
+            ..AppStats::default()
         }
     }
 }
