@@ -50,7 +50,8 @@ fn audited(live: &mut Live) -> Vec<Value> {
     publish(&mut live.ann, "hall:1", json!("whispered words"));
     assert_eq!(hear(&mut live.ann), json!("whispered words"));
     // Looking is written down as well.
-    let next = live.candidate(&[(ROOM, "name      = \"room:{id}\"\nsubscribe = \"true\"", "name      = \"room:{id}\"")]);
+    let next =
+        live.candidate(&[(ROOM, "name      = \"room:{id}\"\nsubscribe = \"true\"", "name      = \"room:{id}\"")]);
     let (status, _) = live.ask_with("/admin/plan", &json!({ "candidate": next.path() }), &keys);
     assert_eq!(status, 200);
     let target = next.path().display().to_string();
