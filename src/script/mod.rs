@@ -15,6 +15,7 @@ mod failure;
 mod functions;
 mod host;
 mod plugin;
+mod reads;
 mod run;
 mod settings;
 mod subject;
