@@ -101,7 +101,7 @@ fn look(
             seen.mentions.insert(call.name.to_string());
             called(context, call, *place, problems);
         }
-        Some(ASTNode::Stmt(Stmt::Assignment(assignment))) => assigned(context, &assignment.1.lhs, problems),
+        Some(ASTNode::Stmt(Stmt::Assignment(assignment))) => assigned(context, &assignment.1.lhs, function, problems),
         Some(ASTNode::Expr(Expr::MethodCall(call, place))) => {
             seen.mentions.insert(call.name.to_string());
             method(context, call, *place, keys, problems);
@@ -111,12 +111,16 @@ fn look(
 }
 
 /// `TABLE.a = 1`: Rhai would change a copy and say nothing.
-fn assigned(context: &Context, lhs: &Expr, problems: &mut Vec<PluginProblem>) {
+fn assigned(context: &Context, lhs: &Expr, function: &ScriptFuncDef, problems: &mut Vec<PluginProblem>) {
     match lhs {
-        Expr::Dot(parts, ..) | Expr::Index(parts, ..) => assigned(context, &parts.lhs, problems),
-        // A variable of the function has a place on its stack.
-        Expr::Variable(variable, None, place) if variable.0.is_none() && variable.2.is_empty() => {
-            let what = format!("`{}` is a constant and stays as it is", variable.1);
+        Expr::Dot(parts, ..) | Expr::Index(parts, ..) => assigned(context, &parts.lhs, function, problems),
+        // A variable of the function's own has a place on its stack; what a closure captures is its parameter.
+        Expr::Variable(variable, None, place) if variable.0.is_none() && !function.params.contains(&variable.1) => {
+            let name = variable.1.as_str();
+            if name != "settings" && !context.source.constants.iter().any(|(constant, _)| constant == name) {
+                return;
+            }
+            let what = format!("`{name}` is a constant and stays as it is");
             problems.push(problem(&context.source.file, *place, what).hint("what changes belongs to `this`"));
         }
         _ => {}
