@@ -299,6 +299,15 @@ impl Table {
     }
 }
 
+impl Drop for Table {
+    fn drop(&mut self) {
+        // Kinds and their entities hold each other.
+        for kind in self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
+            kind.quiet().clear();
+        }
+    }
+}
+
 fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
