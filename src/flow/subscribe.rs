@@ -12,15 +12,9 @@ use bytes::Bytes;
 
 /// The least `Join::request` of a channel that the client did not ask for. Not told: a plugin's wish, which tells its
 /// client itself.
-pub(super) const WISHED: u32 = u32::MAX - 5;
+pub(super) const WISHED: u32 = u32::MAX - 2;
 /// Told to it: the API's wish.
-pub(super) const TOLD: u32 = u32::MAX - 4;
-/// Not told, and still the client's own: its channel's home changed.
-pub(super) const MOVED: u32 = u32::MAX - 3;
-/// The same of what the API subscribed.
-pub(super) const MOVED_API: u32 = u32::MAX - 2;
-/// The same of the endpoint's own channels.
-pub(super) const MOVED_OWN: u32 = u32::MAX - 1;
+pub(super) const TOLD: u32 = u32::MAX - 1;
 /// Not told: the endpoint's own channels.
 pub(super) const SILENT: u32 = u32::MAX;
 
@@ -54,6 +48,7 @@ impl Walk<'_> {
             allowed: Vec::new(),
             denied: Vec::new(),
             whole,
+            wishes: Vec::new(),
         };
         self.session.asks.get_or_insert_default().0.push(ask);
         let mut joins: Vec<Box<Join>> = Vec::new();
@@ -162,6 +157,13 @@ impl Walk<'_> {
     /// Subscribed without being asked by the client.
     pub fn seat(&mut self, permit: Permit<Subscribe>, whose: Whose) {
         if !self.is_seated(permit.channel()) {
+            // A plugin that joins whatever clients name must not be a way around their bound.
+            if whose == Whose::Plugin && self.session.subs.len() >= self.app.limits.subscriptions as usize {
+                self.counts.limit(LimitName::Subscriptions);
+                let (app, connection, channel) = (&*self.app.name, self.session.id, permit.channel());
+                tracing::warn!(app, %connection, %channel, "a plugin's join: too many subscriptions (`limits.subscriptions`)");
+                return;
+            }
             let text = permit.channel().to_string();
             let request = match whose {
                 Whose::Endpoint => SILENT,
@@ -183,18 +185,6 @@ impl Walk<'_> {
             }
         }
         left
-    }
-
-    /// The seat of a subscription is at another home now: asked for there, without a word to the client.
-    pub(super) fn follow(&mut self, permit: Permit<Subscribe>, by: By) {
-        let request = match by {
-            By::Client => MOVED,
-            By::Api => MOVED_API,
-            By::Endpoint => MOVED_OWN,
-        };
-        let text = permit.channel().to_string();
-        let join = self.join(permit, &text, None, request);
-        self.hub.subscribe(join);
     }
 
     fn join(&mut self, permit: Permit<Subscribe>, text: &str, since: Option<Position>, request: u32) -> Box<Join> {
@@ -251,23 +241,28 @@ impl Walk<'_> {
         }
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
         let by = match joined.request {
-            SILENT | MOVED_OWN => By::Endpoint,
-            TOLD | WISHED | MOVED_API => By::Api,
+            SILENT => By::Endpoint,
+            TOLD | WISHED => By::Api,
             _ => By::Client,
         };
         self.session.subs.push(Sub { channel, seat, by });
         let (id, user) = (self.session.id, self.session.identity.user.as_deref());
         self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
         let audited = self.app.classes.get(joined.class as usize).is_some_and(|class| class.audit);
-        let moved = matches!(joined.request, MOVED | MOVED_API | MOVED_OWN);
-        if audited && !moved {
+        if audited {
             audit_join(&self.app.name, user, &id.to_string(), joined.channel.as_str());
         }
-        if !moved {
-            self.tell_of_seat(joined.class, &joined.channel, Trigger::Subscribed);
+        let before = self.replies.wishes.len();
+        self.tell_of_seat(joined.class, &joined.channel, Trigger::Subscribed);
+        // What its handler sends comes behind the answer to the whole message.
+        if !unasked && self.ask(joined.request).is_some_and(|ask| ask.whole) {
+            let wishes: Vec<Wish> = self.replies.wishes.drain(before..).collect();
+            if let Some(ask) = self.ask(joined.request) {
+                ask.wishes.extend(wishes);
+            }
         }
         match joined.request {
-            SILENT | WISHED | MOVED | MOVED_API | MOVED_OWN => return true,
+            SILENT | WISHED => return true,
             TOLD => {
                 let (position, recovered) = (joined.position, joined.recovered);
                 match self.json.answers_in_whole() {
@@ -316,6 +311,7 @@ impl Walk<'_> {
             let denied: Vec<(&str, &Refusal)> = ask.denied.iter().map(|(c, r)| (&**c, r)).collect();
             self.say(&Answer::SubscribeResult { allowed: &allowed, denied: &denied }, Some(asked));
         }
+        self.replies.wishes.extend(ask.wishes);
     }
 
     /// Whether every subscribe message is answered: what was held back may go.

@@ -83,7 +83,7 @@ impl World {
         let trigger = Trigger::Timer { name: timer.name };
         let event = self.of_nobody(trigger, timer.data.into());
         let (app, generation, entity) = (handlers.script.clone(), self.generation, timer.entity);
-        let wish = Wish { app, generation, handler, entity, event, after: After::Nothing };
+        let wish = Wish { app, generation, handler, entity, event, failed: None, after: After::Nothing };
         self.jobs.push_back(Job::Call(Box::new(wish), Cause::Nobody));
     }
 

@@ -55,6 +55,7 @@ impl Stage {
                 name: known.name.clone(),
                 plugin: (subject.plugin)(&app.settings)?,
                 limits: script::Limits { deadline: DEADLINE, ..known.limits.clone() },
+                policy: known.policy.clone(),
                 entities: known.entities.clone(),
                 timers: known.timers.clone(),
             };

@@ -30,6 +30,12 @@ impl Flight {
             office.bury(parcel, "its webhook is in no file any more").await;
             return self.settle();
         };
+        if webhook.is_off {
+            metrics.delivery(Delivery::Off, None);
+            tracing::debug!(app = &*parcel.app, webhook = &*parcel.webhook, "not sent: the webhook is off");
+            office.commit_end(parcel, Write::ParcelDone { id: parcel.id }).await;
+            return self.settle();
+        }
         let begun = Instant::now();
         let verdict = attempt(&office.client, webhook, parcel, clock()).await;
         let (took, now) = (Some(begun.elapsed()), clock());
