@@ -139,11 +139,13 @@ impl World {
             }
             (claim.clone(), counts)
         });
+        let (counted, measured) = self.metrics.own.of(self.app.id);
         AppStats {
             connections: open.len(),
             channels: self.hub.channels().count(),
             subscriptions: open.iter().map(|player| player.session.subs.len()).sum(),
             by: by.collect(),
+            own: counted.into_iter().map(|(name, n)| (name, n as f64)).chain(measured).collect(),
             ..AppStats::default()
         }
     }
