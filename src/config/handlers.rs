@@ -42,6 +42,7 @@ impl Compiling<'_> {
         files: &Files,
         limits: &script::Limits,
         settings: &serde_json::Map<String, serde_json::Value>,
+        policy: Option<&Arc<Policy>>,
     ) -> Option<Arc<script::App>> {
         let file = self.file;
         let Some(name) = &file.plugin else {
@@ -92,6 +93,7 @@ impl Compiling<'_> {
                 name: self.sheet.name.as_str().into(),
                 plugin,
                 limits: limits.clone(),
+                policy: policy.cloned(),
                 entities: file.entity.clone(),
                 timers: file.timer.clone(),
             })

@@ -147,8 +147,13 @@ mod tests {
             .iter()
             .map(|text| serde_json::from_str(text).unwrap())
             .collect();
-        let app =
-            AppEndpoints { app: AppId(3), name: "a", listener: Some("main"), origins: None, endpoints: endpoints.iter().collect() };
+        let app = AppEndpoints {
+            app: AppId(3),
+            name: "a",
+            listener: Some("main"),
+            origins: None,
+            endpoints: endpoints.iter().collect(),
+        };
         let problems = Entrance::compile(&listeners, &numbers, &http, &[app], Path::new("/nowhere")).err().unwrap();
         let paths: Vec<_> = problems.iter().map(|(app, p)| (app.map(|a| a.0), p.path.as_str())).collect();
         assert_eq!(

@@ -36,7 +36,7 @@ pub(super) fn add(shelf: &mut Shelf) {
     );
     shelf.form(&["text: string"], "int", |text: Dynamic| arg::duration(&text).map(|ms| ms as i64));
     shelf.function("uuid", "A fresh random id, a UUID of version 4.", "let ticket = uuid();");
-    shelf.form(&[], "string", || with(|c| Ok(ConnectionId::uuid(c.around.host.random()).to_string())));
+    shelf.form(&[], "string", || with(|c| Ok(ConnectionId::uuid(c.around.host.random_id()).to_string())));
     shelf.function(
         "random",
         "A number from 0 up to, without, 1; or a whole number from `low` to `high`, both included.",
@@ -75,7 +75,7 @@ pub(super) fn add(shelf: &mut Shelf) {
         r#"let order = parse_json("{\"id\": 7}");"#,
     );
     shelf.form(&["text: string"], "?", |text: &str| {
-        values::parse(text.as_bytes(), None).map_err(|e| raise(format!("this is no JSON: {e}")))
+        values::parse(text.as_bytes()).map_err(|e| raise(format!("this is no JSON: {e}")))
     });
     shelf.function(
         "percent_change",

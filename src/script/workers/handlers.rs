@@ -142,9 +142,8 @@ impl Handler {
     /// Whether a fault at this place is logged now, and how many were left out before.
     fn speaks(&self, fault: &Fault, now: Millis) -> Option<u64> {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |l: &Logged| {
-            (l.kind, l.line, l.column) == (fault.kind, fault.line, fault.column) && l.file == fault.file
-        };
+        let same =
+            |l: &Logged| (l.kind, l.line, l.column) == (fault.kind, fault.line, fault.column) && l.file == fault.file;
         if let Some(place) = logged.iter_mut().find(|l| same(l)) {
             // A clock that was set back does not silence it.
             if now >= place.at && now - place.at < LOG_EVERY_MS {

@@ -4,7 +4,7 @@
 
 use super::entity::{Entity, Item, Memory, Slot};
 use super::key::kind_of;
-use super::timers::Timers;
+use super::timers::{Owner, Timers};
 use crate::model::{AppId, Millis};
 use crate::observe::{HandlerLimit, KindMetrics, Metrics};
 use crate::script::{App, EntitySettings, Keep};
@@ -199,6 +199,10 @@ impl Table {
         let mut part = self.part(entity.app, &entity.key);
         let mut slot = entity.lock();
         if slot.queue.is_empty() {
+            if slot.doomed {
+                // Set by calls that ran when the app went.
+                timers.cancel_fleeting(&Owner(entity.app, Some(entity.key.clone())));
+            }
             self.remove(&mut part, entity, &mut slot);
             return false;
         }
@@ -296,6 +300,15 @@ impl Table {
 
     fn part(&self, app: AppId, key: &str) -> MutexGuard<'_, Part> {
         lock(&self.parts[self.hasher.hash_one(Sought(app, key)) as usize % PARTS])
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // Kinds and their entities hold each other.
+        for kind in self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
+            kind.quiet().clear();
+        }
     }
 }
 

@@ -6,3 +6,4 @@ mod rig;
 mod stored;
 mod stress;
 mod timers;
+mod world;

@@ -88,6 +88,52 @@ fn nothing_is_lost_or_done_twice_while_all_goes_on_at_once() {
     assert_eq!((stats.waiting, stats.pending), (0, 0));
 }
 
+#[test]
+fn entities_and_apps_come_and_go_under_way() {
+    let entities = vec![("queue", EntitySettings { max: 6, ..EntitySettings::default() })];
+    let process = Process { workers: 6, ..Process::default() };
+    let rig = Plan { plugin: COUNTING, store: Some(memory()), entities, process, ..Plan::default() }.start();
+    let (taken, told) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    std::thread::scope(|scope| {
+        for at in 0..THREADS {
+            let (rig, taken, told) = (&rig, &taken, told.clone());
+            scope.spawn(move || {
+                for i in 0..CALLS {
+                    let (told, entity) = (told.clone(), entity((i + at) % ENTITIES));
+                    let data = format!(r#"{{"i":{},"of":0}}"#, 7 * i + 13);
+                    let then = move |_| {
+                        told.fetch_add(1, Ordering::SeqCst);
+                    };
+                    let _ = match rig.workers.submit(rig.make("count", &entity, &data, Box::new(then))) {
+                        Ok(()) => taken.fetch_add(1, Ordering::SeqCst),
+                        Err(_) => 0,
+                    };
+                    if i % 5 == at {
+                        rig.workers.forget(rig.app.id, &entity);
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            for n in 1..100 {
+                rig.workers.set_apps(vec![]).unwrap();
+                rig.set_clock(NOW + 5 * n);
+                rig.workers.set_apps(vec![rig.app.clone()]).unwrap();
+            }
+        });
+    });
+    rig.wait_until(|rig| rig.workers.stats().pending == 0);
+    assert!(taken.load(Ordering::SeqCst) > CALLS);
+    assert_eq!(told.load(Ordering::SeqCst), taken.load(Ordering::SeqCst));
+    // Whatever is left can be forgotten, and then nothing is.
+    (0..ENTITIES).for_each(|of| rig.workers.forget(rig.app.id, &entity(of)));
+    rig.settle();
+    assert_eq!((rig.workers.stats().entities, rig.workers.bytes()), (0, 0));
+    assert!(rig.metric(r#"weir_entities{app="test",kind="queue"} 0"#));
+    assert!(rig.metric(r#"weir_entity_bytes{app="test",kind="ward"} 0"#));
+    assert!(rig.metric(r#"weir_timers{app="test"} 0"#));
+}
+
 fn entity(of: usize) -> String {
     format!("{}:{of}", if of.is_multiple_of(2) { "queue" } else { "ward" })
 }
