@@ -205,6 +205,9 @@ pub struct TrustedSettings {
     /// Allows it in production, where everybody who can connect can be anybody.
     #[serde(default)]
     pub insecure: bool,
+    /// In development mode alone: in production endpoints are as if they did not name it.
+    #[serde(default)]
+    pub development: bool,
     /// What happens to those who say nothing: `anonymous`, `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
     /// With `message` in `from` that is after `limits.auth_timeout`; `anonymous` waits for nothing.
     #[serde(default)]
@@ -213,6 +216,13 @@ pub struct TrustedSettings {
     /// a close. Default `retry`.
     #[serde(default = "retry")]
     pub failed: OnFailed,
+}
+
+impl Settings {
+    /// Whether it is there in this mode.
+    pub fn is_there(&self, development: bool) -> bool {
+        development || !matches!(self, Settings::Trusted(trusted) if trusted.development)
+    }
 }
 
 /// Where a client says who it is.

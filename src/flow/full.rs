@@ -29,6 +29,8 @@ impl Walk<'_> {
         match join.request {
             MOVED | MOVED_API => self.say(&Answer::Revoked { channel: shown, refusal: Some(&refusal) }, None),
             number if number < WISHED => return self.subscribe_refused(&join.channel, shown, number, refusal),
+            // Its plugin may have told it otherwise: the call ended before the home had answered.
+            WISHED => self.tell(&refusal, Some(shown), None),
             _ => self.counts.app(self.app.id).refused(refusal.code),
         }
         // It had been seated before its channel's home changed.
