@@ -33,9 +33,10 @@ pub use outcome::{Action, Cause, Outcome, Peek};
 pub use redact::redact_query;
 pub use settings::{
     Algorithm, CloseSettings, Expires, HeaderSetting, HmacSettings, JwksSettings, JwtSettings, KeySettings, OnFailed,
-    OnMissing, Require, Settings, TableSettings, TrustedSettings, TrustedSource, UnknownRow,
+    OnMissing, Require, Settings, TableSettings, UnknownRow,
 };
 pub use table::{Lookup, Row, Table, Tables, Unavailable};
+pub use trusted::{TrustedSettings, TrustedSource};
 
 use crate::model::{Secret, SecretSource};
 

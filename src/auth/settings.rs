@@ -1,5 +1,6 @@
 //! What people write under `[key.NAME]` of gateway.toml and `[auth.NAME]`, `[table.NAME]` of an app.
 
+use super::trusted::TrustedSettings;
 use crate::model::{Ms, SecretSource, Size};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -175,62 +176,11 @@ pub struct HmacSettings {
     pub failed: OnFailed,
 }
 
-/// `[auth.NAME]` with `type = "trusted"`.
-#[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TrustedSettings {
-    /// Where the client says it: the `claims` of an `authenticate` message, or the query. The first that says anything counts.
-    #[serde(default = "from_messages")]
-    pub from: Vec<TrustedSource>,
-    /// Fields that name the user: the first one present. Default `["user_id"]`.
-    #[serde(default = "said_user")]
-    pub user: Vec<String>,
-    /// Fields that hold the user's roles, a text or a list: the first one present. Becomes `role` and `roles`. Default: none.
-    #[serde(default)]
-    pub roles: Vec<String>,
-    /// Fields that must be there, texts and not empty; on a live connection they cannot change any more.
-    #[serde(default)]
-    pub require: Vec<String>,
-    /// Further fields that are taken over. No others are.
-    #[serde(default)]
-    pub optional: Vec<String>,
-    /// The table that the user is looked up in; its row's columns go before fields of the same name.
-    pub table: Option<String>,
-    /// Claims for those that neither the client nor the row has.
-    #[serde(default)]
-    pub defaults: Map<String, Value>,
-    /// What becomes of a user without a row. Default `fail`.
-    #[serde(default)]
-    pub unknown: UnknownRow,
-    /// Allows it in production, where everybody who can connect can be anybody.
-    #[serde(default)]
-    pub insecure: bool,
-    /// In development mode alone: in production endpoints are as if they did not name it.
-    #[serde(default)]
-    pub development: bool,
-    /// What happens to those who say nothing: `anonymous`, `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
-    /// With `message` in `from` that is after `limits.auth_timeout`; `anonymous` waits for nothing.
-    #[serde(default)]
-    pub missing: OnMissing,
-    /// What happens where fields are missing or wrong: `reject`, `retry` (told, and tried again until `limits.auth_timeout`) or
-    /// a close. Default `retry`.
-    #[serde(default = "retry")]
-    pub failed: OnFailed,
-}
-
 impl Settings {
     /// Whether it is there in this mode.
     pub fn is_there(&self, development: bool) -> bool {
         development || !matches!(self, Settings::Trusted(trusted) if trusted.development)
     }
-}
-
-/// Where a client says who it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TrustedSource {
-    Message,
-    Query,
 }
 
 /// Claims that a token must have.
@@ -394,15 +344,6 @@ fn entries() -> u32 {
 }
 fn from_anywhere() -> Vec<String> {
     ["query:token", "bearer", "cookie:token"].map(String::from).into()
-}
-fn from_messages() -> Vec<TrustedSource> {
-    vec![TrustedSource::Message]
-}
-fn said_user() -> Vec<String> {
-    vec!["user_id".into()]
-}
-fn retry() -> OnFailed {
-    OnFailed::Word(FailedWord::Retry)
 }
 fn user_claims() -> Vec<String> {
     ["userId", "sub", "id"].map(String::from).into()

@@ -4,11 +4,76 @@ use super::authenticator::{Authenticator, Kind};
 use super::claims::{Mapping, Requirement};
 use super::credentials::{Credentials, Source};
 use super::outcome::{Cause, Failure, on_failed, on_missing};
-use super::settings::{TrustedSettings, TrustedSource};
+use super::settings::{FailedWord, OnFailed, OnMissing, UnknownRow};
 use super::table::Table;
 use crate::model::{Problem, query_pairs};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+
+/// `[auth.NAME]` with `type = "trusted"`.
+#[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedSettings {
+    /// Where the client says it: the `claims` of an `authenticate` message, or the query. The first that says anything counts.
+    #[serde(default = "from_messages")]
+    pub from: Vec<TrustedSource>,
+    /// Fields that name the user: the first one present. Default `["user_id"]`.
+    #[serde(default = "said_user")]
+    pub user: Vec<String>,
+    /// Fields that hold the user's roles, a text or a list: the first one present. Becomes `role` and `roles`. Default: none.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// Fields that must be there, texts and not empty; on a live connection they cannot change any more.
+    #[serde(default)]
+    pub require: Vec<String>,
+    /// Further fields that are taken over. No others are.
+    #[serde(default)]
+    pub optional: Vec<String>,
+    /// The table that the user is looked up in; its row's columns go before fields of the same name.
+    pub table: Option<String>,
+    /// Claims for those that neither the client nor the row has.
+    #[serde(default)]
+    pub defaults: Map<String, Value>,
+    /// What becomes of a user without a row. Default `fail`.
+    #[serde(default)]
+    pub unknown: UnknownRow,
+    /// Allows it in production, where everybody who can connect can be anybody.
+    #[serde(default)]
+    pub insecure: bool,
+    /// In development mode alone: in production endpoints are as if they did not name it.
+    #[serde(default)]
+    pub development: bool,
+    /// What happens to those who say nothing: `anonymous`, `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
+    /// With `message` in `from` that is after `limits.auth_timeout`; `anonymous` waits for nothing.
+    #[serde(default)]
+    pub missing: OnMissing,
+    /// What happens where fields are missing or wrong: `reject`, `retry` (told, and tried again until `limits.auth_timeout`) or
+    /// a close. Default `retry`.
+    #[serde(default = "retry")]
+    pub failed: OnFailed,
+}
+
+/// Where a client says who it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TrustedSource {
+    Message,
+    Query,
+}
+
+fn from_messages() -> Vec<TrustedSource> {
+    vec![TrustedSource::Message]
+}
+
+fn said_user() -> Vec<String> {
+    vec!["user_id".into()]
+}
+
+fn retry() -> OnFailed {
+    OnFailed::Word(FailedWord::Retry)
+}
 
 /// The longest value that is taken of a field, in bytes of its JSON text; such values become parts of channel names.
 const VALUE_BYTES_MAX: usize = 200;

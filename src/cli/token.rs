@@ -99,10 +99,12 @@ fn issue(files: &Files, a: &IssueArguments) -> Result<String, String> {
     auth.issue(&issue, clock())
 }
 
-/// The authenticator of this name; that of the first endpoint where none is named.
+/// The authenticator of this name; the first that takes tokens on an endpoint where none is named.
 pub fn auth<'a>(app: &'a App, name: Option<&str>) -> Result<&'a Authenticator, String> {
     let names = || app.auths.keys().map(String::as_str);
-    let first = app.endpoints.iter().find_map(|e| e.auth.first().map(String::as_str)).or_else(|| names().next());
+    let takes = |name: &&String| app.auths.get(*name).is_none_or(|auth| auth.takes_tokens());
+    let first = app.endpoints.iter().find_map(|e| e.auth.iter().find(takes).map(String::as_str));
+    let first = first.or_else(|| names().next());
     let name = name.or(first).ok_or_else(|| format!("app `{}` has no [auth.NAME]", app.flow.name))?;
     app.auths.get(name).map(|auth| &**auth).ok_or_else(|| {
         let hint = did_you_mean(name, names()).map_or(String::new(), |hint| format!("; {hint}"));

@@ -6,6 +6,7 @@ use super::subject::FIELDS;
 use super::values::State;
 use super::{EntitySettings, Event, Fault, Limits, Reply, TimerSettings};
 use crate::model::{AppId, Problem, Refusal, did_you_mean, one_of};
+use crate::policy::Policy;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ pub struct App {
     pub name: Arc<str>,
     pub plugin: Plugin,
     pub limits: Limits,
+    /// The app's classes: a message to a channel that none matches is a fault. `None`: not looked at, in tests.
+    pub policy: Option<Arc<Policy>>,
     /// By kind.
     pub entities: BTreeMap<String, EntitySettings>,
     /// Checked: their handlers are there.

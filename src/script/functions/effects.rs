@@ -4,7 +4,8 @@ use super::super::current::{Current, Raised, Stop, raise, with};
 use super::super::subject::TargetValue;
 use super::super::{Effect, Message, Reply, Trigger};
 use super::{Shelf, arguments as arg};
-use crate::model::{Code, ConnectionId, Refusal, did_you_mean};
+use crate::model::{ChannelName, Code, ConnectionId, Refusal, did_you_mean};
+use crate::policy::{Publish, Right, Scope};
 use bytes::Bytes;
 use rhai::{Dynamic, ImmutableString, Map};
 use std::sync::Arc;
@@ -92,6 +93,15 @@ send(user("u1"), "ticket", #{ number: 7 });"#,
     });
 }
 
+/// Whether a class of the app matches: nobody could ever hear what is sent elsewhere.
+pub(super) fn known<R: Right>(call: &Current, name: &ChannelName) -> Result<(), Raised> {
+    let Some(policy) = &call.around.app.policy else { return Ok(()) };
+    match policy.allow_api::<R>(&Scope::everywhere(), name, 0) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(raise(format!("no [[channel]] of the app matches `{name}`"))),
+    }
+}
+
 /// What a message costs beside its text.
 const MESSAGE_BYTES: usize = 64;
 
@@ -103,6 +113,7 @@ fn message(event: Option<&str>, data: Bytes) -> (Message, usize) {
 fn publish(channel: &Dynamic, event: Option<&str>, data: &Dynamic, options: Option<&Map>) -> Result<(), Raised> {
     with(|call| {
         let channels = arg::channels(channel)?;
+        channels.iter().try_for_each(|name| known::<Publish>(call, name))?;
         let (message, bytes) = message(event, arg::data(data)?);
         let (key, exclude) = match options {
             Some(options) => publish_options(options)?,

@@ -200,7 +200,7 @@ impl Core {
         }
         let parcels = std::mem::take(&mut turn.parcels);
         let kept = turn.ended.is_ok() && committed.is_ok();
-        let memory = turn.memory(committed.is_ok(), now);
+        let memory = turn.memory_after(committed.is_ok(), now);
         if let Some(entity) = &turn.entity {
             entity.put(memory, now);
         }

@@ -1,7 +1,7 @@
 //! What clients show of themselves: nobody becomes somebody without the key.
 
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Value, from_value, json};
+use serde_json::{Map, Value, from_value, json};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use tokio::runtime::{Builder, Runtime};
@@ -21,6 +21,8 @@ const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAKRlUIZO9MHSQRG
 struct World {
     runtime: Runtime,
     auths: Vec<Authenticator>,
+    /// Takes everybody's word.
+    believing: Authenticator,
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
@@ -50,7 +52,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         let settings: Settings = from_value(settings).unwrap();
         Authenticator::compile("auth", &settings, &keys, &tables, &resolve).unwrap()
     };
-    World { auths: all.map(compile).into(), runtime }
+    let believing = json!({ "type": "trusted", "from": ["message", "query"], "require": ["user_id", "org"] });
+    World { auths: all.map(compile).into(), believing: compile(believing), runtime }
 });
 
 /// First byte: where the token is. The rest: the query, the header's value, or the message's token.
@@ -65,6 +68,7 @@ pub fn play(input: &[u8]) {
     let credentials = match place % 5 {
         0 => {
             redact(text);
+            believe(text);
             Credentials { query: text, ..Credentials::default() }
         }
         1 => Credentials::of_message(text),
@@ -99,6 +103,17 @@ pub fn play(input: &[u8]) {
                 assert!(!telling || !reason.contains(text), "{reason}");
             }
         }
+    }
+}
+
+/// What a client says of itself, in a message or a query: it is somebody of somewhere, or nobody.
+fn believe(text: &str) {
+    let said: Option<Map<String, Value>> = serde_json::from_str(text).ok();
+    let credentials = Credentials { query: text, claims: said.as_ref(), ..Credentials::default() };
+    let outcome = WORLD.runtime.block_on(WORLD.believing.authenticate(&credentials, NOW));
+    if let Outcome::Identity(identity) = outcome {
+        assert!(identity.claims.len() == 3 && identity.user.as_deref().is_some_and(|user| !user.is_empty()));
+        assert!(identity.claim("org").and_then(Value::as_str).is_some_and(|org| !org.is_empty()));
     }
 }
 
