@@ -389,8 +389,10 @@ fn nothing_is_lost_and_nothing_is_doubled_while_files_change() {
             } else {
                 "[[channel]]\nname      = \"room"
             };
-            let text =
-                good.replace("\"first\"", &format!("\"edit {n}\"")).replace("[[channel]]\nname      = \"room", classes);
+            // And each time they are numbered elsewhere, the one beside the other.
+            let home = format!("\nhome      = \"{}\"\nsubscribe", n / 3);
+            let text = good.replace("\"first\"", &format!("\"edit {n}\""));
+            let text = text.replace("\nsubscribe", &home).replace("[[channel]]\nname      = \"room", classes);
             live.write(ROOM, text);
             let (status, told) = live.reload();
             assert_eq!((status, &told["generation"]), (200, &json!(n + 2)), "{told}");
@@ -479,5 +481,77 @@ fn an_endpoints_own_channels_come_and_go_under_live_connections() {
         assert_eq!(live.publish(channel, json!(channel)), recipients, "{channel}");
     }
     assert_eq!((hear(&mut live.ann), hear(&mut live.ann)), (json!("room:all"), json!("hall:1")));
+    live.end();
+}
+
+/// What a channel kept goes with it: positions, history, and who comes back misses nothing.
+#[test]
+fn a_history_goes_with_its_channel_to_another_home() {
+    let mut live = Live::unwatched();
+    live.edit(
+        ROOM,
+        "{ type = \"ok\", channel = \"{channel}\" }",
+        "{ type = \"ok\", channel = \"{channel}\", at = \"{position}\" }",
+    );
+    assert_eq!(live.reload().0, 200);
+    let names: Vec<String> = (0..8).map(|n| format!("hall:{n}")).collect();
+    let at = |client: &mut Client, name: &str, since: Value| {
+        say(client, json!({ "type": "sub", "channel": name, "since": since }));
+        hear(client)["at"].clone()
+    };
+    let before: Vec<Value> = names.iter().map(|name| at(&mut live.ann, name, Value::Null)).collect();
+    for (n, name) in names.iter().enumerate() {
+        (0..3).for_each(|_| assert_eq!(live.publish(name, json!(n)), 1));
+        (0..3).for_each(|_| assert_eq!(hear(&mut live.ann), json!(n)));
+    }
+    for home in ["all", "one", "none"] {
+        let text = live.read(ROOM);
+        let (head, hall) = text.split_once("name      = \"hall:{id}\"\n").unwrap();
+        let hall = hall.split_once("subscribe").unwrap().1;
+        live.write(ROOM, format!("{head}name      = \"hall:{{id}}\"\nhome      = \"{home}\"\nsubscribe{hall}"));
+        assert_eq!(live.reload().0, 200);
+        let mut ben = connect(&live.gateway);
+        for (n, name) in names.iter().enumerate() {
+            at(&mut ben, name, before[n].clone());
+            let heard = [hear(&mut ben), hear(&mut ben), hear(&mut ben)];
+            assert_eq!(heard, [json!(n), json!(n), json!(n)], "{name} at home {home}");
+        }
+        ben.leave();
+    }
+    for (n, name) in names.iter().enumerate() {
+        live.publish(name, json!([n]));
+        assert_eq!(hear(&mut live.ann), json!([n]));
+    }
+    live.end();
+}
+
+#[test]
+fn a_class_that_begins_to_list_who_is_there_lists_those_who_are() {
+    let mut live = Live::unwatched();
+    let names: Vec<String> = (0..8).map(|n| format!("room:{n}")).collect();
+    let mut ben = connect(&live.gateway);
+    for name in &names {
+        subscribe(&mut live.ann, name);
+        subscribe(&mut ben, name);
+    }
+    let there = |live: &Live, name: &str| {
+        let keys = [("authorization".to_string(), "Bearer dev-weir-api-key".to_string())];
+        let (status, told) = live.admin("GET", &format!("/api/presence?app=room&channel={name}"), &keys);
+        assert_eq!(status, 200, "{told}");
+        told["members"].as_array().unwrap().len()
+    };
+    assert_eq!(there(&live, "room:1"), 0);
+    live.edit(ROOM, "name      = \"room:{id}\"\n", "name      = \"room:{id}\"\npresence  = true\n");
+    assert_eq!(live.reload().0, 200);
+    // Each shard has answered since it took the files.
+    assert_eq!((live.pong().as_str(), pong(&mut ben).as_str()), ("first", "first"));
+    names.iter().for_each(|name| assert_eq!(there(&live, name), 2, "{name}"));
+    // Who leaves is listed no more; those who stay are not disturbed, though their dialect has no word for it.
+    ben.leave();
+    let end = std::time::Instant::now() + crate::support::gateway::PATIENCE;
+    while names.iter().any(|name| there(&live, name) != 1) {
+        assert!(std::time::Instant::now() < end, "somebody who left is still listed");
+    }
+    assert_eq!(live.pong(), "first");
     live.end();
 }

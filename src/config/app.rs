@@ -199,7 +199,12 @@ impl Compiling<'_> {
     /// What a reload knows an endpoint by.
     fn key(&self, e: &listen::EndpointSettings) -> Arc<str> {
         let listener = e.listener.as_deref().or(self.file.listener.as_deref()).unwrap_or_default();
-        format!("{listener} {} {} {:?}", e.host.as_deref().unwrap_or("*").to_ascii_lowercase(), e.path, e.when).into()
+        // In another order, or written otherwise, it is the same condition.
+        let mut when = e.when.clone();
+        when.header = when.header.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+        when.token.has.sort();
+        when.token.has.dedup();
+        format!("{listener} {} {} {when:?}", e.host.as_deref().unwrap_or("*").to_ascii_lowercase(), e.path).into()
     }
 
     /// What live subscriptions were decided by.

@@ -1,12 +1,10 @@
 //! A channel whose class bounds its members, and that has them all.
 
 use super::Walk;
-use super::subscribe::{MOVED, MOVED_API, MOVED_OWN, WISHED};
-use crate::dialect::Answer;
+use super::subscribe::WISHED;
 use crate::hub::Join;
 use crate::model::{LimitKind, Refusal};
 use crate::observe::LimitName;
-use crate::script::Trigger;
 
 impl Walk<'_> {
     /// A home had no seat free. The client is told as far as it asked; all else is counted and logged.
@@ -26,16 +24,13 @@ impl Walk<'_> {
         }
         let refusal = Refusal::limit(LimitKind::Members);
         self.counts.limit(LimitName::MembersMax);
+        if join.request < WISHED {
+            return self.subscribe_refused(&join.channel, shown, join.request, refusal);
+        }
         match join.request {
-            MOVED | MOVED_API => self.say(&Answer::Revoked { channel: shown, refusal: Some(&refusal) }, None),
-            number if number < WISHED => return self.subscribe_refused(&join.channel, shown, number, refusal),
             // Its plugin may have told it otherwise: the call ended before the home had answered.
             WISHED => self.tell(&refusal, Some(shown), None),
             _ => self.counts.app(self.app.id).refused(refusal.code),
-        }
-        // It had been seated before its channel's home changed.
-        if matches!(join.request, MOVED | MOVED_API | MOVED_OWN) {
-            self.tell_of_seat(join.class, &join.channel, Trigger::Unsubscribed);
         }
         tracing::info!(
             app = &*self.app.name,

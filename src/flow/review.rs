@@ -2,7 +2,7 @@
 //!
 //! What decides them is one function, whether something is done about it (`decide_again`) or only told (`foresee`).
 
-use super::{By, Revoke, Sub, Walk, Whose, home};
+use super::{By, Revoke, Sub, Walk, Whose};
 use crate::dialect::Answer;
 use crate::model::{ChannelName, Close, Refusal};
 use crate::observe::audit_revocation;
@@ -12,7 +12,7 @@ use crate::script::Trigger;
 /// What becomes of a live subscription.
 pub enum Verdict {
     /// Goes on.
-    Stays(Permit<Subscribe>),
+    Stays,
     /// Its rule refuses, or its class is gone.
     Refused(Refusal),
     /// Its endpoint subscribes it no longer.
@@ -37,14 +37,9 @@ impl Walk<'_> {
         let (mut at, mut revoked) = (0, 0);
         while let Some(sub) = self.session.subs.get(at).copied() {
             let channel = self.hub.channel(sub.channel);
-            let (name, home_now, class) = (channel.name.clone(), channel.home_shard, channel.class);
+            let (name, class) = (channel.name.clone(), channel.class);
             match self.verdict(sub, &name, own.as_deref()) {
-                // Its class is numbered elsewhere now: the seat follows.
-                Verdict::Stays(permit) if home(self.app, self.hub.shards(), &name) != home_now => {
-                    self.rise(at);
-                    self.follow(permit, sub.by);
-                }
-                Verdict::Stays(_) => at += 1,
+                Verdict::Stays => at += 1,
                 Verdict::Unborn => {
                     self.tell_of_seat(class, &name, Trigger::Unsubscribed);
                     self.rise(at);
@@ -79,7 +74,7 @@ impl Walk<'_> {
         let each = self.session.subs.iter().filter_map(|sub| {
             let name = &self.hub.channel(sub.channel).name;
             let refusal = match self.verdict(*sub, name, own.as_deref()) {
-                Verdict::Stays(_) => return None,
+                Verdict::Stays => return None,
                 Verdict::Refused(refusal) => Some(refusal),
                 Verdict::Unborn => None,
             };
@@ -90,7 +85,7 @@ impl Walk<'_> {
     }
 
     fn verdict(&self, sub: Sub, name: &ChannelName, own: Option<&[Permit<Subscribe>]>) -> Verdict {
-        let decided = match sub.by {
+        let decided: Result<Permit<Subscribe>, Refusal> = match sub.by {
             By::Client => self.app.policy.decide(name, &self.asking(), self.generation),
             By::Endpoint | By::Api => self.app.policy.allow_api(&Scope::everywhere(), name, self.generation),
         };
@@ -99,7 +94,7 @@ impl Walk<'_> {
             Ok(_) if sub.by == By::Endpoint && own.is_some_and(|own| own.iter().all(|p| p.channel() != name)) => {
                 Verdict::Unborn
             }
-            Ok(permit) => Verdict::Stays(permit),
+            Ok(_) => Verdict::Stays,
         }
     }
 

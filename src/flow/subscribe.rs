@@ -12,15 +12,9 @@ use bytes::Bytes;
 
 /// The least `Join::request` of a channel that the client did not ask for. Not told: a plugin's wish, which tells its
 /// client itself.
-pub(super) const WISHED: u32 = u32::MAX - 5;
+pub(super) const WISHED: u32 = u32::MAX - 2;
 /// Told to it: the API's wish.
-pub(super) const TOLD: u32 = u32::MAX - 4;
-/// Not told, and still the client's own: its channel's home changed.
-pub(super) const MOVED: u32 = u32::MAX - 3;
-/// The same of what the API subscribed.
-pub(super) const MOVED_API: u32 = u32::MAX - 2;
-/// The same of the endpoint's own channels.
-pub(super) const MOVED_OWN: u32 = u32::MAX - 1;
+pub(super) const TOLD: u32 = u32::MAX - 1;
 /// Not told: the endpoint's own channels.
 pub(super) const SILENT: u32 = u32::MAX;
 
@@ -193,18 +187,6 @@ impl Walk<'_> {
         left
     }
 
-    /// The seat of a subscription is at another home now: asked for there, without a word to the client.
-    pub(super) fn follow(&mut self, permit: Permit<Subscribe>, by: By) {
-        let request = match by {
-            By::Client => MOVED,
-            By::Api => MOVED_API,
-            By::Endpoint => MOVED_OWN,
-        };
-        let text = permit.channel().to_string();
-        let join = self.join(permit, &text, None, request);
-        self.hub.subscribe(join);
-    }
-
     fn join(&mut self, permit: Permit<Subscribe>, text: &str, since: Option<Position>, request: u32) -> Box<Join> {
         let session = &*self.session;
         let channel = permit.channel().clone();
@@ -259,31 +241,28 @@ impl Walk<'_> {
         }
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
         let by = match joined.request {
-            SILENT | MOVED_OWN => By::Endpoint,
-            TOLD | WISHED | MOVED_API => By::Api,
+            SILENT => By::Endpoint,
+            TOLD | WISHED => By::Api,
             _ => By::Client,
         };
         self.session.subs.push(Sub { channel, seat, by });
         let (id, user) = (self.session.id, self.session.identity.user.as_deref());
         self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
         let audited = self.app.classes.get(joined.class as usize).is_some_and(|class| class.audit);
-        let moved = matches!(joined.request, MOVED | MOVED_API | MOVED_OWN);
-        if audited && !moved {
+        if audited {
             audit_join(&self.app.name, user, &id.to_string(), joined.channel.as_str());
         }
-        if !moved {
-            let before = self.replies.wishes.len();
-            self.tell_of_seat(joined.class, &joined.channel, Trigger::Subscribed);
-            // What its handler sends comes behind the answer to the whole message.
-            if !unasked && self.ask(joined.request).is_some_and(|ask| ask.whole) {
-                let wishes: Vec<Wish> = self.replies.wishes.drain(before..).collect();
-                if let Some(ask) = self.ask(joined.request) {
-                    ask.wishes.extend(wishes);
-                }
+        let before = self.replies.wishes.len();
+        self.tell_of_seat(joined.class, &joined.channel, Trigger::Subscribed);
+        // What its handler sends comes behind the answer to the whole message.
+        if !unasked && self.ask(joined.request).is_some_and(|ask| ask.whole) {
+            let wishes: Vec<Wish> = self.replies.wishes.drain(before..).collect();
+            if let Some(ask) = self.ask(joined.request) {
+                ask.wishes.extend(wishes);
             }
         }
         match joined.request {
-            SILENT | WISHED | MOVED | MOVED_API | MOVED_OWN => return true,
+            SILENT | WISHED => return true,
             TOLD => {
                 let (position, recovered) = (joined.position, joined.recovered);
                 match self.json.answers_in_whole() {

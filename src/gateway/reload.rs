@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -138,6 +139,9 @@ pub async fn watch_files(desk: Arc<Desk>, mut watch: Watch, front: Arc<ArcSwap<C
     }
 }
 
+/// How long a change waits for the one before it to be everywhere: milliseconds, unless a shard is stuck.
+const SETTLE_MS: u64 = 10_000;
+
 const WATCH: &str = "file watch";
 
 impl Reload {
@@ -184,7 +188,7 @@ impl Reload {
             config::read(&gateway, &Means { env: &env, fetcher: &fetcher, previous: Some(&previous) })
         });
         let faults = match read.await {
-            Ok(Ok(compiled)) => match self.take(compiled, by) {
+            Ok(Ok(compiled)) => match self.settled().await.and_then(|()| self.take(compiled, by)) {
                 Ok(told) => return Ok(told),
                 Err(faults) => faults,
             },
@@ -192,6 +196,17 @@ impl Reload {
             Err(error) => vec![self.fault(format!("reading the files ended by a mistake of Weir's own: {error}"))],
         };
         Err(self.refuse(faults, by))
+    }
+
+    /// One change at a time: all shards have the last one, and channels are at their homes.
+    async fn settled(&self) -> Result<(), Vec<Fault>> {
+        let settled = async {
+            while self.shared.settled() < self.number {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let late = |_| vec![self.fault(format!("generation {} is still on its way to all shards", self.number))];
+        tokio::time::timeout(Duration::from_millis(SETTLE_MS), settled).await.map_err(late)
     }
 
     fn fault(&self, what: String) -> Fault {

@@ -1,7 +1,8 @@
 //! Which class a channel is of, and what that one keeps. Numbers of classes belong to a generation; names outlive it.
 
+use super::moving::homes_differ;
 use super::{ClassOptions, Hub};
-use crate::model::{AppId, ChannelName};
+use crate::model::{AppId, ChannelName, Millis};
 use crate::policy::Policy;
 use std::sync::Arc;
 
@@ -10,7 +11,9 @@ use std::sync::Arc;
 pub(super) struct Classes {
     options: Arc<[ClassOptions]>,
     /// Tells the class of a name; `None`: numbers never change.
-    policy: Option<Arc<Policy>>,
+    pub policy: Option<Arc<Policy>>,
+    /// What told it before, until all channels are at their new homes; `None`: no home is another one.
+    pub before: Option<Arc<Policy>>,
     /// Its channels have not yet found their class.
     changed: bool,
 }
@@ -23,15 +26,17 @@ impl Hub {
     pub fn set_classes(&mut self, app: AppId, options: Arc<[ClassOptions]>, policy: Option<Arc<Policy>>) {
         let at = app.0 as usize;
         if self.classes.len() <= at {
-            self.classes.resize(at + 1, Classes { options: Arc::from([]), policy: None, changed: false });
+            self.classes.resize(at + 1, Classes { options: Arc::from([]), policy: None, before: None, changed: false });
         }
-        self.classes[at] = Classes { options, policy, changed: true };
+        let before = self.classes[at].policy.take();
+        let before = before.filter(|before| policy.as_ref().is_some_and(|now| homes_differ(before, now)));
+        self.classes[at] = Classes { options, policy, before, changed: true };
     }
 
     /// From now on classes have the numbers of this generation; those of other generations are looked up by name.
-    /// Channels of apps whose classes were set find theirs, and give up what it does not keep.
-    pub fn begin(&mut self, generation: u64) {
-        self.generation = generation;
+    /// Channels of apps whose classes were set find theirs and their home, and give up what their class does not keep.
+    pub fn begin(&mut self, generation: u64, now: Millis) {
+        let first = std::mem::replace(&mut self.generation, generation) == 0;
         let changed = |classes: &[Classes], app: AppId| classes.get(app.0 as usize).is_some_and(|c| c.changed);
         for number in self.table.numbers() {
             if changed(&self.classes, self.table[number].app) {
@@ -39,14 +44,17 @@ impl Hub {
             }
         }
         self.classes.iter_mut().for_each(|classes| classes.changed = false);
+        self.begin_moves(first, now);
     }
 
     fn match_again(&mut self, number: u32) {
         let channel = &self.table[number];
         let (app, class) = (channel.app, self.class_of(channel.app, &channel.name, channel.class));
         let options = self.options(app, class);
+        let home = self.home_now(app, &self.table[number].name);
         let channel = &mut self.table[number];
         channel.class = class;
+        channel.home_shard = home.unwrap_or(channel.home_shard);
         let Some(home) = channel.home.as_mut() else { return };
         let mut freed = home.give_up(&options);
         if options.history.is_none() && !options.last && home.offset > 0 {
@@ -58,7 +66,7 @@ impl Hub {
     }
 
     /// The class of a name as its app's files are now; `class` where they tell nothing.
-    fn class_of(&self, app: AppId, name: &ChannelName, class: u16) -> u16 {
+    pub(super) fn class_of(&self, app: AppId, name: &ChannelName, class: u16) -> u16 {
         match self.classes.get(app.0 as usize).and_then(|c| c.policy.as_ref()) {
             Some(policy) => policy.find(name).map_or(NO_CLASS, |found| found.number()),
             None => class,
@@ -92,7 +100,7 @@ mod tests {
         let kept = ClassOptions { history: Some(HistoryOptions { keep: 9, ttl: Ms::secs(60) }), ..Default::default() };
         let options = names.iter().map(|name| if name.contains("kept") { kept } else { ClassOptions::default() });
         hub.set_classes(APP, options.collect(), Some(Arc::new(policy)));
-        hub.begin(generation);
+        hub.begin(generation, 0);
     }
 
     fn publish(hub: &mut Hub, generation: u64, name: &str, class: u16) -> usize {
@@ -122,7 +130,10 @@ mod tests {
         // Decided by the first generation, numbered by the second; and the other way round.
         assert_eq!(publish(&mut hub, 1, "kept:1", 1), 2);
         assert_eq!(publish(&mut hub, 1, "plain:1", 0), 0);
-        assert_eq!(publish(&mut hub, 3, "kept:2", 1), 1);
+        // Decided by files that this hub has yet to hear of: it waits for them.
+        assert_eq!(publish(&mut hub, 3, "kept:2", 1), 0);
+        set(&mut hub, 3, &["plain:{id}", "kept:{id}"]);
+        assert_eq!(hub.history(APP, &ChannelName::parse("kept:2").unwrap(), None, 9).events.len(), 1);
         assert_eq!(publish(&mut hub, 2, "kept:1", 0), 3);
     }
 

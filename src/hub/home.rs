@@ -49,12 +49,16 @@ pub struct Joined {
     pub recovered: Option<bool>,
     /// Missed events, or the last one.
     pub events: Vec<Event>,
+    /// The home lists it.
+    pub listed: bool,
 }
 
 #[derive(Debug)]
 pub struct Leave {
     pub app: AppId,
     pub channel: ChannelName,
+    /// Whose rules chose the home.
+    pub generation: u64,
     pub shard: u16,
     pub member: Member,
 }
@@ -132,6 +136,16 @@ impl Home {
         }
     }
 
+    /// Seats here are elsewhere for the shard that it goes to, and those there are its own.
+    pub fn moves(&mut self, from: u16, to: u16) {
+        let own = self.elsewhere.iter().find(|(shard, _)| *shard == to).map_or(0, |(_, seats)| *seats);
+        self.elsewhere.retain(|(shard, _)| *shard != to);
+        let here = std::mem::replace(&mut self.here, own);
+        if here > 0 {
+            self.elsewhere.push((from, here));
+        }
+    }
+
     /// Connections on it, over all shards.
     pub fn seats(&self) -> u32 {
         self.elsewhere.iter().fold(self.here, |sum, (_, seats)| sum.saturating_add(*seats))
@@ -144,6 +158,14 @@ impl Home {
         let known = user.is_some() && kept.members.iter().any(|m| m.identity.user == *user);
         kept.members.push(member);
         !known
+    }
+
+    /// Somebody who was there before it was listed: no news to anybody.
+    pub fn list(&mut self, member: Member) {
+        let kept = self.kept();
+        if kept.members.iter().all(|m| m.connection != member.connection) {
+            kept.members.push(member);
+        }
     }
 
     /// Whether its last connection left.
@@ -238,6 +260,10 @@ impl Home {
         kept.history = History::default();
         (self.epoch, self.offset) = (epoch, 0);
         freed
+    }
+
+    pub fn history_bytes(&self) -> usize {
+        self.kept.as_deref().map_or(0, |kept| kept.history.bytes())
     }
 
     pub fn newest_at(&self) -> Option<Millis> {

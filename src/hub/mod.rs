@@ -9,6 +9,7 @@ mod channel;
 mod classes;
 pub mod history;
 mod home;
+mod moving;
 mod options;
 mod sequence;
 mod tally;
@@ -24,6 +25,8 @@ use crate::model::{AppId, ChannelName, Event, Member, Millis, Position, Slot};
 use channel::Table;
 use classes::Classes;
 use home::Group;
+use moving::Moves;
+pub use moving::{Moved, Present};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -43,6 +46,20 @@ pub enum Message {
     Published(Box<Published>),
     /// From a home: what a channel published in one tick.
     Deliver(SmallVec<[Arc<Batch>; 1]>),
+    /// To a home: who is on a channel already.
+    Present(Box<Present>),
+    /// To all: what comes from this shard is of that generation from now on.
+    Fence {
+        from: u16,
+        generation: u64,
+    },
+    /// From an old home to the new one.
+    Moved(Box<Moved>),
+    /// To all: all channels of this shard whose home is another one by that generation are there.
+    Handed {
+        from: u16,
+        generation: u64,
+    },
 }
 
 /// What a hub asks its shard to do, in this order.
@@ -87,6 +104,7 @@ pub struct Hub {
     epoch: u32,
     history_bytes: usize,
     out: Vec<Out>,
+    moves: Moves,
 }
 
 /// The home of a channel among so many shards: `key` is its name, or what its class's `home` expands to.
@@ -98,7 +116,8 @@ impl Hub {
     /// `epoch`: any number that another run of the process is unlikely to use again.
     pub fn new(me: u16, shards: u16, epoch: u32) -> Hub {
         let (table, groups, classes, out) = (Table::default(), Vec::new(), Vec::new(), Vec::new());
-        Hub { me, shards, table, groups, classes, generation: 0, epoch, history_bytes: 0, out }
+        let moves = Moves::new(shards);
+        Hub { me, shards, table, groups, classes, generation: 0, epoch, history_bytes: 0, out, moves }
     }
 
     pub fn shards(&self) -> u16 {
@@ -116,8 +135,11 @@ impl Hub {
 
     /// Asks for a seat; the answer is `Out::Joined` or `Out::Full`, now or after the home was heard.
     pub fn subscribe(&mut self, join: Box<Join>) {
-        if join.home == self.me {
+        if join.home == self.me && self.is_plain(join.generation) {
             self.join(*join);
+        } else if join.home == self.me {
+            let now = join.now;
+            self.admit(Message::Join(join), now);
         } else {
             self.out.push(Out::To { shard: join.home, message: Message::Join(join) });
         }
@@ -126,21 +148,29 @@ impl Hub {
     /// Takes the seat that a `Joined` offers. Returns the channel's number and the seat's index in it.
     pub fn sit(&mut self, joined: &Joined, slot: Slot, sub: u32) -> (u32, u32) {
         let class = self.class_now(joined.app, &joined.channel, joined.class, joined.generation);
-        let number = self.table.number(joined.app, &joined.channel, class, joined.home);
+        let number = self.table.number(joined.app, &joined.channel, class, self.home_of(joined));
         let channel = &mut self.table[number];
         channel.seats.push(Seat { slot, sub });
         (number, channel.seats.len() as u32 - 1)
     }
 
+    /// Of a seat that was offered: files may have changed since.
+    fn home_of(&self, joined: &Joined) -> u16 {
+        let now = || self.home_now(joined.app, &joined.channel).unwrap_or(joined.home);
+        if joined.generation == self.generation { joined.home } else { now() }
+    }
+
     /// Gives up a seat that a `Joined` offered: its connection has gone meanwhile.
     pub fn decline(&mut self, joined: Joined, now: Millis) {
+        let home = self.home_of(&joined);
         let leave = Leave {
             app: joined.app,
             channel: joined.channel,
+            generation: self.generation,
             shard: self.me,
             member: Member { connection: joined.connection, identity: joined.identity, joined_at: now },
         };
-        self.leave_home(joined.home, leave, now);
+        self.leave_home(home, leave, now);
     }
 
     /// Empties a seat. Returns the seat that took its place in the list, whose connection has to be told its new index.
@@ -148,7 +178,8 @@ impl Hub {
         let channel = &mut self.table[number];
         channel.seats.swap_remove(index as usize);
         let moved = channel.seats.get(index as usize).copied();
-        let leave = Leave { app: channel.app, channel: channel.name.clone(), shard: self.me, member };
+        let (app, name, generation) = (channel.app, channel.name.clone(), self.generation);
+        let leave = Leave { app, channel: name, generation, shard: self.me, member };
         let home = channel.home_shard;
         self.leave_home(home, leave, now);
         self.drop_unused(number);
@@ -156,8 +187,10 @@ impl Hub {
     }
 
     fn leave_home(&mut self, home: u16, leave: Leave, now: Millis) {
-        if home == self.me {
+        if home == self.me && self.is_plain(leave.generation) {
             self.leave(leave, now);
+        } else if home == self.me {
+            self.admit(Message::Leave(Box::new(leave)), now);
         } else {
             self.out.push(Out::To { shard: home, message: Message::Leave(Box::new(leave)) });
         }
@@ -165,8 +198,11 @@ impl Hub {
 
     /// Numbers an event and has it heard at the end of the tick; `home` as `home_of` said.
     pub fn publish(&mut self, home: u16, publication: Publication) {
-        if home == self.me {
+        if home == self.me && self.is_plain(publication.generation) {
             self.sequence(publication);
+        } else if home == self.me {
+            let now = publication.event.at;
+            self.admit(Message::Publish(Box::new(publication)), now);
         } else {
             self.out.push(Out::To { shard: home, message: Message::Publish(Box::new(publication)) });
         }
@@ -175,11 +211,14 @@ impl Hub {
     /// A message of another hub.
     pub fn hear(&mut self, message: Message, now: Millis) {
         match message {
-            Message::Join(join) => self.join(*join),
+            Message::Join(_) | Message::Leave(_) | Message::Publish(_) | Message::Present(_) => {
+                self.admit(message, now)
+            }
             Message::Joined(joined) => self.out.push(Out::Joined(joined)),
             Message::Full(join) => self.out.push(Out::Full(join)),
-            Message::Leave(leave) => self.leave(*leave, now),
-            Message::Publish(publication) => self.sequence(*publication),
+            Message::Fence { from, generation } => self.fence(from, generation, now),
+            Message::Moved(moved) => self.take_over(*moved),
+            Message::Handed { from, generation } => self.handed(from, generation, now),
             Message::Published(published) => self.out.push(Out::Published(published)),
             Message::Deliver(batches) => {
                 let parts: SmallVec<[Part; 1]> = batches
@@ -281,5 +320,7 @@ impl Hub {
     }
 }
 
+#[cfg(test)]
+mod moving_tests;
 #[cfg(test)]
 mod tests;

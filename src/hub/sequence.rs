@@ -33,6 +33,7 @@ impl Hub {
             false => home.count(join.shard, 1),
         }
         let appeared = options.presence && home.enter(join.member.clone());
+        let listed = options.presence;
         let joined = Box::new(Joined {
             app: join.app,
             channel: join.channel,
@@ -48,6 +49,7 @@ impl Hub {
             position,
             recovered,
             events,
+            listed,
         });
         if join.shard == self.me {
             self.out.push(Out::Joined(joined));
@@ -68,7 +70,9 @@ impl Hub {
             true => home.here = home.here.saturating_sub(1),
             false => home.count(leave.shard, -1),
         }
-        if presence && home.exit(&leave.member) {
+        // Listed by a generation that is not in force here.
+        let left = home.exit(&leave.member);
+        if presence && left {
             self.announce(number, EventKind::Left, &leave.member, now);
         }
         self.drop_unused(number);

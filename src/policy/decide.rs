@@ -116,6 +116,11 @@ impl Policy {
         ChannelName::parse(text).map_err(|_| Refusal::new(Code::UnknownChannel))
     }
 
+    /// Whether any class says where its channels' order is kept.
+    pub fn has_homes(&self) -> bool {
+        self.classes.iter().any(|class| class.home.is_some())
+    }
+
     /// The class of a name, as written: an alias is not followed.
     pub fn find<'m>(&'m self, name: &'m ChannelName) -> Option<Match<'m>> {
         let (number, captures) = self.trie.find(name.as_str())?;

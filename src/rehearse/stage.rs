@@ -55,9 +55,9 @@ impl Stage {
                 name: known.name.clone(),
                 plugin: (subject.plugin)(&app.settings)?,
                 limits: script::Limits { deadline: DEADLINE, ..known.limits.clone() },
+                policy: known.policy.clone(),
                 entities: known.entities.clone(),
                 timers: known.timers.clone(),
-                policy: known.policy.clone(),
             };
             (limits, timers) = (script.limits.clone(), script.timers.clone());
             app.handlers = Some(Arc::new(Handlers {

@@ -98,7 +98,7 @@ impl World {
     pub fn new(app: Arc<App>, generation: u64, now: Millis) -> World {
         let mut hub = Hub::new(ME, 1, 1);
         hub.set_classes(app.id, app.classes.clone(), Some(app.policy.clone()));
-        hub.begin(generation);
+        hub.begin(generation, now);
         World {
             app,
             generation,

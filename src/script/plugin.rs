@@ -2,6 +2,7 @@
 
 use super::current::Around;
 use super::engine::Compiled;
+use super::reads::Reads;
 use super::subject::FIELDS;
 use super::values::State;
 use super::{EntitySettings, Event, Fault, Limits, Reply, TimerSettings};
@@ -53,16 +54,6 @@ pub struct Function {
     pub(super) reads: Reads,
     /// Fields of it that no event has: name, line, column.
     pub(super) doubts: Vec<(Arc<str>, u32, u32)>,
-}
-
-/// Which fields of `event` a handler reads; the others are not built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reads(pub u32);
-
-impl Reads {
-    pub fn has(self, field: u32) -> bool {
-        self.0 & field != 0
-    }
 }
 
 /// One mistake in a plugin's text.

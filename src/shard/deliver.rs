@@ -81,8 +81,11 @@ impl Shard {
         }
         let fits = !conflate || self.has_room(slot, encoded.bytes.len(), false);
         if fits && heard.len() == batch.events.len() {
-            let entry = Entry { bytes: encoded.bytes.clone(), channel, events: heard.len() as u32 };
-            self.push(slot, entry);
+            // A dialect without a word for it, as for joins and leaves: nothing to write.
+            if !encoded.bytes.is_empty() {
+                let entry = Entry { bytes: encoded.bytes.clone(), channel, events: heard.len() as u32 };
+                self.push(slot, entry);
+            }
         } else {
             for at in &heard {
                 let bytes = encoded.event(*at as usize);

@@ -6,7 +6,7 @@
 use super::conn::Conn;
 use super::shard::{Drain, Shard};
 use crate::flow::{App, Generation, Session};
-use crate::model::{AppId, Close, ConnectionId, Slot};
+use crate::model::{AppId, Close, ConnectionId, Member, Slot};
 use std::sync::Arc;
 
 /// Subscriptions decided again between two looks at sockets, about: a connection's are decided together.
@@ -20,6 +20,8 @@ pub(super) struct Review {
     pub decide: bool,
     /// Its endpoint subscribes other channels by itself.
     pub born: bool,
+    /// Classes may have begun to list who is there.
+    pub list: bool,
 }
 
 /// Where a connection is in another generation, and what has to be looked at there.
@@ -27,6 +29,7 @@ pub(super) struct Place {
     pub endpoint: u16,
     pub decide: bool,
     pub born: bool,
+    pub list: bool,
 }
 
 impl Place {
@@ -34,12 +37,13 @@ impl Place {
     pub fn of(session: &Session, old: Option<&Arc<App>>, now: &Arc<App>) -> Option<Place> {
         let Some(old) = old else {
             let endpoint = now.endpoint(session.endpoint).map(|_| session.endpoint)?;
-            return Some(Place { endpoint, decide: true, born: false });
+            return Some(Place { endpoint, decide: true, born: false, list: false });
         };
         let was = old.endpoint(session.endpoint)?;
         let endpoint = now.endpoint_of(&was.key)?;
         let born = now.endpoint(endpoint)?.subscribe != was.subscribe;
-        Some(Place { endpoint, decide: old.rules != now.rules, born })
+        let (decide, lists) = (old.rules != now.rules, now.classes.iter().any(|class| class.presence));
+        Some(Place { endpoint, decide, born, list: lists && (decide || old.classes != now.classes) })
     }
 }
 
@@ -53,7 +57,7 @@ impl Shard {
             }
             self.former.remove(&app.id);
         }
-        self.hub.begin(generation.number);
+        self.hub.begin(generation.number, self.now);
         let bounds = generation.apps.iter().flatten().map(|a| a.limits.queue_bytes.0 as usize);
         self.queue_bytes_min = bounds.min().unwrap_or(0);
         let before = std::mem::replace(&mut self.generation, generation.clone());
@@ -66,6 +70,21 @@ impl Shard {
             self.carry_over(slot, &before);
         }
         self.drain_listeners();
+        self.carry();
+        self.tell_settled();
+    }
+
+    /// Others may go on, once all channels are at their homes; so may those who asked too early.
+    pub(super) fn tell_settled(&mut self) {
+        let settled = self.hub.settled();
+        if std::mem::replace(&mut self.settled_generation, settled) == settled {
+            return;
+        }
+        self.shared.settle(self.me, settled);
+        for job in std::mem::take(&mut self.asked_early) {
+            job(self);
+        }
+        self.carry();
     }
 
     /// One connection's way into the new generation.
@@ -82,21 +101,21 @@ impl Shard {
         let Some(endpoint) = now.endpoint(place.endpoint) else { return };
         session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
         // Deadlines are looked at again with the decisions.
-        let Place { decide, born, .. } = place;
-        self.reviews.push_back(Review { slot, id: session.id, decide, born });
+        let Place { decide, born, list, .. } = place;
+        self.reviews.push_back(Review { slot, id: session.id, decide, born, list });
     }
 
     /// What it was allowed may not be any more: looked at soon.
     pub(super) fn review_later(&mut self, slot: Slot) {
         let id = self.conns[slot as usize].session.id;
-        self.reviews.push_back(Review { slot, id, decide: true, born: false });
+        self.reviews.push_back(Review { slot, id, decide: true, born: false, list: false });
     }
 
     /// Decides some subscriptions again. Returns whether more wait.
     pub(super) fn review(&mut self) -> bool {
         let (mut decided, mut revoked) = (0, 0);
         while decided < REVIEW_SLICE
-            && let Some(Review { slot, id, decide, born }) = self.reviews.pop_front()
+            && let Some(Review { slot, id, decide, born, list }) = self.reviews.pop_front()
         {
             decided += 1;
             if !self.is_open_still(slot, id) {
@@ -111,12 +130,34 @@ impl Shard {
                 revoked += self.walk_own(slot, |walk| walk.decide_again(revoke, born)).unwrap_or(0);
                 self.carry();
             }
+            if list {
+                decided += self.conns[slot as usize].session.subs.len();
+                self.list(slot);
+            }
             self.schedule(slot);
         }
         if revoked > 0 {
             self.shared.metrics.revoked(revoked as u64);
         }
         !self.reviews.is_empty()
+    }
+
+    /// Homes that list who is there learn that this connection is.
+    fn list(&mut self, slot: Slot) {
+        for at in 0..self.conns[slot as usize].session.subs.len() {
+            self.list_sub(slot, at);
+        }
+        self.carry();
+    }
+
+    pub(super) fn list_sub(&mut self, slot: Slot, at: usize) {
+        let session = &self.conns[slot as usize].session;
+        let number = session.subs[at].channel;
+        if self.hub.lists(number) {
+            let member =
+                Member { connection: session.id, identity: session.identity.clone(), joined_at: session.connected_at };
+            self.hub.present(number, member, self.now);
+        }
     }
 
     fn is_open_still(&self, slot: Slot, id: ConnectionId) -> bool {

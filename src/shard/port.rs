@@ -230,7 +230,7 @@ impl Port {
 
     pub async fn presence(&self, app: &App, channel: &ChannelName) -> Result<Vec<Member>, Refusal> {
         let (id, channel) = (app.id, channel.clone());
-        self.one(flow::home(app, self.shards(), &channel), move |shard| shard.hub.presence(id, &channel)).await
+        self.at_home(app, &channel.clone(), move |shard| shard.hub.presence(id, &channel)).await
     }
 
     pub async fn history(
@@ -241,8 +241,7 @@ impl Port {
         limit: usize,
     ) -> Result<Page, Refusal> {
         let (id, channel) = (app.id, channel.clone());
-        let home = flow::home(app, self.shards(), &channel);
-        self.one(home, move |shard| shard.hub.history(id, &channel, since, limit)).await
+        self.at_home(app, &channel.clone(), move |shard| shard.hub.history(id, &channel, since, limit)).await
     }
 
     /// Channels that pass, `limit` at most, by name.
@@ -347,6 +346,25 @@ impl Port {
             answers.push(answer);
         }
         Ok(answers)
+    }
+
+    async fn at_home<T: Send + 'static>(
+        &self,
+        app: &App,
+        channel: &ChannelName,
+        question: impl FnOnce(&mut Shard) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (tell, told) = oneshot::channel();
+        let (id, home, channel) = (app.id, flow::home(app, self.shards(), channel), channel.clone());
+        let job = move |shard: &mut Shard| {
+            let _ = tell.send(question(shard));
+        };
+        let asked = self.shared.peers().get(home as usize);
+        let asked = asked.is_some_and(|peer| peer.ask(move |shard| shard.at_home(id, &channel, Box::new(job))));
+        if !asked {
+            return Err(OVERLOADED);
+        }
+        told.await.map_err(|_| OVERLOADED)
     }
 
     pub(super) async fn one<T: Send + 'static>(

@@ -1,11 +1,12 @@
 //! Bytes from a socket → messages → the corridor.
 
 use super::conn::Stage;
+use super::mailbox::Job;
 use super::shard::Shard;
 use crate::dialect::{Answer, Asked, Dialect};
 use crate::flow::{Errand, Question};
 use crate::hub::{Batch, Join, Joined, Published};
-use crate::model::{Close, Code, Member, Refusal, Slot};
+use crate::model::{AppId, ChannelName, Close, Code, Member, Refusal, Slot};
 use crate::observe::{CloseReason, LimitName};
 use crate::wire::{self, Incoming, Limits, OpCode, WireError};
 use std::io::ErrorKind;
@@ -158,6 +159,10 @@ impl Shard {
         if joined.generation != self.generation.number {
             self.review_later(slot);
         }
+        let last = self.conns[slot as usize].session.subs.len().checked_sub(1);
+        if let Some(last) = last.filter(|_| !joined.listed) {
+            self.list_sub(slot, last);
+        }
         self.walk_own(slot, |walk| walk.answer_ask(joined.request));
         let Some(sub) = self.conns[slot as usize].session.subs.last().copied() else { return };
         if !joined.events.is_empty() {
@@ -215,6 +220,7 @@ impl Shard {
         match errand {
             Errand::Authenticate { token, claims } => self.authenticate(slot, token, claims, question),
             Errand::History { channel, home, since, limit } => {
+                let at = channel.clone();
                 let reply = move |shard: &mut Shard| {
                     let page = shard.hub.history(app, &channel, since, limit);
                     shard.shared.peers()[me as usize].ask(move |shard| {
@@ -224,9 +230,10 @@ impl Shard {
                         shard.answer_later(slot, id, &question, &answer);
                     });
                 };
-                self.ask_home(home, reply);
+                self.ask_home(home, app, at, reply);
             }
             Errand::Presence { channel, home } => {
+                let at = channel.clone();
                 let reply = move |shard: &mut Shard| {
                     let members: Vec<Member> = shard.hub.presence(app, &channel);
                     shard.shared.peers()[me as usize].ask(move |shard| {
@@ -234,14 +241,19 @@ impl Shard {
                         shard.answer_later(slot, id, &question, &answer);
                     });
                 };
-                self.ask_home(home, reply);
+                self.ask_home(home, app, at, reply);
             }
         }
     }
 
     /// Behind what this shard has sent to that home already.
-    fn ask_home(&mut self, home: u16, job: impl FnOnce(&mut Shard) + Send + 'static) {
-        self.shared.peers()[home as usize].ask(job);
+    fn ask_home(&mut self, home: u16, app: AppId, channel: ChannelName, job: impl FnOnce(&mut Shard) + Send + 'static) {
+        self.shared.peers()[home as usize].ask(move |shard| shard.at_home(app, &channel, Box::new(job)));
+    }
+
+    /// Now, or when the channel is here: its home may have become this one a moment ago.
+    pub(super) fn at_home(&mut self, app: AppId, channel: &ChannelName, job: Job) {
+        if self.hub.awaits(app, channel) { self.asked_early.push(job) } else { job(self) }
     }
 
     fn answer_later(&mut self, slot: Slot, id: crate::model::ConnectionId, question: &Question, answer: &Answer<'_>) {

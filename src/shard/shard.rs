@@ -4,7 +4,7 @@ use super::conn::Conn;
 use super::door::Accepted;
 use super::encode::Encoder;
 use super::generation::Review;
-use super::mailbox::{Input, Mailbox};
+use super::mailbox::{Input, Job, Mailbox};
 use super::queue::{Entry, NO_CHANNEL};
 use super::shared::Shared;
 use super::wheel::{TICK_MS, Wheel};
@@ -72,6 +72,10 @@ pub struct Shard {
     inputs: Receiver<Input>,
     /// Connections that a new generation has yet to look at.
     pub(super) reviews: VecDeque<Review>,
+    /// The newest generation of which all channels are at their homes.
+    pub(super) settled_generation: u64,
+    /// Asked of a home that has yet to be handed its channels.
+    pub(super) asked_early: Vec<Job>,
     /// Apps whose files are gone, while connections of theirs close.
     pub(super) former: HashMap<AppId, Arc<App>>,
     pub(super) drains: Vec<Drain>,
@@ -136,6 +140,8 @@ impl Shard {
             mailbox,
             inputs,
             reviews: VecDeque::new(),
+            settled_generation: 0,
+            asked_early: Vec::new(),
             former: HashMap::new(),
             drains: Vec::new(),
             swept_at: now,
@@ -215,6 +221,7 @@ impl Shard {
                 Input::Hub(message) => {
                     self.hub.hear(message, self.now);
                     self.carry();
+                    self.tell_settled();
                 }
                 Input::Accepted(accepted) => accept(accepted),
                 Input::Adopt(new) => {

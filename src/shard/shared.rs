@@ -7,7 +7,7 @@ use crate::model::{AppId, Identity, Millis, Rate};
 use crate::observe::Metrics;
 use crate::script::Workers;
 use hashbrown::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// What several shards count together; touched at connect, close and refill only.
@@ -20,6 +20,8 @@ pub struct Shared {
     /// Bytes of queues, histories and unfinished messages, by shard.
     memory: Vec<AtomicUsize>,
     memory_full: AtomicBool,
+    /// By shard: the newest generation of which all channels are at their homes.
+    settled: Vec<AtomicU64>,
     /// No newcomers any more.
     pub draining: AtomicBool,
     pub background: tokio::runtime::Handle,
@@ -39,6 +41,7 @@ impl Shared {
             buckets: Mutex::default(),
             memory: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             memory_full: AtomicBool::new(false),
+            settled: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             draining: AtomicBool::new(false),
             background,
             workers: OnceLock::new(),
@@ -61,6 +64,15 @@ impl Shared {
     /// The shard that a fresh socket goes to.
     pub fn least_loaded(&self) -> Option<&Arc<Mailbox>> {
         self.peers().iter().min_by_key(|p| p.load.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn settle(&self, shard: u16, generation: u64) {
+        self.settled[shard as usize].store(generation, Ordering::Release);
+    }
+
+    /// The newest generation that all shards have, with every channel at its home.
+    pub fn settled(&self) -> u64 {
+        self.settled.iter().map(|generation| generation.load(Ordering::Acquire)).min().unwrap_or(0)
     }
 
     /// Whether `limits.memory` is used up: newcomers are turned away.

@@ -127,7 +127,15 @@ fn app() -> App {
     let limits = Limits::default();
     let settings = serde_json::json!({ "length": 500 }).as_object().cloned().unwrap_or_default();
     let plugin = Plugin::compile("bench", &files, &limits, &settings, &[]).unwrap_or_else(|p| panic!("{p:#?}"));
-    App { id: AppId(0), name: "bench".into(), plugin, limits, entities: Default::default(), timers: Vec::new() }
+    App {
+        id: AppId(0),
+        name: "bench".into(),
+        plugin,
+        limits,
+        entities: Default::default(),
+        timers: Vec::new(),
+        policy: None,
+    }
 }
 
 fn event() -> Event {

@@ -2,6 +2,7 @@
 
 use super::super::current::{Current, Raised, Stop, raise, with};
 use super::super::subject::TargetValue;
+use super::super::values;
 use super::super::{Effect, Message, Reply, Trigger};
 use super::{Shelf, arguments as arg};
 use crate::model::{ChannelName, Code, ConnectionId, Refusal, did_you_mean};
@@ -21,7 +22,7 @@ publish(["room:1:status", "lobby"], "opened", #{ room: 1 });
 publish("room:1:status", "opened", #{ room: 1 }, #{ key: "status", exclude: event.connection });"#,
     );
     shelf.form(&["channel: string | array", "data: ?"], "()", |channel: ImmutableString, data: Map| {
-        publish(&channel.into(), None, &data.into(), None)
+        publish_map(&channel, &data)
     });
     shelf.form(&["channel: string | array", "data: ?"], "()", |channel: Dynamic, data: Dynamic| {
         publish(&channel, None, &data, None)
@@ -126,6 +127,16 @@ fn publish(channel: &Dynamic, event: Option<&str>, data: &Dynamic, options: Opti
     })
 }
 
+/// The form that most handlers use, without detours.
+fn publish_map(channel: &str, data: &Map) -> Result<(), Raised> {
+    with(|call| {
+        let channels = vec![arg::channel(channel)?];
+        let data = values::message(|out| values::write_map(data, out)).map_err(raise)?;
+        let (message, bytes) = message(None, data);
+        call.effect(Effect::Publish { channels, message, key: None, exclude: None }, bytes)
+    })
+}
+
 fn publish_options(options: &Map) -> Result<(Option<Arc<str>>, Option<ConnectionId>), Raised> {
     let (mut key, mut exclude) = (None, None);
     for (name, value) in options.iter().filter(|(_, v)| !v.is_unit()) {
@@ -211,7 +222,7 @@ fn response_headers(headers: &Map) -> Result<Vec<(String, String)>, Raised> {
         }
         let value = match value.as_immutable_string_ref() {
             Ok(text) => text.to_string(),
-            Err(_) => super::super::values::text(value).map_err(raise)?,
+            Err(_) => values::text(value).map_err(raise)?,
         };
         if value.chars().any(|c| c.is_control() && c != '\t') {
             return Err(raise(format!("the header `{name}` has control characters")));
@@ -228,7 +239,7 @@ fn refuse(code: &str, text: &str, details: Option<&Dynamic>) -> Result<(), Raise
             None => Refusal { name: Some(arg::name(code, "a refusal's code")?), ..Refusal::new(Code::Denied) },
         };
         let details = match details {
-            Some(details) => Some(super::super::values::text(details).map_err(raise)?.into()),
+            Some(details) => Some(values::text(details).map_err(raise)?.into()),
             None => None,
         };
         let message = (!text.is_empty()).then(|| text.to_owned().into());

@@ -75,7 +75,7 @@ pub(super) fn add(shelf: &mut Shelf) {
         r#"let order = parse_json("{\"id\": 7}");"#,
     );
     shelf.form(&["text: string"], "?", |text: &str| {
-        values::parse(text.as_bytes(), None).map_err(|e| raise(format!("this is no JSON: {e}")))
+        values::parse(text.as_bytes()).map_err(|e| raise(format!("this is no JSON: {e}")))
     });
     shelf.function(
         "percent_change",

@@ -139,10 +139,12 @@ pub(super) fn log(text: &str, at: Option<(&str, Position)>) {
             }
             None => tracing::info!(target: "plugin", app, handler, entity, "{text}"),
         }
-        Ok(())
+        // Lines are bounded as effects are; the call ends when there are too many.
+        c.count(text.len())
     });
+    // Outside of a call it is a constant that prints, once at load.
     if told.is_err() {
-        tracing::info!(target: "plugin", "{text}");
+        tracing::debug!(target: "plugin", "{text}");
     }
 }
 
