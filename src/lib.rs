@@ -15,6 +15,7 @@
 //! shard                          a thread and its sockets
 //! api                            HTTP verbs and routes → what is asked of the shards
 //! listen                         accept, TLS, hyper, routing, upgrade
+//! rehearse                       plays plugins' tests: the corridor without sockets, the clock in the test's hand
 //! config                         the only room that knows TOML and files: file → compile → faults | generation
 //! gateway                        builds the rooms, swaps generations, drains
 //! cli                            one file a verb
@@ -43,6 +44,8 @@ pub mod shard;
 pub mod api;
 
 pub mod listen;
+
+pub mod rehearse;
 
 pub mod config;
 

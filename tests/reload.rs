@@ -495,7 +495,7 @@ fn a_history_goes_with_its_channel_to_another_home() {
     );
     assert_eq!(live.reload().0, 200);
     let names: Vec<String> = (0..8).map(|n| format!("hall:{n}")).collect();
-    let mut at = |client: &mut Client, name: &str, since: Value| {
+    let at = |client: &mut Client, name: &str, since: Value| {
         say(client, json!({ "type": "sub", "channel": name, "since": since }));
         hear(client)["at"].clone()
     };

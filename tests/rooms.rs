@@ -12,7 +12,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("fastwebsockets", &["wire", "listen", "cli"]),
     ("flate2", &["wire"]),
     ("hmac", &["auth", "webhook"]),
-    ("hyper", &["listen", "api", "auth", "webhook", "cli"]),
+    ("hyper", &["listen", "api", "auth", "webhook", "rehearse", "cli"]),
     ("jsonwebtoken", &["auth"]),
     ("mio", &["shard"]),
     ("notify", &["config"]),

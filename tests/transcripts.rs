@@ -3,7 +3,6 @@
 //! `WEIR_TRANSCRIPT=s1/tokens` plays only the files whose path holds that text.
 
 use crate::support::client::{Client, Got, Reply, http};
-use crate::support::expect;
 use crate::support::gateway::{Gateway, PATIENCE};
 use crate::support::script::{Conversation, Does, Exchange, Expected, Transcript};
 use crate::support::words::{Captured, fill};
@@ -16,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 use tungstenite::Message;
+use weir::rehearse::expect;
 
 /// Gateways at a time.
 const SIDE_BY_SIDE: usize = 4;

@@ -1,6 +1,7 @@
 //! A request's way: Weir's own paths, then routes, then not found.
 
 use super::State;
+use super::access::Caller;
 use super::admin::{Admin, admin};
 use super::app::AppHttp;
 use super::args::Args;
@@ -57,6 +58,19 @@ pub async fn handle<G: Gateway>(context: &Context<G>, request: Request) -> Respo
     response
 }
 
+/// Answers a request to a route of `app`, whichever listener it is on, as if `caller` asked. `None`: it has no such route.
+pub async fn rehearse<G: Gateway>(
+    context: &Context<G>,
+    app: &str,
+    request: &Request,
+    caller: &Caller,
+) -> Option<Response<Full<Bytes>>> {
+    match context.site.route_of(app, request.method(), &request.path)? {
+        Ok(matched) => Some(serve(context, request, &matched, Some(caller)).await),
+        Err(fail) => Some(fail.response()),
+    }
+}
+
 /// The metrics' word for what was asked, and the answer.
 async fn answer<G: Gateway>(context: &Context<G>, request: &Request) -> (&'static str, Response<Full<Bytes>>) {
     let site = &context.site;
@@ -74,7 +88,7 @@ async fn answer<G: Gateway>(context: &Context<G>, request: &Request) -> (&'stati
         return (asked.as_str(), response);
     }
     match site.route(listener, request.method(), &request.path) {
-        Ok(Some(matched)) => return ("route", serve(context, request, &matched).await),
+        Ok(Some(matched)) => return ("route", serve(context, request, &matched, None).await),
         Ok(None) => {}
         Err(fail) => return ("route", fail.response()),
     }

@@ -39,7 +39,7 @@ pub(super) async fn handle<G: Gateway>(
     let event = event(request, matched, visitor, body);
     let entity = bound.entity.as_ref().map(|key| key.key(&event)).transpose()?;
     let (generation, handler) = (context.generation.number, bound.handler);
-    let wish = Wish { app: script, generation, handler, entity, event, after: After::Nothing };
+    let wish = Wish { app: script, generation, handler, entity, event, failed: None, after: After::Nothing };
     let Finished { event, result, reply, recipients } = context.gateway.call(wish).await?;
     let returned = result?;
     if let Some(said) = reply {

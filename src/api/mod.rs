@@ -32,11 +32,12 @@ mod site;
 mod tests;
 mod verb;
 
+pub use access::Caller;
 pub use admin::{Admin, Doing, NotDone, Wanted};
 pub use app::{AppHttp, AppParts, Surroundings};
 pub use fail::{Fail, Why};
 pub use gateway::{Gateway, Ground};
-pub use handle::{Context, handle};
+pub use handle::{Context, handle, rehearse};
 pub use keys::Keys;
 pub use request::Request;
 pub use settings::{AccessSettings, ApiKeySettings, ErrorReply, Kind, RouteSettings};

@@ -354,7 +354,7 @@ fn handler(
     let names: Vec<&str> = vars.iter().map(String::as_str).collect();
     let entity = s.entity.as_deref().map(|text| EntityKey::compile(text, &names, &format!("{path}.entity")));
     let entity = entity.transpose().map_err(|p| problems.push(p)).ok()?;
-    Some(Action::Handler(Bound { handler, entity: entity.map(Arc::new) }))
+    Some(Action::Handler(Bound { handler, entity: entity.map(Arc::new), failed: None }))
 }
 
 fn with(s: &RouteSettings, path: &str, grammar: &Grammar<'_>, problems: &mut Vec<Problem>) -> Vec<With> {

@@ -1,6 +1,6 @@
 //! Answers a request that a route is for.
 
-use super::access::Visitor;
+use super::access::{Caller, Visitor};
 use super::args::Args;
 use super::call::Call;
 use super::done::Done;
@@ -24,13 +24,15 @@ use hyper::Response;
 use hyper::header::{HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 
+/// `caller`: of a rehearsal, who asks no matter what the request shows.
 pub(super) async fn serve<G: Gateway>(
     context: &Context<G>,
     request: &Request,
     matched: &Matched<'_>,
+    caller: Option<&Caller>,
 ) -> Response<Full<Bytes>> {
     let mut verdict = None;
-    let mut response = match answer(context, request, matched, &mut verdict).await {
+    let mut response = match answer(context, request, matched, caller, &mut verdict).await {
         Ok(response) => response,
         Err(fail) => failed(&fail, matched),
     };
@@ -66,6 +68,7 @@ async fn answer<G: Gateway>(
     context: &Context<G>,
     request: &Request,
     matched: &Matched<'_>,
+    caller: Option<&Caller>,
     verdict: &mut Option<Verdict>,
 ) -> Result<Response<Full<Bytes>>, Fail> {
     let Matched { app, route, vars } = matched;
@@ -73,7 +76,10 @@ async fn answer<G: Gateway>(
         limit(context, request, matched, request.ip.to_string(), verdict)?;
     }
     let verb = route.action.as_ref().and_then(Action::verb);
-    let visitor = route.access.identify(&context.site.keys, &app.name, verb, request, &route.name).await?;
+    let visitor = match caller {
+        None => route.access.identify(&context.site.keys, &app.name, verb, request, &route.name).await?,
+        Some(caller) => route.access.assume(caller, &route.name)?,
+    };
     if !route.access.limits_first() {
         limit(context, request, matched, visitor.name.clone(), verdict)?;
     }

@@ -86,6 +86,20 @@ impl Site {
         Ok(Some(Matched { app, route, vars }))
     }
 
+    /// As `route`, on whichever listener an app has it; another app's routes are not there.
+    pub(super) fn route_of(&self, app: &str, method: &Method, path: &str) -> Option<Result<Matched<'_>, Fail>> {
+        let found = self.listeners.values().filter_map(|listener| self.route(listener, method, path).transpose());
+        let mut refused = None;
+        for found in found {
+            match found {
+                Ok(matched) if *matched.app.name == *app => return Some(Ok(matched)),
+                Ok(_) => {}
+                Err(fail) => refused = Some(Err(fail)),
+            }
+        }
+        refused
+    }
+
     /// The app of a verb. Without a name: of those that the key covers, that of the listener's first endpoint; on an
     /// admin listener only where that leaves no choice.
     pub(super) fn app(&self, listener: &Listener, name: Option<&str>, key: &ApiKey) -> Result<&AppHttp, Fail> {

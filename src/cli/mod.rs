@@ -14,6 +14,7 @@ mod publish;
 mod run;
 mod schema;
 mod smoke;
+mod test;
 mod token;
 
 use crate::config::Environment;
@@ -38,6 +39,8 @@ enum Verb {
     Run,
     /// Tells everything that is wrong with the files, and serves nothing.
     Check(check::Arguments),
+    /// Plays plugins' tests: conversations beside the plugin, without a server.
+    Test(test::Arguments),
     /// Says why somebody may or may not: class, rule, the values of its parts.
     Explain(explain::Arguments),
     /// Asks a running gateway what other files would change, and what of its connections they would end.
@@ -66,6 +69,7 @@ const EXAMPLES: &str = "Examples:
   weir -c /etc/weir/gateway.toml  serve another configuration
   weir check                      look for mistakes before they go live
   weir check deploy/staging       of the gateway.toml in another folder
+  weir test clinic                play plugins/clinic.test
   weir explain --app clinic --user u1 --on clinic:c2:queue
                                   why somebody may or may not
   weir plan --candidate ../next   what other files would change in the running gateway
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
     match arguments.verb {
         None | Some(Verb::Run) => run::run(gateway, &env),
         Some(Verb::Check(verb)) => check::run(gateway, &verb, &env),
+        Some(Verb::Test(verb)) => test::run(gateway, &verb, &env),
         Some(Verb::Explain(verb)) => explain::run(gateway, &verb, &env),
         Some(Verb::Plan(verb)) => plan::run(gateway, &verb, &env),
         Some(Verb::Token(verb)) => token::run(gateway, &verb, &env),

@@ -32,6 +32,10 @@ pub struct App {
     pub dialects: BTreeMap<String, dialect::Settings>,
     /// Services that its handlers call.
     pub webhooks: BTreeMap<Arc<str>, Arc<webhook::Webhook>>,
+    /// The name of its plugin, and the webhooks that it may name.
+    pub plugin: Option<(String, Vec<String>)>,
+    /// How many `[[check]]`s hold.
+    pub checks: usize,
     /// How many `[[route]]`s it has; what became of them is in `Compiled::site`.
     pub routes: usize,
 }
@@ -90,11 +94,11 @@ impl Compiling<'_> {
         let dialects = self.dialects(&written);
         let settings = self.settings();
         let bounds = gateway.map(|g| g.script.b.clone()).unwrap_or_default().with(&file.script);
-        let script = self.script(files, &bounds, &settings);
         let names: Vec<&str> = file.table.keys().map(String::as_str).collect();
         let policy = Policy::compile(file.channel.iter().map(|c| &c.a), &names, &|path| self.origin(path));
-        let policy = policy.map_err(|p| self.tell("", p)).ok();
-        self.tell("", check::homes(file, policy.as_ref()));
+        let policy = policy.map_err(|p| self.tell("", p)).ok().map(Arc::new);
+        let script = self.script(files, &bounds, &settings, policy.as_ref());
+        self.tell("", check::homes(file, policy.as_deref()));
         let subscribe: Vec<_> = (0..file.endpoint.len()).map(|i| self.subscribe(i)).collect();
         let (policy, tables) = (policy?, tables?);
         let handlers = script.map(|script| self.handlers(script, &policy, &dialects));
@@ -118,7 +122,7 @@ impl Compiling<'_> {
             id: self.id,
             name: self.sheet.name.as_str().into(),
             endpoints: endpoints.collect::<Option<_>>()?,
-            policy: Arc::new(policy),
+            policy,
             classes: file.channel.iter().map(|c| c.b.a).collect(),
             limits,
             settings,
@@ -140,6 +144,8 @@ impl Compiling<'_> {
             auths,
             webhooks,
             dialects: written,
+            plugin: file.plugin.clone().map(|name| (name, file.webhook.keys().cloned().collect())),
+            checks: file.check.len(),
             routes: file.route.len(),
         };
         self.tell("", cases::run(&file.check, &app, crate::shard::clock()));

@@ -72,12 +72,25 @@ impl Files {
 
     /// The apps' files, sorted: visible names that end in `.toml`.
     pub fn apps(&self) -> Result<Vec<PathBuf>, String> {
-        let folder = self.path("channels");
+        self.list("channels", "toml").map_err(why)
+    }
+
+    /// Plugins' tests, sorted; none where there is no folder.
+    pub fn tests(&self) -> Result<Vec<PathBuf>, String> {
+        match self.list("plugins", "test") {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            found => found.map_err(|e| format!("{} {}", self.path("plugins").display(), why(e))),
+        }
+    }
+
+    /// Visible names of a folder with this extension, sorted.
+    fn list(&self, folder: &str, extension: &str) -> std::io::Result<Vec<PathBuf>> {
+        let folder = self.path(folder);
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(&folder).map_err(why)? {
-            let path = folder.join(entry.map_err(why)?.file_name());
+        for entry in std::fs::read_dir(&folder)? {
+            let path = folder.join(entry?.file_name());
             let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
-            if !hidden && path.extension().is_some_and(|e| e == "toml") {
+            if !hidden && path.extension().is_some_and(|e| e == extension) {
                 found.push(path);
             }
         }

@@ -42,6 +42,7 @@ impl Compiling<'_> {
         files: &Files,
         limits: &script::Limits,
         settings: &serde_json::Map<String, serde_json::Value>,
+        policy: Option<&Arc<Policy>>,
     ) -> Option<Arc<script::App>> {
         let file = self.file;
         let Some(name) = &file.plugin else {
@@ -92,6 +93,7 @@ impl Compiling<'_> {
                 name: self.sheet.name.as_str().into(),
                 plugin,
                 limits: limits.clone(),
+                policy: policy.cloned(),
                 entities: file.entity.clone(),
                 timers: file.timer.clone(),
             })
@@ -183,10 +185,16 @@ struct Binding<'a> {
     problems: Vec<Problem>,
 }
 
+/// What handlers of one table have in common.
+struct Common {
+    entity: Option<Arc<EntityKey>>,
+    failed: Option<Arc<str>>,
+}
+
 impl Binding<'_> {
-    fn handler(&mut self, name: Option<&String>, entity: &Option<Arc<EntityKey>>, path: String) -> Option<Bound> {
+    fn handler(&mut self, name: Option<&String>, of: &Common, path: String) -> Option<Bound> {
         match self.plugin.handler(name?) {
-            Ok(handler) => Some(Bound { handler, entity: entity.clone() }),
+            Ok(handler) => Some(Bound { handler, entity: of.entity.clone(), failed: of.failed.clone() }),
             Err(problem) => {
                 self.problems.push(Problem { path, ..problem });
                 None
@@ -206,7 +214,8 @@ impl Binding<'_> {
 
     fn class(&mut self, s: &ChannelHandlers, vars: &[&str], path: &str) -> OfClass {
         let entity = self.entity(s.entity.as_deref(), vars, &format!("{path}.entity"));
-        let mut of = |name: &Option<String>, key: &str| self.handler(name.as_ref(), &entity, format!("{path}.{key}"));
+        let common = Common { entity, failed: s.failed.as_deref().map(Into::into) };
+        let mut of = |name: &Option<String>, key: &str| self.handler(name.as_ref(), &common, format!("{path}.{key}"));
         OfClass {
             publish: of(&s.publish, "publish"),
             published: of(&s.published, "published"),
@@ -225,8 +234,9 @@ impl Binding<'_> {
     ) -> OfEndpoint {
         let names: Vec<&str> = vars.iter().map(String::as_str).collect();
         let entity = self.entity(s.entity.as_deref(), &names, &format!("{path}.entity"));
-        let connect = self.handler(s.connect.as_ref(), &entity, format!("{path}.connect"));
-        let disconnect = self.handler(s.disconnect.as_ref(), &entity, format!("{path}.disconnect"));
+        let common = Common { entity, failed: s.failed.as_deref().map(Into::into) };
+        let connect = self.handler(s.connect.as_ref(), &common, format!("{path}.connect"));
+        let disconnect = self.handler(s.disconnect.as_ref(), &common, format!("{path}.disconnect"));
         let bound = match dialect {
             Some(Dialect::Json(json)) => json.bound(),
             _ => &[],
@@ -236,9 +246,10 @@ impl Binding<'_> {
             let at = format!("dialect.{name}.receive.{}", message.kind);
             let own = self.entity(message.entity.as_deref(), &names, &format!("{at}.entity"));
             // Messages of an endpoint with a common state are about that, unless they say otherwise.
-            let entity = own.or_else(|| entity.clone());
-            let handler = self.handler(Some(&message.handler.to_string()), &entity, format!("{at}.handler"));
-            messages.push(handler.unwrap_or(Bound { handler: 0, entity: None }));
+            let entity = own.or_else(|| common.entity.clone());
+            let of = Common { entity, failed: message.failed.as_deref().map(Into::into) };
+            let handler = self.handler(Some(&message.handler.to_string()), &of, format!("{at}.handler"));
+            messages.push(handler.unwrap_or(Bound { handler: 0, entity: None, failed: None }));
         }
         OfEndpoint {
             connect,

@@ -49,6 +49,7 @@ pub enum Revoke {
 }
 
 /// One file of `channels/`.
+#[derive(Clone)]
 pub struct App {
     pub id: AppId,
     pub name: Arc<str>,
@@ -70,6 +71,7 @@ pub struct App {
 }
 
 /// Where and how clients of an app connect. Its path and matchers are `listen`'s.
+#[derive(Clone)]
 pub struct Endpoint {
     /// What tells it apart from all others of its app: listener, host, path and conditions. A reload finds it by this.
     pub key: Arc<str>,

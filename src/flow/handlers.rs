@@ -22,6 +22,8 @@ pub struct Handlers {
 pub struct Bound {
     pub handler: u16,
     pub entity: Option<Arc<EntityKey>>,
+    /// What a client reads where it fails; `None`: what its dialect says.
+    pub failed: Option<Arc<str>>,
 }
 
 #[derive(Clone, Default)]
@@ -56,6 +58,8 @@ pub struct Wish {
     pub handler: u16,
     pub entity: Option<Arc<str>>,
     pub event: Event,
+    /// As of `Bound`.
+    pub failed: Option<Arc<str>>,
     pub after: After,
 }
 
@@ -126,8 +130,8 @@ impl Handlers {
             Some(key) => key.key(&event)?,
             None => own().into(),
         };
-        let (app, handler) = (self.script.clone(), bound.handler);
-        Ok(Wish { app, generation, handler, entity: Some(entity), event, after: After::Nothing })
+        let (app, handler, failed) = (self.script.clone(), bound.handler, bound.failed.clone());
+        Ok(Wish { app, generation, handler, entity: Some(entity), event, failed, after: After::Nothing })
     }
 }
 

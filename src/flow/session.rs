@@ -1,6 +1,6 @@
 //! What the corridor remembers of one connection.
 
-use super::Target;
+use super::{Target, Wish};
 use crate::hub::{Batch, Hub, Seat};
 use crate::model::{AppId, ChannelName, ConnectionId, Identity, Member, Millis, Rate, Refusal, Slot};
 use crate::policy::RequestView;
@@ -85,6 +85,8 @@ pub(super) struct Ask {
     pub denied: Vec<(Box<str>, Refusal)>,
     /// Answered once, rather than a channel at a time.
     pub whole: bool,
+    /// Handlers that hear of the seats once the client was told.
+    pub wishes: Vec<Wish>,
 }
 
 /// The channel published to last: most clients publish to one. True until the identity's version or the generation

@@ -48,6 +48,7 @@ impl Walk<'_> {
             allowed: Vec::new(),
             denied: Vec::new(),
             whole,
+            wishes: Vec::new(),
         };
         self.session.asks.get_or_insert_default().0.push(ask);
         let mut joins: Vec<Box<Join>> = Vec::new();
@@ -156,6 +157,13 @@ impl Walk<'_> {
     /// Subscribed without being asked by the client.
     pub fn seat(&mut self, permit: Permit<Subscribe>, whose: Whose) {
         if !self.is_seated(permit.channel()) {
+            // A plugin that joins whatever clients name must not be a way around their bound.
+            if whose == Whose::Plugin && self.session.subs.len() >= self.app.limits.subscriptions as usize {
+                self.counts.limit(LimitName::Subscriptions);
+                let (app, connection, channel) = (&*self.app.name, self.session.id, permit.channel());
+                tracing::warn!(app, %connection, %channel, "a plugin's join: too many subscriptions (`limits.subscriptions`)");
+                return;
+            }
             let text = permit.channel().to_string();
             let request = match whose {
                 Whose::Endpoint => SILENT,
@@ -244,7 +252,15 @@ impl Walk<'_> {
         if audited {
             audit_join(&self.app.name, user, &id.to_string(), joined.channel.as_str());
         }
+        let before = self.replies.wishes.len();
         self.tell_of_seat(joined.class, &joined.channel, Trigger::Subscribed);
+        // What its handler sends comes behind the answer to the whole message.
+        if !unasked && self.ask(joined.request).is_some_and(|ask| ask.whole) {
+            let wishes: Vec<Wish> = self.replies.wishes.drain(before..).collect();
+            if let Some(ask) = self.ask(joined.request) {
+                ask.wishes.extend(wishes);
+            }
+        }
         match joined.request {
             SILENT | WISHED => return true,
             TOLD => {
@@ -295,6 +311,7 @@ impl Walk<'_> {
             let denied: Vec<(&str, &Refusal)> = ask.denied.iter().map(|(c, r)| (&**c, r)).collect();
             self.say(&Answer::SubscribeResult { allowed: &allowed, denied: &denied }, Some(asked));
         }
+        self.replies.wishes.extend(ask.wishes);
     }
 
     /// Whether every subscribe message is answered: what was held back may go.

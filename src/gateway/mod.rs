@@ -3,7 +3,6 @@
 //! In: the path of `gateway.toml`, the environment, signals. Out: an exit code.
 //! The main thread is the background: accepting, fetching keys and rows, signals. Everything else is the shards'.
 
-mod assemble;
 mod http;
 mod listeners;
 pub mod notify;
@@ -95,7 +94,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     let Start { gateway, env, compiled, fetcher, background, logs, systemd } = start_with;
     process::raise_open_files();
     let metrics = Metrics::new();
-    let front = assemble::front(&compiled, 1);
+    let front = compiled.front(1);
     for app in front.generation.apps.iter().flatten() {
         metrics.app(app.id, &app.name);
     }

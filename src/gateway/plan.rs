@@ -3,7 +3,6 @@
 //! Nothing is put in force: the candidate is read as a reload reads it, held against what is in force and against
 //! every live connection, and forgotten. No listener is bound, nothing is fetched, no figure of reloads moves.
 
-use super::assemble;
 use crate::api::{NotDone, Wanted};
 use crate::auth::Fetcher;
 use crate::config::{self, Changes, Compiled, Environment, Means, Restart};
@@ -158,7 +157,7 @@ fn compiled_plan(
                 Revoke::Disconnect => "disconnect",
                 Revoke::Report => "report",
             });
-            let front = assemble::front(&made, generation + 1);
+            let front = made.front(generation + 1);
             plan.warnings = made.warnings;
             (plan, Some(front))
         }

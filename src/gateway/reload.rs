@@ -3,7 +3,6 @@
 //! One task: whatever asks (the watch, SIGHUP, the API), the files are read as they are now, all of them, on a thread
 //! of their own. A fault anywhere changes nothing. Asked again meanwhile, it reads once more afterwards.
 
-use super::assemble;
 use super::listeners::Listeners;
 use super::notify::Systemd;
 use super::scripts::Scripts;
@@ -230,7 +229,7 @@ impl Reload {
         let bound = listeners.bind(&compiled).map_err(|(name, why)| {
             vec![self.fault(format!("[listener.{name}] cannot listen on {why}")).expected("an address that is free")]
         })?;
-        let front = assemble::front(&compiled, number);
+        let front = compiled.front(number);
         front.generation.apps.iter().flatten().for_each(|app| drop(metrics.app(app.id, &app.name)));
         self.shared.peers().iter().for_each(|peer| peer.generation(front.generation.clone()));
         self.front.store(Arc::new(front));

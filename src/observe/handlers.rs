@@ -27,7 +27,10 @@ const BUCKETS: [f64; 11] = [0.000_01, 0.000_025, 0.000_05, 0.0001, 0.00025, 0.00
 /// One handler's time series.
 pub struct HandlerMetrics {
     calls: [IntCounter; CallResult::ALL.len()],
-    limits: [IntCounter; HandlerLimit::ALL.len()],
+    /// Made as they are reached: most never are.
+    limits: IntCounterVec,
+    app: Box<str>,
+    handler: Box<str>,
     duration: Histogram,
     operations: IntCounter,
     breaker: IntGauge,
@@ -81,7 +84,9 @@ impl Families {
         let of = |family: &IntCounterVec, value: &str| family.with_label_values(&[app, handler, value]);
         HandlerMetrics {
             calls: CallResult::ALL.map(|r| of(&self.calls, r.as_str())),
-            limits: HandlerLimit::ALL.map(|l| of(&self.limits, l.as_str())),
+            limits: self.limits.clone(),
+            app: app.into(),
+            handler: handler.into(),
             duration: self.duration.with_label_values(&[app, handler]),
             operations: self.operations.with_label_values(&[app, handler]),
             breaker: self.breaker.with_label_values(&[app, handler]),
@@ -115,15 +120,10 @@ impl HandlerMetrics {
     }
 
     pub fn limit(&self, limit: HandlerLimit) {
-        self.limits[limit as usize].inc();
+        self.limits.with_label_values(&[&*self.app, &*self.handler, limit.as_str()]).inc();
     }
 
     pub fn breaker(&self, is_open: bool) {
         self.breaker.set(is_open as i64);
-    }
-
-    /// How many calls ended so.
-    pub fn calls(&self, result: CallResult) -> u64 {
-        self.calls[result as usize].get()
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct Webhooks {
 /// One webhook's time series.
 #[derive(Clone)]
 pub struct WebhookMetrics {
-    deliveries: [prometheus::IntCounter; 3],
+    deliveries: [prometheus::IntCounter; Delivery::ALL.len()],
     pending: IntGauge,
     duration: prometheus::Histogram,
 }
@@ -28,10 +28,12 @@ pub enum Delivery {
     Retry,
     /// Given up.
     Dead,
+    /// Not sent: it has no address.
+    Off,
 }
 
 impl Delivery {
-    const ALL: [Delivery; 3] = [Delivery::Ok, Delivery::Retry, Delivery::Dead];
+    const ALL: [Delivery; 4] = [Delivery::Ok, Delivery::Retry, Delivery::Dead, Delivery::Off];
 
     /// The label's value.
     pub fn as_str(self) -> &'static str {
@@ -39,6 +41,7 @@ impl Delivery {
             Delivery::Ok => "ok",
             Delivery::Retry => "retry",
             Delivery::Dead => "dead",
+            Delivery::Off => "off",
         }
     }
 }

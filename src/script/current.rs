@@ -31,6 +31,8 @@ pub(super) struct Current<'a> {
     pub handler: u16,
     deadline: Instant,
     pub operations: Cell<u64>,
+    /// `recorded.stopped` is set.
+    ended: Cell<bool>,
     pub recorded: RefCell<Recorded>,
 }
 
@@ -67,6 +69,7 @@ impl<'a> Current<'a> {
             handler,
             deadline: Instant::now() + around.limits.deadline.duration(),
             operations: Cell::new(0),
+            ended: Cell::new(false),
             recorded: RefCell::default(),
         }
     }
@@ -124,6 +127,7 @@ impl<'a> Current<'a> {
     /// Ends the call; the first reason stays.
     pub fn stop(&self, stop: Stop) -> Raised {
         self.recorded.borrow_mut().stopped.get_or_insert(stop);
+        self.ended.set(true);
         EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into()
     }
 
@@ -155,9 +159,8 @@ pub(super) fn progress(operations: u64) -> Option<Dynamic> {
     current.operations.set(operations);
     if operations & (OPERATIONS_BETWEEN_LOOKS - 1) == 0 && current.time_left().is_zero() {
         drop(current.stop(current.too_late()));
-        return Some(Dynamic::UNIT);
     }
-    None
+    current.ended.get().then_some(Dynamic::UNIT)
 }
 
 /// An error that scripts can catch; its place is filled in by the engine.

@@ -27,6 +27,11 @@ pub(super) const GONE: [&str; 2] = ["sleep", "eval"];
 
 static STANDARD: LazyLock<Shared<Module>> = LazyLock::new(|| Standard::new().as_shared_module());
 
+/// Rhai's own functions.
+pub(super) fn standard() -> Shared<Module> {
+    STANDARD.clone()
+}
+
 /// An engine with all functions and bounds.
 pub(super) fn engine(limits: &Limits) -> Engine {
     let mut engine = Engine::new_raw();

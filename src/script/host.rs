@@ -9,6 +9,14 @@ pub trait Host: Send + Sync {
     fn now(&self) -> Millis;
     /// 128 random bits.
     fn random(&self) -> u128;
+    /// Those of a fresh id: a rehearsal counts them, so that its tests can name them.
+    fn random_id(&self) -> u128 {
+        self.random()
+    }
+    /// Takes a line that a handler printed, instead of the log. `false`: it goes there.
+    fn printed(&self, _line: &str) -> bool {
+        false
+    }
     /// The newest `limit` events, oldest first.
     fn history(&self, app: AppId, channel: &ChannelName, limit: usize, wait_ms: u64) -> Result<Vec<Event>, Refusal>;
     /// Who is on a channel with presence.

@@ -9,12 +9,14 @@
 mod call;
 mod compile;
 mod current;
+mod definitions;
 mod effect;
 mod engine;
 mod failure;
 mod functions;
 mod host;
 mod plugin;
+mod reads;
 mod run;
 mod settings;
 mod subject;
@@ -25,6 +27,7 @@ mod workers;
 
 pub use call::{Asker, Call, Connection, Event, Finished, Then, Trigger, Web};
 pub use current::Around;
+pub use definitions::definitions;
 pub use effect::{Effect, Message, Reply};
 pub use engine::STACK_BYTES;
 pub use failure::{Fault, FaultKind};

@@ -2,10 +2,12 @@
 
 use super::current::Around;
 use super::engine::Compiled;
+use super::reads::Reads;
 use super::subject::FIELDS;
 use super::values::State;
 use super::{EntitySettings, Event, Fault, Limits, Reply, TimerSettings};
 use crate::model::{AppId, Problem, Refusal, did_you_mean, one_of};
+use crate::policy::Policy;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -17,6 +19,8 @@ pub struct App {
     pub name: Arc<str>,
     pub plugin: Plugin,
     pub limits: Limits,
+    /// The app's classes: a message to a channel that none matches is a fault. `None`: not looked at, in tests.
+    pub policy: Option<Arc<Policy>>,
     /// By kind.
     pub entities: BTreeMap<String, EntitySettings>,
     /// Checked: their handlers are there.
@@ -50,16 +54,6 @@ pub struct Function {
     pub(super) reads: Reads,
     /// Fields of it that no event has: name, line, column.
     pub(super) doubts: Vec<(Arc<str>, u32, u32)>,
-}
-
-/// Which fields of `event` a handler reads; the others are not built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reads(pub u32);
-
-impl Reads {
-    pub fn has(self, field: u32) -> bool {
-        self.0 & field != 0
-    }
 }
 
 /// One mistake in a plugin's text.

@@ -19,7 +19,7 @@ pub(super) fn run(
     let (Some(compiled), Some(function)) = (&plugin.compiled, plugin.functions.get(handler as usize)) else {
         return Err(fault(Fault::new(FaultKind::Panic, format!("there is no handler {handler}"))));
     };
-    let told = subject::event(event, function.reads, around.limits).map_err(Failure::Refused)?;
+    let told = subject::event(event, &function.reads, around.limits).map_err(Failure::Refused)?;
     let current = Current::new(plugin, handler, event, around);
     let options = CallFnOptions::new().eval_ast(false).rewind_scope(false).bind_this_ptr(&mut state.0);
     let returned = current.during(|| {

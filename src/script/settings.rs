@@ -142,6 +142,8 @@ pub struct ChannelHandlers {
     /// Whose state they share: `queue:{clinicId}`, with the pattern's variables, `{channel}`, `{user.id}`, `{user.CLAIM}`,
     /// `{data.PATH}`. Without it: the channel's own.
     pub entity: Option<String>,
+    /// What a client reads where one of them fails, `subscribed` too, rather than the dialect's text for `internal` or `overloaded`.
+    pub failed: Option<String>,
 }
 
 /// `handler = { … }` of an `[[endpoint]]`.
@@ -155,6 +157,8 @@ pub struct EndpointHandlers {
     /// Whose state they share: `report:{reportId}`, with the path's variables, `{connection.id}`, `{user.id}`. Without it:
     /// the connection's own, which ends with it.
     pub entity: Option<String>,
+    /// What the client reads where `connect` fails, rather than the dialect's text for `internal` or `overloaded`.
+    pub failed: Option<String>,
 }
 
 /// `[[timer]]`: a handler that is called again and again.

@@ -1,6 +1,6 @@
 //! `event` as scripts see it, and in it `user` and `connection`: read where they are, never copied.
 
-use super::plugin::Reads;
+use super::reads::Reads;
 use super::values;
 use super::{Connection, Event, Limits, Trigger};
 use crate::model::{ChannelName, Code, ConnectionId, Filter, Identity, Refusal, Target};
@@ -142,8 +142,11 @@ pub(super) const FIELDS: &[(&str, u32, &str)] = &[
     ("ip", 1 << 15, "of a route: the client's"),
 ];
 
+/// The field whose parts are read one by one.
+pub(super) const DATA: &str = "data";
+
 /// Builds what of `event` is read. Err: its data is no JSON, or too large.
-pub(super) fn event(event: &Event, reads: Reads, limits: &Limits) -> Result<Map, Refusal> {
+pub(super) fn event(event: &Event, reads: &Reads, limits: &Limits) -> Result<Map, Refusal> {
     let mut map = Map::new();
     let mut put = |(name, bit, _): &(&str, u32, &str), value: &dyn Fn() -> Dynamic| {
         if reads.has(*bit) {
@@ -191,7 +194,7 @@ pub(super) fn event(event: &Event, reads: Reads, limits: &Limits) -> Result<Map,
         Trigger::Subscribe | Trigger::Subscribed | Trigger::Unsubscribed | Trigger::Connect => {}
     }
     if reads.has(FIELDS[2].1) && !event.data.is_empty() {
-        let data = values::parse(&event.data, Some(limits)).map_err(|e| {
+        let data = values::parse_some(&event.data, reads.wanted(), limits).map_err(|e| {
             let text = e.to_string();
             let code = if text.starts_with(values::TOO_LARGE) { Code::TooLarge } else { Code::InvalidMessage };
             Refusal::new(code)

@@ -1,10 +1,13 @@
 //! JSON text ⇄ values of scripts.
 
+use bytes::Bytes;
 use rhai::{Array, Dynamic, Identifier, ImmutableString, Map};
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use std::cell::RefCell;
 use std::fmt;
 
 use super::Limits;
+use super::reads::Wanted;
 use super::subject::{ConnectionValue, UserValue};
 
 /// What an entity keeps between calls: `this` of its handlers; a map at first.
@@ -31,7 +34,7 @@ impl State {
 
     /// Err: no JSON.
     pub fn from_json(text: &str) -> Result<State, String> {
-        parse(text.as_bytes(), None).map(State).map_err(|e| e.to_string())
+        parse(text.as_bytes()).map(State).map_err(|e| e.to_string())
     }
 
     /// Err: it holds something that JSON cannot, such as a function.
@@ -50,17 +53,30 @@ impl State {
     }
 }
 
-/// Reads JSON text in one pass. Whole numbers beyond 64 bits with sign become floats. `limits`: Err beyond their texts,
-/// arrays and maps.
-pub(super) fn parse(text: &[u8], limits: Option<&Limits>) -> Result<Dynamic, serde_json::Error> {
-    let mut room = match limits {
-        Some(l) => {
-            Room { text: l.string_bytes.0 as usize, items: l.array_items as usize, entries: l.map_items as usize }
-        }
-        None => Room { text: usize::MAX, items: usize::MAX, entries: usize::MAX },
+/// Reads JSON text in one pass. Whole numbers beyond 64 bits with sign become floats.
+pub(super) fn parse(text: &[u8]) -> Result<Dynamic, serde_json::Error> {
+    let mut room = Room { text: usize::MAX, items: usize::MAX, entries: usize::MAX };
+    read(text, None, &mut room)
+}
+
+/// As `parse`, without the fields that are not wanted. Err beyond the limits of texts, arrays and maps in what is.
+pub(super) fn parse_some(text: &[u8], wanted: &Wanted, limits: &Limits) -> Result<Dynamic, serde_json::Error> {
+    let mut room = Room {
+        text: limits.string_bytes.0 as usize,
+        items: limits.array_items as usize,
+        entries: limits.map_items as usize,
     };
-    let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = Seed(&mut room).deserialize(&mut reader)?;
+    read(text, wanted.fields(), &mut room)
+}
+
+/// `None`: all of them.
+type Fields<'a> = Option<&'a [(Identifier, Wanted)]>;
+
+fn read(text: &[u8], fields: Fields, room: &mut Room) -> Result<Dynamic, serde_json::Error> {
+    // Checked as a whole: cheaper than text by text.
+    let text = simdutf8::basic::from_utf8(text).map_err(serde_json::Error::custom)?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = Seed { fields, room }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
@@ -82,7 +98,10 @@ impl Room {
     }
 }
 
-struct Seed<'a>(&'a mut Room);
+struct Seed<'a> {
+    fields: Fields<'a>,
+    room: &'a mut Room,
+}
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Dynamic;
@@ -91,22 +110,28 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     }
 }
 
-struct Key;
+struct Key<'a>(Fields<'a>);
 
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Identifier;
-    fn deserialize<D: serde::Deserializer<'de>>(self, d: D) -> Result<Identifier, D::Error> {
+/// A key that is wanted, and what of its value.
+type Found<'a> = Option<(Identifier, Fields<'a>)>;
+
+impl<'de, 'a> DeserializeSeed<'de> for Key<'a> {
+    type Value = Found<'a>;
+    fn deserialize<D: serde::Deserializer<'de>>(self, d: D) -> Result<Found<'a>, D::Error> {
         d.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Key {
-    type Value = Identifier;
+impl<'a> Visitor<'_> for Key<'a> {
+    type Value = Found<'a>;
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a key")
     }
-    fn visit_str<E: Error>(self, v: &str) -> Result<Identifier, E> {
-        Ok(v.into())
+    fn visit_str<E: Error>(self, v: &str) -> Result<Found<'a>, E> {
+        Ok(match self.0 {
+            None => Some((v.into(), None)),
+            Some(fields) => fields.iter().find(|(name, _)| name == v).map(|(name, of)| (name.clone(), of.fields())),
+        })
     }
 }
 
@@ -131,22 +156,26 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(Dynamic::from_float(v))
     }
     fn visit_str<E: Error>(self, v: &str) -> Result<Dynamic, E> {
-        Room::take(&mut self.0.text, v.len(), "more text than `string_bytes` of [script]")?;
+        Room::take(&mut self.room.text, v.len(), "more text than `string_bytes` of [script]")?;
         Ok(ImmutableString::from(v).into())
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Dynamic, A::Error> {
         let mut array = Array::new();
-        while let Some(value) = seq.next_element_seed(Seed(self.0))? {
-            Room::take(&mut self.0.items, 1, "more elements than `array_items` of [script]")?;
+        while let Some(value) = seq.next_element_seed(Seed { fields: None, room: self.room })? {
+            Room::take(&mut self.room.items, 1, "more elements than `array_items` of [script]")?;
             array.push(value);
         }
         Ok(Dynamic::from_array(array))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Dynamic, A::Error> {
         let mut map = Map::new();
-        while let Some(key) = entries.next_key_seed(Key)? {
-            Room::take(&mut self.0.entries, 1, "more entries than `map_items` of [script]")?;
-            map.insert(key, entries.next_value_seed(Seed(self.0))?);
+        while let Some(found) = entries.next_key_seed(Key(self.fields))? {
+            let Some((key, fields)) = found else {
+                entries.next_value::<serde::de::IgnoredAny>()?;
+                continue;
+            };
+            Room::take(&mut self.room.entries, 1, "more entries than `map_items` of [script]")?;
+            map.insert(key, entries.next_value_seed(Seed { fields, room: self.room })?);
         }
         Ok(Dynamic::from_map(map))
     }
@@ -159,23 +188,34 @@ pub(super) fn text(value: &Dynamic) -> Result<String, String> {
     String::from_utf8(out).map_err(|e| e.to_string())
 }
 
+thread_local! {
+    /// Where messages are written, to be copied once at their length.
+    static DRAFT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A longer draft's memory is given back.
+const DRAFT_BYTES_KEPT: usize = 64 << 10;
+
+/// JSON text as messages carry it.
+pub(super) fn message(write: impl FnOnce(&mut Vec<u8>) -> Result<(), String>) -> Result<Bytes, String> {
+    DRAFT.with_borrow_mut(|draft| {
+        draft.clear();
+        write(draft)?;
+        let message = Bytes::copy_from_slice(draft);
+        if draft.capacity() > DRAFT_BYTES_KEPT {
+            *draft = Vec::new();
+        }
+        Ok(message)
+    })
+}
+
 /// As `text`, appended to `out`.
 pub(super) fn write(value: &Dynamic, out: &mut Vec<u8>) -> Result<(), String> {
     if let Ok(text) = value.as_immutable_string_ref() {
         return string(&text, out);
     }
     if let Ok(map) = value.as_map_ref() {
-        out.push(b'{');
-        for (at, (key, value)) in map.iter().enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            string(key, out)?;
-            out.push(b':');
-            write(value, out)?;
-        }
-        out.push(b'}');
-        return Ok(());
+        return write_map(&map, out);
     }
     if let Ok(array) = value.as_array_ref() {
         out.push(b'[');
@@ -204,6 +244,21 @@ pub(super) fn write(value: &Dynamic, out: &mut Vec<u8>) -> Result<(), String> {
     } else {
         return custom(value, out);
     }
+    Ok(())
+}
+
+/// As `write`.
+pub(super) fn write_map(map: &Map, out: &mut Vec<u8>) -> Result<(), String> {
+    out.push(b'{');
+    for (at, (key, value)) in map.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        string(key, out)?;
+        out.push(b':');
+        write(value, out)?;
+    }
+    out.push(b'}');
     Ok(())
 }
 

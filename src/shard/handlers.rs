@@ -30,7 +30,7 @@ impl Shared {
 
     /// Has a handler called. Where that cannot be, `then` hears why.
     pub fn call(&self, wish: Wish, then: Then) {
-        let Wish { app, generation, handler, entity, event, after: _ } = wish;
+        let Wish { app, generation, handler, entity, event, failed: _, after: _ } = wish;
         let call = Call { app, generation, handler, entity, event, then };
         let refused = match self.workers() {
             Some(workers) => workers.submit(call),
@@ -131,6 +131,19 @@ impl Shared {
     }
 }
 
+/// The handler failed, rather than said no.
+fn is_failure(refusal: &Refusal) -> bool {
+    matches!(refusal.code, Code::Internal | Code::Overloaded)
+}
+
+/// A failure as the binding's `failed` says it to the client.
+fn in_words(refusal: Refusal, failed: Option<Arc<str>>) -> Refusal {
+    match failed.filter(|_| is_failure(&refusal)) {
+        Some(text) => Refusal { message: Some(text.to_string().into()), ..refusal },
+        None => refusal,
+    }
+}
+
 /// An event that no connection caused.
 fn of_nobody(trigger: Trigger, data: Bytes) -> Event {
     Event {
@@ -151,11 +164,12 @@ impl Shard {
         let Some(app) = self.app_of(slot) else { return };
         let id = self.conns[slot as usize].session.id;
         let (me, shared) = (self.me, self.shared.clone());
-        let Wish { after, generation, .. } = wish;
-        let wish = Wish { after: After::Nothing, ..wish };
+        let Wish { after, generation, failed, .. } = wish;
+        let wish = Wish { after: After::Nothing, failed: None, ..wish };
         let then: Then = match after {
             After::Nothing => Box::new(move |Finished { event, result, .. }| {
                 if let Err(refusal) = result {
+                    let refusal = in_words(refusal, failed);
                     shared.put(me, move |shard| shard.handler_refused(slot, id, &event, &refusal));
                 }
             }),
@@ -164,7 +178,10 @@ impl Shard {
                     let publishing = publishing.with(&event, changed);
                     shared.publish_now(&app, generation, publishing, None, Via::Client, Some(event));
                 }
-                Err(refusal) => shared.put(me, move |shard| shard.handler_refused(slot, id, &event, &refusal)),
+                Err(refusal) => {
+                    let refusal = in_words(refusal, failed);
+                    shared.put(me, move |shard| shard.handler_refused(slot, id, &event, &refusal));
+                }
             }),
             After::Subscribe { permit, text, since, number } => Box::new(move |Finished { event, result, .. }| {
                 shared.put(me, move |shard| {
@@ -173,7 +190,9 @@ impl Shard {
                     }
                     let channel = event.channel.as_ref();
                     shard.walk_own(slot, |walk| match (result, channel) {
-                        (Err(refusal), Some(channel)) => walk.subscribe_refused(channel, &text, number, refusal),
+                        (Err(refusal), Some(channel)) => {
+                            walk.subscribe_refused(channel, &text, number, in_words(refusal, failed));
+                        }
                         _ => walk.subscribe_on(permit, &text, since, number),
                     });
                     shard.let_go(slot);
@@ -207,6 +226,10 @@ impl Shard {
         match event.trigger {
             Trigger::Message { .. } | Trigger::Publish { .. } | Trigger::Connect => {
                 self.walk_own(slot, |walk| walk.refuse(refusal, channel, asked));
+            }
+            // It was subscribed all the same; only what the file has words for is told.
+            Trigger::Subscribed if is_failure(refusal) && refusal.message.is_some() => {
+                self.walk_own(slot, |walk| walk.tell(refusal, channel, asked));
             }
             _ => {}
         }

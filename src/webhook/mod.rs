@@ -8,6 +8,7 @@
 //! In: `Settings`, parcels that are committed. Out: HTTP calls, and writes to the store: done, again later, given up.
 
 mod attempt;
+mod flight;
 mod lane;
 mod post;
 mod retry;

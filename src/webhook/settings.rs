@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// An http or https address, as text or as a secret.
+    /// An http or https address, as text or as a secret. `""`: off, calls are counted and go nowhere.
     pub url: UrlSetting,
     /// What calls are signed with (Standard Webhooks): the bytes as they are, or base64 behind `whsec_`.
     pub secret: Option<SecretSource>,
@@ -90,6 +90,8 @@ pub(super) const GIVE_UP_AFTER: Ms = Ms::secs(86_400);
 
 /// A webhook that is ready to be called. Says nothing of its address, its headers and its secret when printed.
 pub struct Webhook {
+    /// Its address is empty: nobody is called.
+    pub(super) is_off: bool,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) key: Option<Key>,
@@ -138,6 +140,7 @@ pub fn compile(settings: &Settings, resolve: Resolve<'_>) -> Result<Webhook, Vec
         return Err(problems);
     }
     Ok(Webhook {
+        is_off: matches!(&settings.url, UrlSetting::Text(text) if text.is_empty()),
         uri,
         headers,
         key,
@@ -153,6 +156,7 @@ pub fn compile(settings: &Settings, resolve: Resolve<'_>) -> Result<Webhook, Vec
 fn url(setting: &UrlSetting, resolve: Resolve<'_>) -> Result<Uri, Problem> {
     let bad = |what: &str| Problem::new("url", what).expected("such as `https://crm.example/hooks/weir`");
     match setting {
+        UrlSetting::Text(text) if text.is_empty() => Ok(Uri::default()),
         UrlSetting::Text(text) => address(text).map_err(bad),
         UrlSetting::Secret(from) => {
             let secret = resolve(from).map_err(|why| Problem::new("url", why))?;

@@ -2,7 +2,6 @@
 //! comparison of what came with what was expected.
 
 pub mod client;
-pub mod expect;
 pub mod gateway;
 pub mod live;
 pub mod script;

@@ -11,10 +11,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub type Captured = BTreeMap<String, Value>;
+pub use weir::rehearse::expect::Captured;
 
 /// Secrets as development mode fills them in.
 const JWT_SECRET: &str = "dev-jwt-secret";

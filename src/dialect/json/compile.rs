@@ -80,7 +80,8 @@ fn reader(settings: &Settings, problems: &mut Vec<Problem>) -> (Reader, Box<[Bou
 /// Notes which handler answers a message type; its place in the list.
 fn bind(kind: &str, line: &Receive, path: &str, bound: &mut Vec<Bound>, problems: &mut Vec<Problem>) -> u16 {
     if line.verb != Verb::Handler {
-        for (key, _) in [("handler", &line.handler), ("entity", &line.entity)].iter().filter(|(_, v)| v.is_some()) {
+        let of_handlers = [("handler", &line.handler), ("entity", &line.entity), ("failed", &line.failed)];
+        for (key, _) in of_handlers.iter().filter(|(_, v)| v.is_some()) {
             let problem = Problem::new(format!("{path}.{key}"), format!("`{key}` means nothing here"));
             problems.push(problem.expected("`do = \"handler\"` beside it"));
         }
@@ -91,7 +92,8 @@ fn bind(kind: &str, line: &Receive, path: &str, bound: &mut Vec<Bound>, problems
         return 0;
     };
     let handler = line.handler.as_deref().unwrap_or_default().into();
-    bound.push(Bound { kind: kind.into(), handler, entity: line.entity.as_deref().map(Into::into) });
+    let [entity, failed] = [&line.entity, &line.failed].map(|text| text.as_deref().map(Into::into));
+    bound.push(Bound { kind: kind.into(), handler, entity, failed });
     place
 }
 

@@ -52,6 +52,8 @@ pub struct Bound {
     pub handler: Box<str>,
     /// Whose state it runs with, as written: `report:{reportId}`.
     pub entity: Option<Box<str>>,
+    /// What the client reads where it fails.
+    pub failed: Option<Box<str>>,
 }
 
 /// What a dialect may have a name and a text for: each code, and each bound by itself.

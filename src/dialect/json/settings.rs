@@ -136,6 +136,9 @@ pub struct Receive {
     /// With `do = "handler"`: whose state it runs with: `report:{reportId}`.
     #[serde(default)]
     pub entity: Option<String>,
+    /// With `do = "handler"`: what the client reads where the handler fails, rather than `text.internal` or `text.overloaded`.
+    #[serde(default)]
+    pub failed: Option<String>,
     /// The token of `authenticate`, a string.
     #[serde(default)]
     pub token: Option<String>,

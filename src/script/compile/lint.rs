@@ -6,8 +6,9 @@ use super::{ANONYMOUS, Offered, literals, problem, syntax};
 use crate::model::did_you_mean;
 use crate::script::engine::GONE;
 use crate::script::failure::line_column;
-use crate::script::plugin::{Function, PluginProblem, Reads};
-use crate::script::subject::FIELDS;
+use crate::script::plugin::{Function, PluginProblem};
+use crate::script::reads::Reads;
+use crate::script::subject::{DATA, FIELDS};
 use rhai::{AST, ASTNode, Dynamic, Expr, FnCallExpr, Position, ScriptFuncDef, Shared, Stmt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub fn lint(context: &Context, problems: &mut Vec<PluginProblem>) -> Vec<Functio
 #[derive(Default)]
 struct Seen {
     this: bool,
-    fields: u32,
+    reads: Reads,
     /// Fields that no event has.
     doubts: Vec<(String, u32, u32)>,
     /// Names of functions, called or told to a timer.
@@ -67,7 +68,7 @@ fn described(context: &Context, function: &ScriptFuncDef, seen: &Seen, line: u32
         line,
         keeps_state: seen.this,
         used: false,
-        reads: Reads(seen.fields),
+        reads: seen.reads.clone(),
         doubts: seen.doubts.iter().map(|(field, line, column)| (Arc::from(field.as_str()), *line, *column)).collect(),
     }
 }
@@ -100,7 +101,7 @@ fn look(
             seen.mentions.insert(call.name.to_string());
             called(context, call, *place, problems);
         }
-        Some(ASTNode::Stmt(Stmt::Assignment(assignment))) => assigned(context, &assignment.1.lhs, problems),
+        Some(ASTNode::Stmt(Stmt::Assignment(assignment))) => assigned(context, &assignment.1.lhs, function, problems),
         Some(ASTNode::Expr(Expr::MethodCall(call, place))) => {
             seen.mentions.insert(call.name.to_string());
             method(context, call, *place, keys, problems);
@@ -110,12 +111,16 @@ fn look(
 }
 
 /// `TABLE.a = 1`: Rhai would change a copy and say nothing.
-fn assigned(context: &Context, lhs: &Expr, problems: &mut Vec<PluginProblem>) {
+fn assigned(context: &Context, lhs: &Expr, function: &ScriptFuncDef, problems: &mut Vec<PluginProblem>) {
     match lhs {
-        Expr::Dot(parts, ..) | Expr::Index(parts, ..) => assigned(context, &parts.lhs, problems),
-        // A variable of the function has a place on its stack.
-        Expr::Variable(variable, None, place) if variable.0.is_none() && variable.2.is_empty() => {
-            let what = format!("`{}` is a constant and stays as it is", variable.1);
+        Expr::Dot(parts, ..) | Expr::Index(parts, ..) => assigned(context, &parts.lhs, function, problems),
+        // A variable of the function's own has a place on its stack; what a closure captures is its parameter.
+        Expr::Variable(variable, None, place) if variable.0.is_none() && !function.params.contains(&variable.1) => {
+            let name = variable.1.as_str();
+            if name != "settings" && !context.source.constants.iter().any(|(constant, _)| constant == name) {
+                return;
+            }
+            let what = format!("`{name}` is a constant and stays as it is");
             problems.push(problem(&context.source.file, *place, what).hint("what changes belongs to `this`"));
         }
         _ => {}
@@ -132,23 +137,29 @@ fn mentions(value: &Dynamic, seen: &mut Seen) {
 /// Which field of the first parameter is read here; all, where it goes elsewhere as a whole.
 fn reads(path: &[ASTNode], place: Position, seen: &mut Seen) {
     let parent = path.len().checked_sub(2).map(|at| &path[at]);
-    let field = match parent {
-        Some(ASTNode::Expr(Expr::Dot(parts, ..))) if is_here(&parts.lhs, place) => first_property(&parts.rhs),
-        Some(ASTNode::Expr(Expr::Index(parts, ..))) if is_here(&parts.lhs, place) => match &parts.rhs {
-            Expr::StringConstant(text, at) => Some((text.to_string(), *at)),
-            _ => None,
-        },
-        _ => None,
-    };
-    match field {
-        Some((name, at)) => match FIELDS.iter().find(|(field, ..)| *field == name) {
-            Some((_, bit, _)) => seen.fields |= bit,
-            None => {
-                let (line, column) = line_column(at);
-                seen.doubts.push((name, line, column));
+    let mut names = Vec::new();
+    match parent {
+        Some(ASTNode::Expr(Expr::Dot(parts, ..))) if is_here(&parts.lhs, place) => properties(&parts.rhs, &mut names),
+        Some(ASTNode::Expr(Expr::Index(parts, ..))) if is_here(&parts.lhs, place) => {
+            if let Expr::StringConstant(text, at) = &parts.rhs {
+                names.push((text.to_string(), *at));
             }
-        },
-        None => seen.fields = u32::MAX,
+        }
+        _ => {}
+    }
+    let Some(((name, at), rest)) = names.split_first() else {
+        return seen.reads.all();
+    };
+    match FIELDS.iter().find(|(field, ..)| field == name) {
+        Some((_, bit, _)) => seen.reads.field(*bit),
+        None => {
+            let (line, column) = line_column(*at);
+            seen.doubts.push((name.clone(), line, column));
+        }
+    }
+    if name == DATA {
+        let path: Vec<String> = rest.iter().map(|(name, _)| name.clone()).collect();
+        seen.reads.data(&path);
     }
 }
 
@@ -156,11 +167,22 @@ fn is_here(expr: &Expr, place: Position) -> bool {
     matches!(expr, Expr::Variable(_, _, at) if *at == place)
 }
 
-fn first_property(rhs: &Expr) -> Option<(String, Position)> {
+/// `a.b` of `.a.b.len()`: names up to where something else happens to the value.
+fn properties(rhs: &Expr, names: &mut Vec<(String, Position)>) {
     match rhs {
-        Expr::Property(property, place) => Some((property.2.to_string(), *place)),
-        Expr::Dot(parts, ..) | Expr::Index(parts, ..) => first_property(&parts.lhs),
-        _ => None,
+        Expr::Property(property, place) => names.push((property.2.to_string(), *place)),
+        Expr::Dot(parts, ..) => {
+            if let Expr::Property(property, place) = &parts.lhs {
+                names.push((property.2.to_string(), *place));
+                properties(&parts.rhs, names);
+            }
+        }
+        Expr::Index(parts, ..) => {
+            if let Expr::Property(property, place) = &parts.lhs {
+                names.push((property.2.to_string(), *place));
+            }
+        }
+        _ => {}
     }
 }
 

@@ -36,7 +36,8 @@ pub fn problem_of(file: &str, error: &ParseError, source: Option<&Source>) -> Pl
             gone(file, error.position(), word)
         }
         E::Reserved(word) if keywords().contains(&word.as_str()) => at(format!("`{word}` stands where it cannot")),
-        E::Reserved(word) => at(format!("`{word}` is a word that Rhai keeps for itself")).hint("choose another name"),
+        E::Reserved(word) => at(format!("`{word}` is a word that Rhai keeps for itself"))
+            .hint(format!("choose another name; a field of a message is read as `[\"{word}\"]`")),
         E::FnDuplicatedDefinition(name, params) => {
             at(format!("`{name}` with {params} parameters is defined twice")).hint("rename one, or remove it")
         }

@@ -52,7 +52,7 @@ pub fn channels(value: &Dynamic) -> Result<Vec<ChannelName>, Raised> {
 
 /// JSON text of what is sent.
 pub fn data(value: &Dynamic) -> Result<Bytes, Raised> {
-    values::text(value).map(Bytes::from).map_err(raise)
+    values::message(|out| values::write(value, out)).map_err(raise)
 }
 
 pub fn name(value: &str, what: &str) -> Result<Arc<str>, Raised> {
@@ -194,5 +194,5 @@ fn json(value: &Dynamic) -> Result<Value, Raised> {
 
 /// From JSON text of the gateway's own.
 pub fn from_json(text: &[u8]) -> Result<Dynamic, Raised> {
-    values::parse(text, None).map_err(|e| raise(e.to_string()))
+    values::parse(text).map_err(|e| raise(e.to_string()))
 }

@@ -2,9 +2,11 @@
 
 use super::super::current::{Current, Raised, Stop, raise, with};
 use super::super::subject::TargetValue;
+use super::super::values;
 use super::super::{Effect, Message, Reply, Trigger};
 use super::{Shelf, arguments as arg};
-use crate::model::{Code, ConnectionId, Refusal, did_you_mean};
+use crate::model::{ChannelName, Code, ConnectionId, Refusal, did_you_mean};
+use crate::policy::{Publish, Right, Scope};
 use bytes::Bytes;
 use rhai::{Dynamic, ImmutableString, Map};
 use std::sync::Arc;
@@ -20,7 +22,7 @@ publish(["room:1:status", "lobby"], "opened", #{ room: 1 });
 publish("room:1:status", "opened", #{ room: 1 }, #{ key: "status", exclude: event.connection });"#,
     );
     shelf.form(&["channel: string | array", "data: ?"], "()", |channel: ImmutableString, data: Map| {
-        publish(&channel.into(), None, &data.into(), None)
+        publish_map(&channel, &data)
     });
     shelf.form(&["channel: string | array", "data: ?"], "()", |channel: Dynamic, data: Dynamic| {
         publish(&channel, None, &data, None)
@@ -92,6 +94,15 @@ send(user("u1"), "ticket", #{ number: 7 });"#,
     });
 }
 
+/// Whether a class of the app matches: nobody could ever hear what is sent elsewhere.
+pub(super) fn known<R: Right>(call: &Current, name: &ChannelName) -> Result<(), Raised> {
+    let Some(policy) = &call.around.app.policy else { return Ok(()) };
+    match policy.allow_api::<R>(&Scope::everywhere(), name, 0) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(raise(format!("no [[channel]] of the app matches `{name}`"))),
+    }
+}
+
 /// What a message costs beside its text.
 const MESSAGE_BYTES: usize = 64;
 
@@ -103,6 +114,7 @@ fn message(event: Option<&str>, data: Bytes) -> (Message, usize) {
 fn publish(channel: &Dynamic, event: Option<&str>, data: &Dynamic, options: Option<&Map>) -> Result<(), Raised> {
     with(|call| {
         let channels = arg::channels(channel)?;
+        channels.iter().try_for_each(|name| known::<Publish>(call, name))?;
         let (message, bytes) = message(event, arg::data(data)?);
         let (key, exclude) = match options {
             Some(options) => publish_options(options)?,
@@ -112,6 +124,16 @@ fn publish(channel: &Dynamic, event: Option<&str>, data: &Dynamic, options: Opti
             return Ok(()); // published to an empty list: to nobody
         }
         call.effect(Effect::Publish { channels, message, key, exclude }, bytes)
+    })
+}
+
+/// The form that most handlers use, without detours.
+fn publish_map(channel: &str, data: &Map) -> Result<(), Raised> {
+    with(|call| {
+        let channels = vec![arg::channel(channel)?];
+        let data = values::message(|out| values::write_map(data, out)).map_err(raise)?;
+        let (message, bytes) = message(None, data);
+        call.effect(Effect::Publish { channels, message, key: None, exclude: None }, bytes)
     })
 }
 
@@ -200,7 +222,7 @@ fn response_headers(headers: &Map) -> Result<Vec<(String, String)>, Raised> {
         }
         let value = match value.as_immutable_string_ref() {
             Ok(text) => text.to_string(),
-            Err(_) => super::super::values::text(value).map_err(raise)?,
+            Err(_) => values::text(value).map_err(raise)?,
         };
         if value.chars().any(|c| c.is_control() && c != '\t') {
             return Err(raise(format!("the header `{name}` has control characters")));
@@ -217,7 +239,7 @@ fn refuse(code: &str, text: &str, details: Option<&Dynamic>) -> Result<(), Raise
             None => Refusal { name: Some(arg::name(code, "a refusal's code")?), ..Refusal::new(Code::Denied) },
         };
         let details = match details {
-            Some(details) => Some(super::super::values::text(details).map_err(raise)?.into()),
+            Some(details) => Some(values::text(details).map_err(raise)?.into()),
             None => None,
         };
         let message = (!text.is_empty()).then(|| text.to_owned().into());

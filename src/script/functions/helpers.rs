@@ -3,8 +3,11 @@
 use super::super::current::{Raised, raise, with};
 use super::super::values;
 use super::{Shelf, arguments as arg};
-use crate::model::{ConnectionId, iso8601};
+use crate::model::{ChannelName, ConnectionId, iso8601};
 use rhai::Dynamic;
+
+/// So that names with two or three of them stay within `ChannelName::BYTES_MAX`, and keys of entities within theirs.
+const SEGMENT_BYTES_MAX: usize = 100;
 
 pub(super) fn add(shelf: &mut Shelf) {
     shelf.group("Time and chance");
@@ -33,7 +36,7 @@ pub(super) fn add(shelf: &mut Shelf) {
     );
     shelf.form(&["text: string"], "int", |text: Dynamic| arg::duration(&text).map(|ms| ms as i64));
     shelf.function("uuid", "A fresh random id, a UUID of version 4.", "let ticket = uuid();");
-    shelf.form(&[], "string", || with(|c| Ok(ConnectionId::uuid(c.around.host.random()).to_string())));
+    shelf.form(&[], "string", || with(|c| Ok(ConnectionId::uuid(c.around.host.random_id()).to_string())));
     shelf.function(
         "random",
         "A number from 0 up to, without, 1; or a whole number from `low` to `high`, both included.",
@@ -52,7 +55,18 @@ pub(super) fn add(shelf: &mut Shelf) {
         })
     });
 
-    shelf.group("JSON and numbers");
+    shelf.group("Texts, JSON and numbers");
+    shelf.function(
+        "is_segment",
+        "Whether a value can be one segment of a channel's name: a text that is not empty, without `:` and control \
+         characters, 100 bytes at most. Ask before a client's text goes into a name.",
+        r#"if !is_segment(event.data.room) { refuse("invalid_message", "No such room"); }"#,
+    );
+    shelf.form(&["value: ?"], "bool", |value: Dynamic| {
+        value.as_immutable_string_ref().is_ok_and(|text| {
+            text.len() <= SEGMENT_BYTES_MAX && !text.contains(':') && ChannelName::check(&text).is_ok()
+        })
+    });
     shelf.function("json", "JSON text of a value.", r#"let text = json(#{ a: [1, 2] });"#);
     shelf.form(&["value: ?"], "string", |value: Dynamic| values::text(&value).map_err(raise));
     shelf.function(
@@ -61,7 +75,7 @@ pub(super) fn add(shelf: &mut Shelf) {
         r#"let order = parse_json("{\"id\": 7}");"#,
     );
     shelf.form(&["text: string"], "?", |text: &str| {
-        values::parse(text.as_bytes(), None).map_err(|e| raise(format!("this is no JSON: {e}")))
+        values::parse(text.as_bytes()).map_err(|e| raise(format!("this is no JSON: {e}")))
     });
     shelf.function(
         "percent_change",

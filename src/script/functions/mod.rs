@@ -127,6 +127,9 @@ pub(super) fn log(text: &str, at: Option<(&str, Position)>) {
     const BYTES_MAX: usize = 4_000;
     let text = &text[..text.floor_char_boundary(BYTES_MAX)];
     let told = current::with(|c| {
+        if c.around.host.printed(text) {
+            return Ok(());
+        }
         let (app, handler) = (&*c.around.app.name, c.plugin.name_of(c.handler));
         let entity = c.around.entity.unwrap_or("");
         match at {
@@ -136,10 +139,12 @@ pub(super) fn log(text: &str, at: Option<(&str, Position)>) {
             }
             None => tracing::info!(target: "plugin", app, handler, entity, "{text}"),
         }
-        Ok(())
+        // Lines are bounded as effects are; the call ends when there are too many.
+        c.count(text.len())
     });
+    // Outside of a call it is a constant that prints, once at load.
     if told.is_err() {
-        tracing::info!(target: "plugin", "{text}");
+        tracing::debug!(target: "plugin", "{text}");
     }
 }
 

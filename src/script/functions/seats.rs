@@ -4,6 +4,7 @@ use super::super::Effect;
 use super::super::current::{Current, Raised, raise, with};
 use super::{Shelf, arguments as arg};
 use crate::model::{Close, ConnectionId, Target};
+use crate::policy::Subscribe;
 use rhai::Dynamic;
 
 pub(super) fn add(shelf: &mut Shelf) {
@@ -49,6 +50,9 @@ fn own(call: &Current) -> Result<ConnectionId, Raised> {
 
 fn seat(call: &Current, connection: ConnectionId, channel: &str, join: bool) -> Result<(), Raised> {
     let channel = arg::channel(channel)?;
+    if join {
+        super::effects::known::<Subscribe>(call, &channel)?;
+    }
     let bytes = channel.as_str().len();
     let effect = if join { Effect::Join { connection, channel } } else { Effect::Leave { connection, channel } };
     call.effect(effect, bytes)

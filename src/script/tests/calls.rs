@@ -2,6 +2,7 @@
 
 use super::support::*;
 use crate::model::*;
+use crate::script::Event;
 use crate::script::*;
 use serde_json::json;
 
@@ -63,4 +64,59 @@ fn all_that_a_message_is_told_can_be_read() {
             "ip": "127.0.0.1", "agent": "test", "channel": "room:1", "room": "1", "at": NOW, "none": null,
             "data": { "big": 18446744073709551615.0, "text": "é", "list": [1, 2.5, null, true] } })
     );
+}
+
+#[test]
+fn what_is_read_of_a_message_is_there_however_it_is_read() {
+    let message_text = r#"{"a":{"b":{"c":1,"d":2},"e":[{"f":3}]},"text":"four","list":[1,{"x":5}],"len":9}"#;
+    for (body, told) in [
+        ("event.data.a.b.c", json!(1)),
+        ("event.data.a.b", json!({ "c": 1, "d": 2 })),
+        ("[event.data.a.b.c, event.data.a]", json!([1, { "b": { "c": 1, "d": 2 }, "e": [{ "f": 3 }] }])),
+        ("event.data.a.e[0].f", json!(3)),
+        ("event.data.list[1].x", json!(5)),
+        ("event.data.text.len", json!(4)),
+        ("event.data.text.len()", json!(4)),
+        ("event.data.list.len", json!(2)),
+        ("event.data.len", json!(9)),
+        ("event.data[\"a\"][\"b\"].d", json!(2)),
+        ("event[\"data\"].a.b.d", json!(2)),
+        ("let k = \"a\"; event.data[k].b.c", json!(1)),
+        ("event.data.keys().len()", json!(4)),
+        ("event?.data?.a?.b?.c", json!(1)),
+        ("event.data.none?.x", json!(null)),
+        ("event.data.a.b.keys()", json!(["c", "d"])),
+        ("\"text\" in event.data", json!(true)),
+        ("event.data.a.b.c += 5; event.data.a.b.c", json!(6)),
+        ("event.data.fresh = 5; event.data.fresh", json!(5)),
+        ("event.data.fresh = 5; event.data.keys().len()", json!(5)),
+        ("[1].map(|n| n + event.data.a.b.d)", json!([3])),
+        ("let d = event.data; d.a.b.d", json!(2)),
+        ("let e = event; e.data.text", json!("four")),
+        ("helper(event)", json!("four")),
+        ("event.data.a.helper_of_map()", json!(2)),
+        ("`${event.data.text}!`", json!("four!")),
+        ("if event.data.text == \"four\" { event.data.len } else { 0 }", json!(9)),
+        ("switch event.data.a.b.c { 1 => event.data.text, _ => () }", json!("four")),
+        ("for x in event.data.list { return x; }", json!(1)),
+    ] {
+        let text =
+            format!("fn f(event) {{ {body} }}\nfn helper(e) {{ e.data.text }}\nfn helper_of_map() {{ this.b.d }}");
+        let mut bench = bench(&text);
+        let event = Event { data: message_text.into(), ..route() };
+        let ran = bench.run("f", &event).unwrap_or_else(|e| panic!("{body}: {e:?}"));
+        let value = ran.value.map_or(json!(null), |v| serde_json::from_slice(&v).unwrap());
+        assert_eq!(value, told, "{body}");
+    }
+}
+
+#[test]
+fn what_is_not_read_is_not_judged_but_must_be_json() {
+    let limits = Limits { array_items: 3, ..patient() };
+    let mut bench = bench_with("fn f(event) { this.a = event.data.a; } fn g(event) { this.n = event.kind; }", limits);
+    bench.run("f", &message(r#"{"a":1,"list":[1,2,3,4,5]}"#)).unwrap();
+    assert_eq!(bench.refusal("f", &message(r#"{"a":[1,2,3,4],"b":2}"#)).code, Code::TooLarge);
+    assert_eq!(bench.refusal("f", &message(r#"{"a":1,"b":}"#)).code, Code::InvalidMessage);
+    bench.run("g", &message("not read at all")).unwrap();
+    assert_eq!(bench.state.to_json().unwrap(), r#"{"a":1,"n":"message"}"#);
 }

@@ -76,7 +76,7 @@ fn what_does_not_parse_is_told_in_words() {
     );
     assert_eq!(
         faults(&[("test", "const A = 1;\nfn a() { A = 2; }")]),
-        "plugins/test.rhai:2:12: `A` is a constant and stays as it is\n"
+        "plugins/test.rhai:2:10: `A` is a constant and stays as it is\n  hint: what changes belongs to `this`\n"
     );
 }
 

@@ -304,3 +304,24 @@ fn every_function_has_forms_a_sentence_and_an_example_that_compiles() {
 fn no_function_of_rhai_is_nearer_than_a_function_of_the_host() {
     assert_eq!(crate::script::functions::overlaps(), []);
 }
+
+#[test]
+fn closures_share_nothing_with_the_state() {
+    let mut bench = bench(
+        r#"fn f(event) {
+            let x = #{ n: 1 };
+            let add = |by| { x.n += by; x.n };
+            this.x = x; this.list = [x]; this.deep = #{ a: [x] };
+            add.call(5);
+            this.after = x.n;
+        }"#,
+    );
+    bench.run("f", &message("{}")).unwrap();
+    assert_eq!(bench.state.to_json().unwrap(), r#"{"after":6,"deep":{"a":[{"n":1}]},"list":[{"n":1}],"x":{"n":1}}"#);
+    fn shared(value: &rhai::Dynamic) -> bool {
+        value.is_shared()
+            || value.as_map_ref().is_ok_and(|m| m.values().any(shared))
+            || value.as_array_ref().is_ok_and(|a| a.iter().any(shared))
+    }
+    assert!(!shared(&bench.state.0));
+}

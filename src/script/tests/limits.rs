@@ -84,6 +84,12 @@ fn effects_are_bounded_in_number_and_bytes() {
 }
 
 #[test]
+fn lines_that_are_printed_are_bounded_as_effects_are() {
+    let found = fault("fn f(event) { loop { print(\"again\"); } }", Limits { effects: 5, ..patient() });
+    assert_eq!(found.kind, FaultKind::Effects);
+}
+
+#[test]
 fn a_read_that_does_not_come_ends_the_call() {
     let mut bench = bench("fn f(event) { try { history(\"room:1\") } catch { } }");
     bench.host.fails = Some(Code::Overloaded);

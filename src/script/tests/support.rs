@@ -167,7 +167,15 @@ pub fn bench_with(text: &str, limits: Limits) -> Bench {
 }
 
 pub fn bench_of(plugin: Plugin, limits: Limits) -> Bench {
-    let app = App { id: AppId(1), name: "test".into(), plugin, limits, entities: BTreeMap::new(), timers: Vec::new() };
+    let app = App {
+        id: AppId(1),
+        name: "test".into(),
+        plugin,
+        limits,
+        entities: BTreeMap::new(),
+        timers: Vec::new(),
+        policy: None,
+    };
     Bench { app, host: Fixed::default(), store: None, state: State::new(), entity: Some("room:1") }
 }
 

@@ -16,8 +16,9 @@ pub(super) struct Handler {
     logged: Mutex<Vec<Logged>>,
 }
 
-/// A place in a plugin that a fault was logged of.
+/// A place in a plugin that a fault of a kind was logged of.
 struct Logged {
+    kind: FaultKind,
     file: String,
     line: u32,
     column: u32,
@@ -141,7 +142,8 @@ impl Handler {
     /// Whether a fault at this place is logged now, and how many were left out before.
     fn speaks(&self, fault: &Fault, now: Millis) -> Option<u64> {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |l: &Logged| (l.line, l.column) == (fault.line, fault.column) && l.file == fault.file;
+        let same =
+            |l: &Logged| (l.kind, l.line, l.column) == (fault.kind, fault.line, fault.column) && l.file == fault.file;
         if let Some(place) = logged.iter_mut().find(|l| same(l)) {
             // A clock that was set back does not silence it.
             if now >= place.at && now - place.at < LOG_EVERY_MS {
@@ -154,8 +156,8 @@ impl Handler {
         if logged.len() == PLACES_MAX {
             logged.remove(0);
         }
-        let Fault { file, line, column, .. } = fault;
-        logged.push(Logged { file: file.clone(), line: *line, column: *column, at: now, left_out: 0 });
+        let Fault { file, line, column, kind, .. } = fault;
+        logged.push(Logged { kind: *kind, file: file.clone(), line: *line, column: *column, at: now, left_out: 0 });
         Some(0)
     }
 }

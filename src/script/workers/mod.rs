@@ -14,6 +14,7 @@ mod handlers;
 mod job;
 mod keep;
 mod key;
+mod perform;
 mod pool;
 mod table;
 #[cfg(test)]

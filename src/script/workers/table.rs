@@ -4,7 +4,7 @@
 
 use super::entity::{Entity, Item, Memory, Slot};
 use super::key::kind_of;
-use super::timers::Timers;
+use super::timers::{Owner, Timers};
 use crate::model::{AppId, Millis};
 use crate::observe::{HandlerLimit, KindMetrics, Metrics};
 use crate::script::{App, EntitySettings, Keep};
@@ -199,6 +199,10 @@ impl Table {
         let mut part = self.part(entity.app, &entity.key);
         let mut slot = entity.lock();
         if slot.queue.is_empty() {
+            if slot.doomed {
+                // Set by calls that ran when the app went.
+                timers.cancel_fleeting(&Owner(entity.app, Some(entity.key.clone())));
+            }
             self.remove(&mut part, entity, &mut slot);
             return false;
         }
@@ -210,7 +214,8 @@ impl Table {
         let kinds: Vec<_> = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for kind in kinds {
             // One by one: newcomers find room in the list meanwhile.
-            for _ in 0..kind.quiet().len() {
+            let listed = kind.quiet().len();
+            for _ in 0..listed {
                 let Some(entity) = kind.quiet().pop_front() else { break };
                 self.look(&entity, now, |slot| is_over(&entity, slot, now) && !timers.has(entity.app, &entity.key));
             }
@@ -295,6 +300,15 @@ impl Table {
 
     fn part(&self, app: AppId, key: &str) -> MutexGuard<'_, Part> {
         lock(&self.parts[self.hasher.hash_one(Sought(app, key)) as usize % PARTS])
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // Kinds and their entities hold each other.
+        for kind in self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
+            kind.quiet().clear();
+        }
     }
 }
 

@@ -3,16 +3,13 @@
 use super::core::Core;
 use super::entity::{Entity, Memory};
 use super::job::{Job, Token};
-use super::keep::{self, Keeping, TimerOp};
-use super::timers::Owner;
-use crate::model::{Code, Millis, Refusal};
-use crate::observe::{CallResult, HandlerLimit};
-use crate::script::{Around, Asker, Connection, Effect, Failure, Fault, FaultKind, Ran, Reply, State, Trigger};
-use crate::store::{Parcel, StoreError, Write};
+use super::keep::TimerOp;
+use crate::model::{Millis, Refusal};
+use crate::observe::CallResult;
+use crate::script::{Asker, Connection, Effect, Reply, State, Trigger};
+use crate::store::{Parcel, Write};
 use bytes::Bytes;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// A call that has run, and what is to become of it. Dropped before its end, it gives its entity up.
@@ -20,13 +17,14 @@ pub(super) struct Turn {
     core: Arc<Core>,
     /// `None`: its entity ends.
     pub job: Option<Box<Job>>,
-    _token: Option<Token>,
+    /// It counts as pending until this is dropped.
+    pub token: Option<Token>,
     pub entity: Option<Arc<Entity>>,
-    memory: Memory,
+    pub memory: Memory,
     /// What a commit that fails brings back.
-    undo: Undo,
-    /// The state as the store has it once it is committed.
-    text: Option<String>,
+    pub undo: Undo,
+    /// The state as the store has it once it is committed, where that changes; inside `None`: it has none.
+    pub text: Option<Option<String>>,
     pub ended: Result<Ended, Refusal>,
     /// `None`: it did not count as a call.
     pub outcome: Option<CallResult>,
@@ -48,7 +46,7 @@ pub(super) struct Ended {
     pub reply: Option<Reply>,
 }
 
-enum Undo {
+pub(super) enum Undo {
     Nothing,
     /// The state as it was before.
     State(Option<State>),
@@ -56,25 +54,20 @@ enum Undo {
     Reread,
 }
 
-/// Why a call came to nothing.
-enum Stopped {
-    Refused(Refusal),
-    /// Weir's own, such as no room: not the handler's mistake.
-    Unable(Refusal, HandlerLimit),
-    /// The store did not answer; for the log.
-    Store(StoreError),
-    Fault(Box<Fault>, Option<HandlerLimit>),
-}
-
 impl Turn {
-    fn new(core: &Arc<Core>, job: Option<Box<Job>>, token: Option<Token>, held: Option<(Arc<Entity>, Memory)>) -> Turn {
+    pub fn new(
+        core: &Arc<Core>,
+        job: Option<Box<Job>>,
+        token: Option<Token>,
+        held: Option<(Arc<Entity>, Memory)>,
+    ) -> Turn {
         let (entity, memory) = held.map_or((None, Memory::default()), |(entity, memory)| (Some(entity), memory));
         Turn {
             core: core.clone(),
             now: core.host.now(),
             fired: job.as_ref().and_then(|job| job.timer),
             job,
-            _token: token,
+            token,
             entity,
             memory,
             undo: Undo::Nothing,
@@ -89,11 +82,11 @@ impl Turn {
     }
 
     /// The entity's memory after the turn.
-    pub fn memory(&mut self, kept: bool, now: Millis) -> Memory {
+    pub fn memory_after(&mut self, kept: bool, now: Millis) -> Memory {
         let mut memory = std::mem::take(&mut self.memory);
         if kept && self.ended.is_ok() {
             if let Some(text) = self.text.take() {
-                (memory.stored, memory.written_at) = (Some(text), now);
+                (memory.stored, memory.written_at) = (text, now);
             }
         } else {
             match std::mem::replace(&mut self.undo, Undo::Nothing) {
@@ -134,231 +127,5 @@ impl Drop for Turn {
             tracing::error!(entity = &*entity.key, "a call was lost, and what its entity had in memory");
             self.core.release(entity);
         }
-    }
-}
-
-impl Core {
-    /// Runs a call, and says what is to be kept of it.
-    pub(super) fn perform(self: &Arc<Core>, job: Box<Job>, held: Option<(Arc<Entity>, Memory)>) -> Turn {
-        let mut turn = Turn::new(self, Some(job), None, held);
-        let Some(job) = &mut turn.job else { return turn };
-        job.begin();
-        let handler = job.handler.clone();
-        let timer = match job.timer.map(|id| self.timers.begin(id)) {
-            // Cancelled while its call waited: as if it had never fired.
-            Some(None) => {
-                turn.fired = None;
-                return turn;
-            }
-            timer => timer.flatten(),
-        };
-        let (now, app) = (turn.now, job.call().app.clone());
-        let retry_at = match self.load.is_cancelled() {
-            true => Err((now + super::RETRY_MS, HandlerLimit::Queue)),
-            false => handler.breaker.admit(now, &app.limits).map_err(|until| (until, HandlerLimit::Breaker)),
-        };
-        let pass = match retry_at {
-            Ok(pass) => pass,
-            Err((at, limit)) => {
-                handler.metrics.limit(limit);
-                turn.retry_at = Some(at);
-                turn.outcome = Some(CallResult::Overloaded);
-                turn.ended = Err(Refusal::new(Code::Overloaded));
-                return turn;
-            }
-        };
-        let stopped = match self.run(&mut turn, timer.as_ref()) {
-            Ok(()) => {
-                handler.well(pass);
-                turn.outcome = Some(CallResult::Ok);
-                return turn;
-            }
-            Err(stopped) => stopped,
-        };
-        // A call that came to nothing has still used up its timer.
-        turn.writes = timer.iter().filter_map(|t| keep::fired(t, &app.name, self.host.now())).collect();
-        turn.timers.clear();
-        turn.parcels.clear();
-        let key = turn.entity.as_ref().map(|e| e.key.clone());
-        let (outcome, refusal) = match stopped {
-            Stopped::Refused(refusal) => {
-                handler.well(pass);
-                (CallResult::Refused, refusal)
-            }
-            Stopped::Unable(refusal, limit) => {
-                handler.metrics.limit(limit);
-                turn.retry_at = Some(now + super::RETRY_MS);
-                turn.writes.clear();
-                (CallResult::Overloaded, refusal)
-            }
-            Stopped::Store(error) => {
-                let (app, name) = (&*handler.app, &*handler.name);
-                tracing::error!(app, handler = name, entity = key.as_deref(), "its state was not read: {error}");
-                turn.retry_at = Some(now + super::RETRY_MS);
-                turn.writes.clear();
-                (CallResult::Fault, Refusal::new(Code::Internal))
-            }
-            Stopped::Fault(fault, limit) => {
-                handler.fault(pass, &app, key.as_deref(), &fault, limit, self.host.now());
-                (CallResult::Fault, Refusal::new(Code::Internal))
-            }
-        };
-        turn.outcome = Some(outcome);
-        turn.ended = Err(refusal);
-        turn
-    }
-
-    /// An entity's end: its memory, its timers, what the store has of it.
-    pub(super) fn end_entity(self: &Arc<Core>, token: Token, entity: Arc<Entity>) -> Turn {
-        let owner = Owner(entity.app, Some(entity.key.clone()));
-        let timers = self.timers.of(&owner);
-        let is_stored = self.store.is_some() && entity.kind.is_stored();
-        let writes = keep::forget(&timers, &entity.app_name, &entity.key, is_stored);
-        let mut turn = Turn::new(self, None, Some(token), Some((entity, Memory::default())));
-        turn.writes = writes;
-        self.timers.cancel_all(&owner);
-        turn
-    }
-
-    /// Runs the handler over its entity's state; `turn` gets what it did.
-    fn run(&self, turn: &mut Turn, timer: Option<&super::timers::Timer>) -> Result<(), Stopped> {
-        let Some(job) = &turn.job else { return Ok(()) };
-        let call = job.call();
-        let app = &*call.app;
-        let is_stored = turn.entity.as_ref().is_some_and(|e| e.kind.is_stored());
-        // Of those that do not look at it, the state stays where it is.
-        let keeps_state = app.plugin.keeps_state(call.handler);
-        let mut scratch = State::new();
-        let state = match (&turn.entity, keeps_state) {
-            (Some(entity), true) => {
-                self.load_state(&mut turn.memory, entity, is_stored)?;
-                // A stored state is read again where it must be undone: cheaper than a copy each time.
-                let copy = if is_stored && turn.memory.is_stored() { None } else { Some(turn.memory.state.clone()) };
-                turn.undo = copy.map_or(Undo::Reread, Undo::State);
-                turn.memory.state.get_or_insert_default()
-            }
-            _ => &mut scratch,
-        };
-        let around = Around {
-            app,
-            host: &*self.host,
-            store: self.store.as_deref(),
-            entity: call.entity.as_deref(),
-            limits: &app.limits,
-        };
-        let began = Instant::now();
-        let ran = catch_unwind(AssertUnwindSafe(|| app.plugin.run(call.handler, state, &call.event, &around)));
-        let operations = ran.as_ref().map_or(0, |ran| ran.as_ref().map_or(0, |ran| ran.operations));
-        job.handler.metrics.ran(began.elapsed(), operations);
-        let ran = match ran {
-            Ok(Ok(ran)) => ran,
-            Ok(Err(Failure::Refused(refusal))) => return Err(Stopped::Refused(refusal)),
-            Ok(Err(Failure::Fault(fault))) => return Err(Stopped::Fault(fault, None)),
-            Err(_) => return Err(self.fault(turn, FaultKind::Panic, "a mistake of Weir's own".into(), None)),
-        };
-        let now = if ran.kept.is_empty() && timer.is_none() && !is_stored { turn.now } else { self.host.now() };
-        turn.writes.extend(timer.and_then(|t| keep::fired(t, &app.name, now)));
-        if keeps_state && turn.entity.is_some() {
-            self.measure(turn, is_stored, now)?;
-        }
-        self.keep(turn, ran, is_stored, now)
-    }
-
-    /// Has the state in memory, from the store where it is kept there.
-    fn load_state(&self, memory: &mut Memory, entity: &Entity, is_stored: bool) -> Result<(), Stopped> {
-        if memory.state.is_some() || !is_stored {
-            return Ok(());
-        }
-        if !memory.asked {
-            let none = || StoreError::Broken("there is none".into());
-            let store = self.store.as_ref().ok_or_else(none).map_err(Stopped::Store)?;
-            memory.stored = match store.entity(&entity.app_name, &entity.key) {
-                Ok(stored) => stored,
-                Err(StoreError::Busy) => {
-                    return Err(Stopped::Unable(Refusal::new(Code::Overloaded), HandlerLimit::Store));
-                }
-                Err(error) => return Err(Stopped::Store(error)),
-            };
-            memory.asked = true;
-        }
-        if let Some(text) = &memory.stored {
-            let state = State::from_json(text).map_err(|e| Stopped::Store(StoreError::Broken(e)))?;
-            memory.state_bytes = state.bytes();
-            memory.state = Some(state);
-        }
-        Ok(())
-    }
-
-    /// Holds the new state against its bound; of a stored one, whether it must be written.
-    fn measure(&self, turn: &mut Turn, is_stored: bool, now: Millis) -> Result<(), Stopped> {
-        let (Some(entity), Some(state)) = (&turn.entity, &turn.memory.state) else { return Ok(()) };
-        let settings = entity.kind.settings();
-        let text = match is_stored.then(|| state.to_json()).transpose() {
-            Ok(text) => text,
-            Err(why) => {
-                return Err(self.fault(turn, FaultKind::Error, format!("`this` cannot be stored: {why}"), None));
-            }
-        };
-        let bytes = state.bytes();
-        if text.as_ref().map_or(bytes, String::len) > settings.bytes.0 as usize {
-            let what = format!("`this` takes more than {} bytes (`bytes` of [entity])", settings.bytes.0);
-            return Err(self.fault(turn, FaultKind::Size, what, Some(HandlerLimit::EntityBytes)));
-        }
-        turn.memory.state_bytes = bytes;
-        let Some(text) = text else { return Ok(()) };
-        let life = settings.forget_after.0;
-        // What is only read must not be forgotten either: written again after an eighth of its life, it lives so much longer.
-        let is_old = life.is_some_and(|ms| now.saturating_sub(turn.memory.written_at) > ms / 8);
-        let is_nothing = turn.memory.stored.is_none() && state.is_empty();
-        if !is_nothing && (is_old || turn.memory.stored.as_ref() != Some(&text)) {
-            turn.writes.push(Write::Entity {
-                app: entity.app_name.clone(),
-                entity: entity.key.clone(),
-                state: text.clone(),
-                forget_at: life.map(|ms| now.saturating_add(ms).saturating_add(ms / 8)),
-            });
-            turn.text = Some(text);
-        }
-        Ok(())
-    }
-
-    /// What goes to the store and the timers; the rest is carried out later.
-    fn keep(&self, turn: &mut Turn, ran: Ran, is_durable: bool, now: Millis) -> Result<(), Stopped> {
-        let Ran { effects, kept, value, reply, .. } = ran;
-        if !kept.is_empty() {
-            let Some(job) = &turn.job else { return Ok(()) };
-            let call = job.call();
-            let keeping = Keeping {
-                app: &call.app,
-                entity: call.entity.as_ref(),
-                is_durable,
-                timers: &self.timers,
-                outbox: self.outbox.as_deref(),
-                random: &|| self.host.random(),
-                now,
-            };
-            if !keeping.is_room(&kept) {
-                return Err(Stopped::Unable(Refusal::new(Code::Overloaded), HandlerLimit::Webhook));
-            }
-            let max = call.app.limits.timers as usize;
-            if keeping.timers_after(&kept) > max {
-                let what = format!("more than {max} timers of one entity (`timers` of [script])");
-                return Err(self.fault(turn, FaultKind::Timers, what, None));
-            }
-            keeping.keep(kept, &mut turn.writes, &mut turn.timers, &mut turn.parcels);
-            if self.store.is_none() && !turn.writes.is_empty() {
-                return Err(Stopped::Store(StoreError::Broken("there is none".into())));
-            }
-        }
-        turn.ended = Ok(Ended { value, effects, reply });
-        Ok(())
-    }
-
-    /// A fault at the handler's own place.
-    fn fault(&self, turn: &Turn, kind: FaultKind, what: String, limit: Option<HandlerLimit>) -> Stopped {
-        let call = turn.job.as_ref().map(|job| job.call());
-        let function = call.and_then(|call| call.app.plugin.functions().nth(call.handler as usize));
-        let (file, line) = function.map_or((String::new(), 0), |f| (f.file.to_string(), f.line));
-        Stopped::Fault(Box::new(Fault { what, file, line, column: 1, kind }), limit)
     }
 }

@@ -13,7 +13,7 @@ use super::{Millis, Store};
 use read::Readers;
 use rusqlite::ErrorCode;
 
-/// What the sqlite3 driver of `[store]` is. Readers go first at the end: the writer, as the last one, tidies the log.
+/// At the end readers go first: SQLite tidies its log when the last connection goes, and that one must be able to write.
 pub(super) struct Sqlite {
     readers: Readers,
     writer: Writer,

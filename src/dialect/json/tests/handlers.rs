@@ -5,7 +5,7 @@ use crate::model::LimitKind;
 
 /// A dialect whose messages a plugin answers.
 const HANDLED: &str = r#"
-    receive.cancel = { do = "handler", handler = "cancel", entity = "report:{reportId}" }
+    receive.cancel = { do = "handler", handler = "cancel", entity = "report:{reportId}", failed = "Failed to cancel" }
     receive.filter = { do = "handler", handler = "filter", data = "data.filter", channel = "data.room" }
     receive_default = { do = "handler", handler = "others" }
     send.error = { type = "error", code = "{error.code}", why = "{error.message}", details = "{error.details}" }
@@ -19,15 +19,13 @@ const HANDLED: &str = r#"
 fn a_message_reaches_the_handler_that_its_type_is_bound_to() {
     let handled = dialect(HANDLED);
     let at = |kind: &str| handled.bound().iter().position(|b| *b.kind == *kind).unwrap();
-    let bound = |kind, handler: &str, entity: Option<&str>| {
-        assert_eq!(
-            handled.bound()[at(kind)],
-            Bound { kind: kind.into(), handler: handler.into(), entity: entity.map(Into::into) }
-        );
+    let bound = |kind, handler: &str, entity: Option<&str>, failed: Option<&str>| {
+        let [entity, failed] = [entity, failed].map(|text| text.map(Into::into));
+        assert_eq!(handled.bound()[at(kind)], Bound { kind: kind.into(), handler: handler.into(), entity, failed });
     };
-    bound("cancel", "cancel", Some("report:{reportId}"));
-    bound("filter", "filter", None);
-    bound("", "others", None);
+    bound("cancel", "cancel", Some("report:{reportId}"), Some("Failed to cancel"));
+    bound("filter", "filter", None, None);
+    bound("", "others", None, None);
 
     let whole = r#"{"type":"cancel","n":1}"#;
     let Command::Handle { handler, data, channel } = read(&handled, whole).command else { panic!() };
@@ -105,7 +103,7 @@ fn a_handler_without_a_name_is_told_and_so_is_a_name_without_a_handler() {
             r#"
             receive.a = { do = "handler" }
             receive.b = { do = "handler", handler = "b", token = "t" }
-            receive.c = { do = "ping", handler = "c", entity = "e" }
+            receive.c = { do = "ping", handler = "c", entity = "e", failed = "f" }
             send.reply = "{position}"
             code."limit:member" = "x"
             "#
@@ -116,6 +114,7 @@ fn a_handler_without_a_name_is_told_and_so_is_a_name_without_a_handler() {
             "receive.b.token: `token` means nothing here",
             "receive.c.handler: `handler` means nothing here",
             "receive.c.entity: `entity` means nothing here",
+            "receive.c.failed: `failed` means nothing here",
             "code.limit:member: unknown code `limit:member` did you mean `limit:members`?",
         ]
     );

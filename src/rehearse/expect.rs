@@ -1,12 +1,15 @@
-//! Compares what came with what a transcript expects.
+//! Compares what came with what a test or a transcript expects.
 //!
 //! JSON is compared as values: the order of keys is free, every key must be expected and there. A text that is only
 //! a placeholder stands for values of a kind: `<any>`, `<string>`, `<number>`, `<bool>`, `<object>`, `<array>`, `<uuid>`,
 //! `<iso>` (ISO 8601 with milliseconds), `<ws-id>` (S0's connection id), `<has TEXT>`. `<name=KIND>` remembers the value.
 //! The key `"..."` allows further keys. A list that begins with `"<unordered>"` is compared without regard to order.
 
-use super::words::Captured;
 use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What `<name=KIND>` remembered.
+pub type Captured = BTreeMap<String, Value>;
 
 /// `Err`: what differs, with its place.
 pub fn json(expected: &Value, got: &Value, captured: &mut Captured) -> Result<(), String> {

@@ -1,0 +1,126 @@
+//! Plugins' tests: finds `plugins/*.test`, and has each played against the app that it is for.
+
+use super::app::App;
+use super::compile::Compiled;
+use super::fault::Fault;
+use super::files::Files;
+use super::handlers::plugin_file;
+use crate::model::{did_you_mean, one_of};
+use crate::rehearse::{self, Outcome, Subject, Transcript};
+use crate::script::{Plugin, PluginProblem};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The largest test file.
+pub const TEST_BYTES_MAX: u64 = 1 << 20;
+
+/// Which tests.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// A plugin's name, or a test file as the operator names it. `None`: all.
+    pub of: Option<String>,
+    /// Only tests whose title holds this.
+    pub title: Option<String>,
+}
+
+/// What became of one file's tests.
+pub struct Played {
+    /// As faults show it.
+    pub file: Arc<str>,
+    pub app: Option<Arc<str>>,
+    /// Err: the file holds none that could be played.
+    pub outcomes: Result<Vec<Outcome>, Box<Fault>>,
+}
+
+/// Plays the tests beside this `gateway.toml`. Err: no such file.
+pub fn rehearse(gateway: &Path, compiled: &Compiled, wanted: &Wanted) -> Result<Vec<Played>, String> {
+    let files = Files::new(gateway.parent().unwrap_or(Path::new("")));
+    let found = find(&files, wanted)?;
+    Ok(found.iter().map(|path| play(&files, compiled, path, wanted)).collect())
+}
+
+/// `clinic` of `plugins/clinic.test` and `plugins/clinic.queue.test`.
+fn plugin_of(path: &Path) -> &str {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    name.split('.').next().unwrap_or_default()
+}
+
+fn find(files: &Files, wanted: &Wanted) -> Result<Vec<PathBuf>, String> {
+    if let Some(of) = wanted.of.as_deref().filter(|of| of.ends_with(".test")) {
+        let path = PathBuf::from(of);
+        return if path.is_file() { Ok(vec![path]) } else { Err(format!("{of}: there is no such file")) };
+    }
+    let all = files.tests()?;
+    let Some(of) = wanted.of.as_deref() else { return Ok(all) };
+    let found: Vec<PathBuf> = all.iter().filter(|path| plugin_of(path) == of).cloned().collect();
+    match found.is_empty() {
+        false => Ok(found),
+        true => {
+            let hint = did_you_mean(of, all.iter().map(|path| plugin_of(path)));
+            let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
+            Err(format!("there is no {}{hint}", files.path("plugins").join(format!("{of}.test")).display()))
+        }
+    }
+}
+
+fn play(files: &Files, compiled: &Compiled, path: &Path, wanted: &Wanted) -> Played {
+    let file: Arc<str> = path.display().to_string().into();
+    let fault = |what: String| Box::new(Fault::of_file(&file, what));
+    let none = |fault| Played { file: file.clone(), app: None, outcomes: Err(fault) };
+    let text = match files.text(path, TEST_BYTES_MAX) {
+        Ok(text) => text,
+        Err(why) => return none(fault(format!("this file {why}"))),
+    };
+    let transcript = match Transcript::read(&text) {
+        Ok(transcript) => transcript,
+        Err(mistake) => return none(Box::new(Fault { line: mistake.line, column: 1, ..*fault(mistake.what) })),
+    };
+    let app = match app_of(compiled, path, transcript.app.as_deref()) {
+        Ok(app) => app,
+        Err(what) => return none(fault(what)),
+    };
+    let front = compiled.front(1);
+    let again = |settings: &Map<String, Value>| plugin(files, app, settings);
+    let subject = Subject { app: app.flow.clone(), front: &front, plugin: &again };
+    let chosen = transcript.conversations.iter();
+    let chosen = chosen.filter(|c| wanted.title.as_deref().is_none_or(|title| c.title.contains(title)));
+    let outcomes = chosen.map(|conversation| rehearse::play(&subject, conversation)).collect();
+    Played { file, app: Some(app.flow.name.clone()), outcomes: Ok(outcomes) }
+}
+
+/// Whose tests they are: the app that the file names, else the one with the plugin of its name.
+fn app_of<'a>(compiled: &'a Compiled, path: &Path, named: Option<&str>) -> Result<&'a App, String> {
+    let apps = &compiled.apps;
+    let names = || apps.iter().map(|app| &*app.flow.name);
+    if let Some(name) = named {
+        let hint = || did_you_mean(name, names()).map_or(String::new(), |hint| format!("; {hint}"));
+        return apps.iter().find(|app| *app.flow.name == *name).ok_or_else(|| format!("no app `{name}`{}", hint()));
+    }
+    let name = plugin_of(path);
+    let with: Vec<&App> =
+        apps.iter().filter(|app| app.plugin.as_ref().is_some_and(|(plugin, _)| plugin == name)).collect();
+    match with[..] {
+        [app] => Ok(app),
+        [] => apps.iter().find(|app| *app.flow.name == *name).ok_or_else(|| {
+            format!("no app has the plugin `{name}`: a first line `app NAME` says whose tests these are")
+        }),
+        _ => {
+            let names = one_of(with.iter().map(|app| &*app.flow.name));
+            Err(format!("several apps have the plugin `{name}`: a first line `app NAME` says which, {names}"))
+        }
+    }
+}
+
+/// The app's plugin with other settings.
+fn plugin(files: &Files, app: &App, settings: &Map<String, Value>) -> Result<Plugin, String> {
+    let (Some((name, webhooks)), Some(handlers)) = (&app.plugin, &app.flow.handlers) else {
+        return Ok(Plugin::default());
+    };
+    let webhooks: Vec<&str> = webhooks.iter().map(String::as_str).collect();
+    let read = |name: &str| plugin_file(files, name);
+    Plugin::compile(name, &read, &handlers.script.limits, settings, &webhooks).map_err(|problems| {
+        let told = |problem: PluginProblem| Fault::from(problem).to_string();
+        problems.into_iter().map(told).collect::<Vec<_>>().join("\n")
+    })
+}

@@ -1,0 +1,423 @@
+//! Plays a test step by step, and says where it did not go as written.
+
+use super::BEGINNING;
+use super::diff;
+use super::expect::{self, Captured};
+use super::script::{Conversation, Does, Exchange, Expected, Step};
+use super::stage::{Stage, Subject};
+use super::web;
+use super::words::fill;
+use super::world::Heard;
+use crate::api::Caller;
+use crate::flow::{Draft, KeptRequest};
+use crate::listen::Asked;
+use crate::model::{ChannelName, Identity, Refusal, Slot, iso8601, one_of, query_pairs};
+use crate::policy::Scope;
+use hyper::HeaderMap;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What became of a test.
+#[derive(Debug)]
+pub struct Outcome {
+    pub title: String,
+    /// Of its title.
+    pub line: u32,
+    /// `None`: all went as written.
+    pub failure: Option<Failure>,
+    pub took: Duration,
+}
+
+/// Where a test did not go as written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    pub line: u32,
+    /// The step's text; empty: the end of the test.
+    pub step: String,
+    /// Several lines.
+    pub what: String,
+}
+
+/// Plays one test on a stage of its own.
+pub fn play(subject: &Subject, conversation: &Conversation) -> Outcome {
+    let began = Instant::now();
+    // What would be logged of live connections is nobody's affair here.
+    let silent = tracing::subscriber::NoSubscriber::default();
+    let failure = tracing::subscriber::with_default(silent, || Player::play(subject, conversation).err());
+    Outcome { title: conversation.title.clone(), line: conversation.line, failure, took: began.elapsed() }
+}
+
+struct Player {
+    stage: Arc<Stage>,
+    people: BTreeMap<String, Slot>,
+    captured: Captured,
+    /// Of the publish just made, with its line.
+    refused: Option<(u32, Refusal)>,
+}
+
+impl Player {
+    fn play(subject: &Subject, conversation: &Conversation) -> Result<(), Failure> {
+        let (mut now, mut settings, mut setting) = (BEGINNING, Map::new(), 0usize);
+        for step in &conversation.steps {
+            match &step.does {
+                Does::At(at) => now = *at,
+                Does::Set(text) => settings.extend(object(text).map_err(|what| failed(step, what))?),
+                _ => break,
+            }
+            setting += 1;
+        }
+        let stage = Stage::new(subject, now, &settings);
+        let first = &conversation.steps[setting.saturating_sub(1)];
+        let stage = stage.map_err(|what| failed(first, what))?;
+        let (people, captured) = (BTreeMap::new(), Captured::new());
+        let mut player = Player { stage, people, captured, refused: None };
+        for step in &conversation.steps[setting..] {
+            let done = player.step(step);
+            done.map_err(|what| failed(step, player.with_faults(what)))?;
+        }
+        player.left().map_err(|(line, what)| Failure { line, step: String::new(), what })
+    }
+
+    /// A handler that failed is why most steps do.
+    fn with_faults(&self, what: String) -> String {
+        let world = self.stage.world();
+        world.faults.iter().fold(what, |what, (_, fault)| format!("{what}\na handler failed: {fault}"))
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        let looks = matches!(
+            step.does,
+            Does::Hear { .. }
+                | Does::Refused { .. }
+                | Does::State { .. }
+                | Does::Store { .. }
+                | Does::Webhook { .. }
+                | Does::Log(_)
+                | Does::Fault(_)
+        );
+        if !looks {
+            self.nothing_wrong()?;
+            self.stage.world().line = step.line;
+        }
+        self.does(&step.does, step.line)?;
+        self.stage.settle();
+        Ok(())
+    }
+
+    /// Before something new happens, what went wrong must have been looked at.
+    fn nothing_wrong(&mut self) -> Result<(), String> {
+        if let Some((line, refusal)) = self.refused.take() {
+            return Err(format!("the publication of line {line} was refused: {}", said(&refusal)));
+        }
+        match self.stage.world().faults.front() {
+            Some((line, _)) => Err(format!("a handler had failed after line {line}")),
+            None => Ok(()),
+        }
+    }
+
+    fn does(&mut self, does: &Does, line: u32) -> Result<(), String> {
+        let fill = |text: &str| fill(text, &self.captured);
+        match does {
+            Does::At(at) => {
+                let now = self.stage.world().now;
+                if *at < now {
+                    return Err(format!("it is {} already", iso8601(now)));
+                }
+                self.stage.go_on(*at);
+                Ok(())
+            }
+            Does::Set(_) => Err("settings stand at the beginning of a test".into()),
+            Does::After(ms) => {
+                let until = self.stage.world().now.saturating_add(*ms);
+                self.stage.go_on(until);
+                Ok(())
+            }
+            Does::Connect { who, target, identity } => {
+                let (target, identity) = (fill(target)?, fill(identity)?);
+                self.connect(who, &target, &identity)
+            }
+            Does::Send { who, text } => {
+                let (text, slot) = (fill(text)?, self.slot(who)?);
+                let mut world = self.stage.world();
+                if !world.is_open(slot) {
+                    return Err(format!("{who} is not connected any more"));
+                }
+                world.receive(slot, &text);
+                Ok(())
+            }
+            Does::Closes(who) => self.end(who, Some(1000)),
+            Does::Disconnects(who) => self.end(who, None),
+            Does::Hear { who, expected } => self.hear(who, expected),
+            Does::Web(exchange) => self.request(exchange),
+            Does::Publish { channel, data, event } => {
+                let (channel, data) = (fill(channel)?, fill(data)?);
+                let parsed: Value = json(&data)?;
+                let name = ChannelName::parse(&channel).map_err(|bad| format!("`{channel}` is no channel: {bad}"))?;
+                let (data, event) = (parsed.to_string().into(), event.as_deref().map(Into::into));
+                let draft = Draft { data, event, key: None, exclude: None };
+                if let Err(refusal) = self.stage.publish(&Scope::everywhere(), &[name], draft) {
+                    self.refused = Some((line, refusal));
+                }
+                Ok(())
+            }
+            Does::Refused { code, text } => {
+                let (_, refusal) = self.refused.take().ok_or("no publication was refused")?;
+                let name = refusal.name.as_deref().unwrap_or(refusal.code.as_str());
+                let told = refusal.message.as_deref().unwrap_or(refusal.code.text());
+                match name == code && text.as_deref().is_none_or(|text| text == told) {
+                    true => Ok(()),
+                    false => Err(format!("it was refused with {}", said(&refusal))),
+                }
+            }
+            Does::State { entity, expected } => {
+                let (entity, expected) = (fill(entity)?, expected.as_deref().map(fill).transpose()?);
+                let state = self.stage.world().kept.states.get(&*entity).map(|state| state.to_json());
+                let state = state.transpose()?;
+                self.is(expected.as_deref(), state.as_deref().filter(|text| *text != "{}"), &format!("`{entity}`"))
+            }
+            Does::Store { key, expected } => {
+                let (key, expected) = (fill(key)?, expected.as_deref().map(fill).transpose()?);
+                let world = self.stage.world();
+                let value = world.kept.value(&key, world.now).map(str::to_owned);
+                drop(world);
+                self.is(expected.as_deref(), value.as_deref(), &format!("`{key}`"))
+            }
+            Does::Webhook { name, body } => {
+                let body = fill(body)?;
+                let called = self.stage.world().kept.webhooks.pop_front();
+                match called {
+                    None => Err("no webhook was asked for".into()),
+                    Some((_, called, got)) if *called != **name => Err(format!("webhook `{called}` came: {got}")),
+                    Some((_, _, got)) => self.is(Some(&body), Some(&got), "its body"),
+                }
+            }
+            Does::Log(text) => {
+                let text = fill(text)?;
+                let mut world = self.stage.world();
+                match world.printed.iter().position(|line| line.contains(&text)) {
+                    Some(at) => drop(world.printed.drain(..=at)),
+                    None => return Err(told("printed", world.printed.iter())),
+                }
+                Ok(())
+            }
+            Does::Fault(text) => {
+                let text = fill(text)?;
+                let mut world = self.stage.world();
+                match world.faults.front() {
+                    None => Err("no handler failed".into()),
+                    Some((_, fault)) if fault.contains(&text) => {
+                        world.faults.pop_front();
+                        Ok(())
+                    }
+                    Some(_) => Err("a handler failed otherwise".into()),
+                }
+            }
+        }
+    }
+
+    fn slot(&self, who: &str) -> Result<Slot, String> {
+        let names = || one_of(self.people.keys().map(String::as_str));
+        self.people.get(who).copied().ok_or_else(|| match self.people.is_empty() {
+            true => format!("nobody is connected; `{who} connects /PATH` comes first"),
+            false => format!("`{who}` is nobody who connected: {}", names()),
+        })
+    }
+
+    /// The path picks the endpoint of the app, as a request would.
+    fn connect(&mut self, who: &str, target: &str, identity: &str) -> Result<(), String> {
+        let identity = match identity {
+            "" => Identity::default(),
+            text => Identity::described(object(text)?),
+        };
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let (app, entrance) = (&self.stage.app, &self.stage.front.entrance);
+        let headers = HeaderMap::new();
+        let found = (0..entrance.listeners.len() as u16).find_map(|listener| {
+            let asked = Asked { listener, host: None, path, query, headers: &headers };
+            let candidates = entrance.router.find(&asked);
+            let fits = |has: &[String]| has.iter().all(|claim| identity.claim(claim).is_some());
+            let ours = candidates.into_iter().find(|c| c.app == app.id && fits(c.has));
+            ours.map(|c| (c.endpoint, c.vars))
+        });
+        let (endpoint, vars) = found.ok_or_else(|| {
+            let paths = app.endpoints.iter().map(|e| &*e.path);
+            format!("`{}` has no endpoint for {target}: {}", app.name, one_of(paths))
+        })?;
+        let request = KeptRequest {
+            path: path.into(),
+            query: query_pairs(query).map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            headers: Vec::new(),
+            vars: vars.into_iter().map(|(name, value)| ((*name).into(), value)).collect(),
+            ip: super::life::IP,
+        };
+        if let Some(slot) = self.people.get(who)
+            && self.stage.world().is_open(*slot)
+        {
+            return Err(format!("{who} is connected already; a second connection needs a name of its own"));
+        }
+        let slot = self.stage.world().open(endpoint, identity, request);
+        self.people.insert(who.to_owned(), slot);
+        Ok(())
+    }
+
+    fn end(&mut self, who: &str, code: Option<u16>) -> Result<(), String> {
+        let slot = self.slot(who)?;
+        let mut world = self.stage.world();
+        if !world.is_open(slot) {
+            return Err(format!("{who} is not connected any more"));
+        }
+        world.end(slot, code);
+        world.settle();
+        Ok(())
+    }
+
+    fn hear(&mut self, who: &str, expected: &Expected) -> Result<(), String> {
+        let slot = self.slot(who)?;
+        let mut world = self.stage.world();
+        let heard = &mut world.players[slot as usize].heard;
+        if let Expected::Nothing = expected {
+            return match heard.front() {
+                None => Ok(()),
+                Some((line, heard)) => Err(format!("{who} has heard, after line {line}: {heard}")),
+            };
+        }
+        if let Expected::Json { text, later: true } = expected {
+            let want: Value = json(&fill(text, &self.captured)?)?;
+            let captured = &mut self.captured;
+            let fits = |heard: &Heard| match heard {
+                Heard::Text(text) => match serde_json::from_str(text) {
+                    Ok(got) => {
+                        // What is captured on the way to something else must not stay.
+                        let mut copy = captured.clone();
+                        let fits = expect::json(&want, &got, &mut copy).is_ok();
+                        if fits {
+                            *captured = copy;
+                        }
+                        fits
+                    }
+                    Err(_) => false,
+                },
+                Heard::Closed(_) => false,
+            };
+            let at = heard.iter().map(|(_, heard)| heard).position(fits);
+            return match at {
+                Some(at) => {
+                    heard.remove(at);
+                    Ok(())
+                }
+                None => Err(told(&format!("{who} has heard"), heard.iter().map(|(_, heard)| heard))),
+            };
+        }
+        let Some((_, heard)) = heard.pop_front() else { return Err(format!("{who} has heard nothing more")) };
+        drop(world);
+        match (expected, heard) {
+            (Expected::Json { text, .. }, Heard::Text(got)) => {
+                let text = fill(text, &self.captured)?;
+                self.is(Some(&text), Some(&got), "the message")
+            }
+            (Expected::Raw(text), Heard::Text(got)) if fill(text, &self.captured)? == got => Ok(()),
+            (Expected::Closed { code, reason }, Heard::Closed(close))
+                if *code == close.code && reason.as_deref().is_none_or(|r| r == close.reason) =>
+            {
+                Ok(())
+            }
+            (_, heard) => Err(format!("{who} has heard: {heard}")),
+        }
+    }
+
+    fn request(&mut self, exchange: &Exchange) -> Result<(), String> {
+        let fill = |text: &str| fill(text, &self.captured);
+        let caller = match exchange.caller.as_deref() {
+            None => Caller::Trusted(None),
+            Some("nobody") => Caller::Nobody,
+            Some(text) if text.starts_with('{') => {
+                Caller::Trusted(Some(Arc::new(Identity::described(object(&fill(text)?)?))))
+            }
+            Some(who) => {
+                let slot = self.slot(who)?;
+                Caller::Trusted(Some(self.stage.world().players[slot as usize].session.identity.clone()))
+            }
+        };
+        let (target, body) = (fill(&exchange.target)?, fill(&exchange.body)?);
+        let headers = exchange.headers.iter().map(|(name, value)| Ok((name.clone(), fill(value)?)));
+        let headers = headers.collect::<Result<Vec<_>, String>>()?;
+        let reply = fill(&exchange.reply)?;
+        let got = web::request(&self.stage, (&exchange.method, &target), &headers, &body, &caller)?;
+        if got.status != exchange.status {
+            return Err(format!("it was answered with {} {}", got.status, got.body));
+        }
+        if !reply.is_empty() {
+            self.is(Some(&reply), Some(&got.body), "the answer")?;
+        }
+        for (name, value) in &exchange.reply_headers {
+            let came = got.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+            expect::text(value, came, &mut self.captured).map_err(|e| format!("header {name}: {e}"))?;
+        }
+        Ok(())
+    }
+
+    /// JSON texts; `None`: none.
+    fn is(&mut self, expected: Option<&str>, got: Option<&str>, what: &str) -> Result<(), String> {
+        let (want, got) = match (expected, got) {
+            (None, None) => return Ok(()),
+            (None, Some(got)) => return Err(format!("{what} is there: {got}")),
+            (Some(_), None) => return Err(format!("{what} is not there")),
+            (Some(want), Some(got)) => (json(want)?, got),
+        };
+        let Ok(got) = serde_json::from_str(got) else { return Err(format!("{what} is no JSON: {got}")) };
+        let lines = || diff::lines(&want, &got).join("\n");
+        expect::json(&want, &got, &mut self.captured)
+            .map_err(|_| format!("{what} differs (- expected, + came):\n{}", lines()))
+    }
+
+    /// At the end nothing may be left that nobody looked at.
+    fn left(&mut self) -> Result<(), (u32, String)> {
+        if let Some((line, refusal)) = self.refused.take() {
+            return Err((line, format!("the publication was refused: {}", said(&refusal))));
+        }
+        let world = self.stage.world();
+        let mut left: Vec<(u32, String)> = Vec::new();
+        left.extend(world.faults.iter().map(|(line, fault)| (*line, format!("a handler failed: {fault}"))));
+        for (who, slot) in &self.people {
+            let heard = world.players[*slot as usize].heard.iter();
+            left.extend(heard.map(|(line, heard)| (*line, format!("{who} has heard, and nobody looked: {heard}"))));
+        }
+        let webhooks = world.kept.webhooks.iter();
+        left.extend(webhooks.map(|(line, name, body)| (*line, format!("webhook `{name}` was asked for: {body}"))));
+        left.sort_by_key(|(line, _)| *line);
+        match left.first() {
+            None => Ok(()),
+            Some((line, _)) => {
+                let all: Vec<String> = left.iter().map(|(_, what)| what.clone()).collect();
+                Err((*line, format!("left over at the end:\n{}", all.join("\n"))))
+            }
+        }
+    }
+}
+
+fn failed(step: &Step, what: String) -> Failure {
+    Failure { line: step.line, step: step.text.clone(), what }
+}
+
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|e| format!("the test itself has no JSON here: {e}: {text}"))
+}
+
+fn object(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|e| format!("the test itself has no JSON object here: {e}: {text}"))
+}
+
+fn said(refusal: &Refusal) -> String {
+    let name = refusal.name.as_deref().unwrap_or(refusal.code.as_str());
+    format!("{name} \"{}\"", refusal.message.as_deref().unwrap_or(refusal.code.text()))
+}
+
+fn told(what: &str, lines: impl Iterator<Item = impl std::fmt::Display>) -> String {
+    let lines: Vec<String> = lines.map(|line| format!("\n{line}")).collect();
+    match lines.is_empty() {
+        true => format!("{what}: nothing"),
+        false => format!("{what}:{}", lines.concat()),
+    }
+}

@@ -1,0 +1,99 @@
+//! What a test is played on: the app as the files have it, and a world that begins empty.
+
+use super::host::Chance;
+use super::world::World;
+use crate::api::State;
+use crate::flow::{App, Generation, Handlers};
+use crate::hub::ClassOptions;
+use crate::listen::Front;
+use crate::model::{Millis, Ms};
+use crate::observe::Metrics;
+use crate::script::{self, Plugin};
+use serde_json::{Map, Value};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An app whose conversations are played.
+pub struct Subject<'a> {
+    pub app: Arc<App>,
+    pub front: &'a Front,
+    /// Compiles the app's plugin anew, with these `[settings]`. Err: what is wrong, for people.
+    pub plugin: &'a dyn Fn(&Map<String, Value>) -> Result<Plugin, String>,
+}
+
+/// The number of the only generation there is.
+const GENERATION: u64 = 1;
+/// A handler's deadline: tests must not hang on how busy a machine is. Its operations are bounded as always.
+const DEADLINE: Ms = Ms(30_000);
+
+/// One test's.
+pub(super) struct Stage {
+    pub app: Arc<App>,
+    /// Its handlers' bounds.
+    pub limits: script::Limits,
+    pub generation: Arc<Generation>,
+    pub front: Front,
+    pub metrics: Arc<Metrics>,
+    pub state: Arc<State>,
+    pub chance: Chance,
+    world: Mutex<World>,
+}
+
+impl Stage {
+    /// `settings`: those that differ from the file's. Err: the plugin does not compile with them.
+    pub fn new(subject: &Subject, now: Millis, settings: &Map<String, Value>) -> Result<Arc<Stage>, String> {
+        let mut app = App::clone(&subject.app);
+        for (name, value) in settings {
+            app.settings.insert(name.clone(), value.clone());
+        }
+        // Nobody is really here: no audit.
+        app.classes = app.classes.iter().map(|class| ClassOptions { audit: false, ..class.clone() }).collect();
+        let (mut limits, mut timers) = (script::Limits::default(), Vec::new());
+        if let Some(handlers) = &subject.app.handlers {
+            let known = &handlers.script;
+            let script = script::App {
+                id: known.id,
+                name: known.name.clone(),
+                plugin: (subject.plugin)(&app.settings)?,
+                limits: script::Limits { deadline: DEADLINE, ..known.limits.clone() },
+                policy: known.policy.clone(),
+                entities: known.entities.clone(),
+                timers: known.timers.clone(),
+            };
+            (limits, timers) = (script.limits.clone(), script.timers.clone());
+            app.handlers = Some(Arc::new(Handlers {
+                script: Arc::new(script),
+                classes: handlers.classes.clone(),
+                endpoints: handlers.endpoints.clone(),
+            }));
+        }
+        let app = Arc::new(app);
+        let real = &subject.front.generation;
+        let mut apps = real.apps.clone();
+        apps[usize::from(app.id.0)] = Some(app.clone());
+        let generation = Arc::new(Generation {
+            number: GENERATION,
+            digest: real.digest.clone(),
+            development: real.development,
+            limits: real.limits.clone(),
+            revoke: real.revoke,
+            listeners: real.listeners.clone(),
+            apps,
+        });
+        let front = Front {
+            generation: generation.clone(),
+            entrance: subject.front.entrance.clone(),
+            site: subject.front.site.clone(),
+        };
+        let metrics = Metrics::new();
+        drop(metrics.app(app.id, &app.name));
+        let mut world = World::new(app.clone(), GENERATION, now);
+        world.arm_file_timers(&timers);
+        let (state, world) = (Arc::default(), Mutex::new(world));
+        Ok(Arc::new(Stage { app, limits, generation, front, metrics, state, chance: Chance::default(), world }))
+    }
+
+    /// The world; never held while a handler runs, which reads it.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,77 @@
+//! A request to a route of the app, answered by the HTTP API's own code.
+
+use super::api::Backstage;
+use super::life::IP;
+use super::stage::Stage;
+use crate::api::{self, Caller, Context, Request};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Response};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{self, Poll, Waker};
+
+/// What came back.
+pub(super) struct Answered {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+/// Err: there is no such route, or the request is none.
+pub(super) fn request(
+    stage: &Arc<Stage>,
+    (method, target): (&str, &str),
+    headers: &[(String, String)],
+    body: &str,
+    caller: &Caller,
+) -> Result<Answered, String> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut sent = HeaderMap::new();
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no name of a header"))?;
+        let value = HeaderValue::from_str(value).map_err(|_| format!("`{value}` is no value of a header"))?;
+        sent.append(name, value);
+    }
+    let request = Request {
+        method: Method::from_bytes(method.as_bytes()).map_err(|e| e.to_string())?,
+        path: path.to_owned(),
+        query: query.to_owned(),
+        headers: sent,
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        ip: IP,
+        listener: "".into(),
+        port: 0,
+        now: stage.world().now,
+    };
+    let context = Context {
+        site: stage.front.site.clone(),
+        generation: stage.generation.clone(),
+        state: stage.state.clone(),
+        gateway: Backstage(stage.clone()),
+        metrics: stage.metrics.clone(),
+        not_ready: &[],
+        admin: None,
+    };
+    let answering = api::rehearse(&context, &stage.app.name, &request, caller);
+    let response = at_once(answering).ok_or("it waits for something outside of the gateway")?;
+    let response = response.ok_or_else(|| format!("`{}` has no route {method} {path}", stage.app.name))?;
+    read(response)
+}
+
+fn read(response: Response<Full<Bytes>>) -> Result<Answered, String> {
+    let (parts, body) = response.into_parts();
+    let Ok(body) = at_once(body.collect()).ok_or("its body is not there")?;
+    let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    Ok(Answered { status: parts.status.as_u16(), headers: parts.headers, body })
+}
+
+/// What is there without waiting; everything on a stage is.
+fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
