@@ -389,7 +389,14 @@ impl Target {
         let found = app.policy.find(&name);
         let key = found.as_ref().and_then(|f| f.home().ok()).unwrap_or_else(|| name.clone());
         let copies = found.iter().flat_map(|f| f.also());
-        let also = copies.filter_map(|copy| Some((copy.clone(), app.policy.find(&copy)?.number()))).collect();
+        let mut also: SmallVec<[(ChannelName, u16); 1]> = SmallVec::new();
+        for copy in copies {
+            // A wider class's variable may make the same name twice, or the channel's own.
+            if copy != name && !also.iter().any(|(known, _)| *known == copy) {
+                let class = app.policy.find(&copy).map(|found| found.number());
+                also.extend(class.map(|class| (copy, class)));
+            }
+        }
         Target { app: app.id, permit, key, also }
     }
 

@@ -342,6 +342,18 @@ fn a_channel_takes_no_more_than_its_class_says_over_all_shards() {
 }
 
 #[test]
+fn a_channel_is_as_old_as_its_first_subscriber() {
+    let mut world = World::new(2, ClassOptions::default());
+    for (slot, now) in [(0, 70), (1, 90)] {
+        let join = Join { now, ..world.asking(slot as u16, slot, "room", None) };
+        world.hubs[slot as usize].subscribe(Box::new(join));
+        world.settle();
+    }
+    let since = |hub: &Hub| hub.channels().map(|(c, seats)| (c.since(), seats)).collect::<Vec<_>>();
+    assert_eq!(since(&world.hubs[world.home as usize]), [(70, 2)]);
+}
+
+#[test]
 fn a_seat_that_is_offered_is_not_free_and_one_declined_is() {
     let mut world = World::new(1, ClassOptions { members_max: Some(1), ..ClassOptions::default() });
     let mut ask = |slot: Slot| {

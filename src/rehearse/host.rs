@@ -100,8 +100,13 @@ impl World {
     /// Channels that pass, by name.
     pub fn channels(&self, limit: usize, pass: impl Fn(&ChannelName) -> bool) -> Vec<ChannelInfo> {
         let known = self.hub.channels().filter(|(channel, _)| pass(&channel.name));
-        let mut all: Vec<ChannelInfo> =
-            known.map(|(channel, subscribers)| ChannelInfo { name: channel.name.clone(), subscribers }).collect();
+        let mut all: Vec<ChannelInfo> = known
+            .map(|(channel, subscribers)| ChannelInfo {
+                name: channel.name.clone(),
+                subscribers,
+                since: channel.since(),
+            })
+            .collect();
         all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         all.truncate(limit);
         all
@@ -139,11 +144,13 @@ impl World {
             }
             (claim.clone(), counts)
         });
+        let (counted, measured) = self.metrics.own.of(self.app.id);
         AppStats {
             connections: open.len(),
             channels: self.hub.channels().count(),
             subscriptions: open.iter().map(|player| player.session.subs.len()).sum(),
             by: by.collect(),
+            own: counted.into_iter().map(|(name, n)| (name, n as f64)).chain(measured).collect(),
             ..AppStats::default()
         }
     }

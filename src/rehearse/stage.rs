@@ -86,7 +86,7 @@ impl Stage {
         };
         let metrics = Metrics::new();
         drop(metrics.app(app.id, &app.name));
-        let mut world = World::new(app.clone(), GENERATION, now);
+        let mut world = World::new(app.clone(), GENERATION, now, metrics.clone());
         world.arm_file_timers(&timers);
         let (state, world) = (Arc::default(), Mutex::new(world));
         Ok(Arc::new(Stage { app, limits, generation, front, metrics, state, chance: Chance::default(), world }))

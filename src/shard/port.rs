@@ -254,8 +254,9 @@ impl Port {
         let pass = Arc::new(pass);
         let answers = self.all(move |shard| {
             let own = shard.hub.channels().filter(|(c, _)| c.app == app && pass(&c.name));
-            let mut own: Vec<ChannelInfo> =
-                own.map(|(c, subscribers)| ChannelInfo { name: c.name.clone(), subscribers }).collect();
+            let mut own: Vec<ChannelInfo> = own
+                .map(|(c, subscribers)| ChannelInfo { name: c.name.clone(), subscribers, since: c.since() })
+                .collect();
             own.sort_unstable_by(|a, b| a.name.cmp(&b.name));
             own.truncate(limit);
             own

@@ -47,8 +47,14 @@ enum Next {
     /// The store has it now, and brings it back.
     Parked,
     Free,
-    /// Its turn is over; it is still had.
-    Has(Arc<Entity>),
+    Has(Had),
+}
+
+/// An entity whose turn is over, and that is still had. The call counts as pending until it is not: so where nothing is
+/// pending, every entity is at rest.
+struct Had {
+    entity: Arc<Entity>,
+    _token: Option<Token>,
 }
 
 impl Core {
@@ -95,7 +101,7 @@ impl Core {
     pub fn forget(self: &Arc<Core>, app: AppId, key: &str) {
         let (Some(app), Some(token)) = (self.app(app), self.load.token()) else { return };
         let is_stored = self.store.is_some() && self.table.kind(&app, super::key::kind_of(key)).is_stored();
-        if !is_stored && !self.table.holds(app.id, key) {
+        if !is_stored && !self.table.holds(app.id, key) && !self.timers.has(app.id, key) {
             return;
         }
         let (key, now): (Arc<str>, _) = (key.into(), self.host.now());
@@ -128,8 +134,8 @@ impl Core {
             Ready::Call(job) => drop(self.settle(self.perform(job, None))),
             Ready::Entity(entity) => self.run_on(entity),
             Ready::Committed(turn, committed) => {
-                if let Some(entity) = self.complete(*turn, committed) {
-                    self.release(entity);
+                if let Some(had) = self.complete(*turn, committed) {
+                    self.release(had.entity.clone());
                 }
             }
             Ready::Sweep(token) => self.sweep_store(token),
@@ -142,13 +148,14 @@ impl Core {
     /// Works for an entity until nothing waits for it, or somebody else waits for a thread.
     fn run_on(self: &Arc<Core>, mut entity: Arc<Entity>) {
         loop {
+            let mut ended = None;
             if let Some((item, memory)) = entity.begin() {
                 let turn = match item {
                     Item::Call(job) => self.perform(job, Some((entity, memory))),
                     Item::Forget(token) => self.end_entity(token, entity),
                 };
                 match self.settle(turn) {
-                    Next::Has(same) => entity = same,
+                    Next::Has(had) => entity = ended.insert(had).entity.clone(),
                     Next::Parked | Next::Free => return,
                 }
             }
@@ -177,13 +184,13 @@ impl Core {
             return Next::Parked;
         }
         match self.complete(turn, Ok(())) {
-            Some(entity) => Next::Has(entity),
+            Some(had) => Next::Has(had),
             None => Next::Free,
         }
     }
 
     /// The store has answered, or was not needed: what the call did becomes true, or undone, and is told.
-    fn complete(&self, mut turn: Turn, committed: Result<(), StoreError>) -> Option<Arc<Entity>> {
+    fn complete(&self, mut turn: Turn, committed: Result<(), StoreError>) -> Option<Had> {
         let now = turn.now;
         if let Err(error) = &committed {
             self.not_kept(&mut turn, error);
@@ -210,7 +217,7 @@ impl Core {
             }
         }
         self.tell(&mut turn);
-        turn.entity.take()
+        Some(Had { entity: turn.entity.take()?, _token: turn.token.take() })
     }
 
     fn not_kept(&self, turn: &mut Turn, error: &StoreError) {
@@ -243,6 +250,7 @@ impl Core {
             job.handler.metrics.called(outcome);
         }
         let ended = std::mem::replace(&mut turn.ended, Ok(Ended::default()));
+        turn.token = job.stays_pending();
         let Ended { value, effects, reply } = match ended {
             Ok(ended) => ended,
             Err(refusal) => return job.end(Err(refusal), None, None),
@@ -263,17 +271,18 @@ impl Core {
 
     /// Nobody works any more: what came too late is answered, what was committed is told.
     fn abandon(&self, ready: Ready) {
-        match ready {
-            Ready::Committed(turn, committed) => drop(self.complete(*turn, committed)),
-            Ready::Entity(entity) => {
-                while let Some((item, memory)) = entity.begin() {
-                    drop(item);
-                    entity.put(memory, 0);
-                }
-            }
+        let entity = match ready {
+            Ready::Committed(turn, committed) => self.complete(*turn, committed).map(|had| had.entity),
+            Ready::Entity(entity) => Some(entity),
             // Dropped, a job answers.
-            Ready::Call(_) | Ready::Sweep(_) => {}
+            Ready::Call(_) | Ready::Sweep(_) => None,
+        };
+        let Some(entity) = entity else { return };
+        while let Some((item, memory)) = entity.begin() {
+            drop(item);
+            entity.put(memory, self.host.now());
         }
+        self.table.release(&entity, &self.timers, self.host.now());
     }
 
     /// `done` hears once, also where there is no store.

@@ -157,6 +157,12 @@ impl Job {
         }
     }
 
+    /// Counts as pending until this is dropped, rather than until it ends.
+    pub fn stays_pending(&mut self) -> Option<Token> {
+        self.begin();
+        self.token.take()
+    }
+
     /// Tells whoever waits for it. `value`: what the handler returned.
     pub fn end(
         &mut self,

@@ -4,7 +4,7 @@
 
 use super::entity::{Entity, Item, Memory, Slot};
 use super::key::kind_of;
-use super::timers::Timers;
+use super::timers::{Owner, Timers};
 use crate::model::{AppId, Millis};
 use crate::observe::{HandlerLimit, KindMetrics, Metrics};
 use crate::script::{App, EntitySettings, Keep};
@@ -199,6 +199,10 @@ impl Table {
         let mut part = self.part(entity.app, &entity.key);
         let mut slot = entity.lock();
         if slot.queue.is_empty() {
+            if slot.doomed {
+                // Set by calls that ran when the app went.
+                timers.cancel_fleeting(&Owner(entity.app, Some(entity.key.clone())));
+            }
             self.remove(&mut part, entity, &mut slot);
             return false;
         }

@@ -120,10 +120,12 @@ impl Timers {
 
     /// All of an owner's that handlers set.
     pub fn cancel_all(&self, owner: &Owner) {
-        let mut book = self.lock();
-        for name in of_calls(&book, owner) {
-            self.disarm(&mut book, owner, &name);
-        }
+        self.cancel_those(owner, |_| true);
+    }
+
+    /// Those of them that would be lost with the process.
+    pub fn cancel_fleeting(&self, owner: &Owner) {
+        self.cancel_those(owner, |timer| !timer.durable);
     }
 
     /// All of an app's.
@@ -249,6 +251,19 @@ impl Timers {
         self.count.fetch_sub(1, Relaxed);
         self.bytes.fetch_sub(TIMER_BYTES + timer.data.len(), Relaxed);
         Some(timer)
+    }
+
+    fn cancel_those(&self, owner: &Owner, which: impl Fn(&Timer) -> bool) {
+        if self.len() == 0 {
+            return;
+        }
+        let mut book = self.lock();
+        for name in of_calls(&book, owner) {
+            let id = book.owners.get(owner).and_then(|names| names.get(&name));
+            if id.and_then(|id| book.armed.get(id)).is_some_and(&which) {
+                self.disarm(&mut book, owner, &name);
+            }
+        }
     }
 
     fn retain(&self, app: AppId, keep: impl Fn(&Timer) -> bool) {

@@ -17,7 +17,8 @@ pub(super) struct Turn {
     core: Arc<Core>,
     /// `None`: its entity ends.
     pub job: Option<Box<Job>>,
-    _token: Option<Token>,
+    /// It counts as pending until this is dropped.
+    pub token: Option<Token>,
     pub entity: Option<Arc<Entity>>,
     pub memory: Memory,
     /// What a commit that fails brings back.
@@ -66,7 +67,7 @@ impl Turn {
             now: core.host.now(),
             fired: job.as_ref().and_then(|job| job.timer),
             job,
-            _token: token,
+            token,
             entity,
             memory,
             undo: Undo::Nothing,

@@ -134,18 +134,23 @@ fn an_entity_with_timers_makes_no_room() {
 #[test]
 fn entities_that_are_quiet_for_long_are_forgotten() {
     let short = EntitySettings { forget_after: MsOrOff(Some(SWEEP_MS)), ..EntitySettings::default() };
-    let entities = vec![("queue", short), ("desk", EntitySettings::default())];
-    let rig = Plan { entities, ..Plan::default() }.start();
+    let entities = vec![("queue", short), ("desk", EntitySettings { forget_after: MsOrOff(None), ..stored() })];
+    let rig = Plan { entities, store: Some(memory()), ..Plan::default() }.start();
     for entity in ["queue:1", "queue:2", "desk:1"] {
         assert_eq!(rig.ask("count", entity, "{}"), "ok");
     }
-    assert_eq!(rig.ask("later", "queue:2", &format!(r#"{{"ms":{}}}"#, 10 * SWEEP_MS)), "ok");
+    assert_eq!(rig.ask("later", "queue:2", &format!(r#"{{"ms":{}}}"#, 1_000_000 * SWEEP_MS)), "ok");
     rig.wait_until(|rig| rig.workers.stats().pending == 0);
     let bytes = rig.workers.bytes();
-    rig.set_clock(NOW + SWEEP_MS);
-    rig.wait_until(|rig| rig.workers.stats().entities == 2);
+    let minutes = AtomicUsize::new(0);
+    rig.wait_until(|rig| {
+        let minute = minutes.fetch_add(1, Ordering::SeqCst) as u64;
+        rig.set_clock(NOW + minute * SWEEP_MS);
+        rig.workers.stats().entities == 2
+    });
     assert_eq!(rig.state("queue:1"), "{}");
     assert_eq!(rig.state("queue:2"), r#"{"n":1}"#, "it has a timer");
+    assert_eq!(rig.state("desk:1"), r#"{"n":1}"#);
     assert!(rig.workers.bytes() < bytes);
 }
 
