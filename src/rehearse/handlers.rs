@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex};
 
 /// Calls that one step may lead to; beyond, handlers call each other without end.
 const CALLS_MAX: usize = 10_000;
+/// Timers that may fire while a test's clock goes on once; beyond, it takes too long.
+const FIRED_MAX: usize = 100_000;
 
 impl Stage {
     /// Until no handler is left to be called.
@@ -36,7 +38,7 @@ impl Stage {
         let keeps = plugin.keeps_state(handler);
         let mut state = State::new();
         if let Some(entity) = entity.as_deref().filter(|_| keeps) {
-            state = self.world().kept.states.get(entity).cloned().unwrap_or_default();
+            state = self.world().kept.states.get(entity).map(|(state, _)| state.clone()).unwrap_or_default();
         }
         let around =
             Around { app: &script, host: self, store: Some(self), entity: entity.as_deref(), limits: &self.limits };
@@ -60,10 +62,14 @@ impl Stage {
 
     /// The clock goes on to `until`; timers fire in their order.
     pub fn go_on(&self, until: Millis) {
-        loop {
+        for fired in 0.. {
             let mut world = self.world();
-            let Some(timer) = world.kept.due(until) else {
+            let Some(timer) = world.kept.due(until).filter(|_| fired < FIRED_MAX) else {
+                if fired == FIRED_MAX {
+                    world.fault(format!("timers fired more than {FIRED_MAX} times; the clock stops"));
+                }
                 world.now = world.now.max(until);
+                world.forget_quiet();
                 return;
             };
             world.now = world.now.max(timer.due);
