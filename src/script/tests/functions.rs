@@ -8,7 +8,15 @@ use serde_json::{Value, json};
 
 #[test]
 fn what_can_be_a_segment_of_a_channels_name() {
-    for (text, good) in [("\"room-1\"", true), ("\"ö x\"", true), ("\"a:b\"", false), ("\"\"", false), ("\"a\\n\"", false), ("7", false), ("()", false)] {
+    for (text, good) in [
+        ("\"room-1\"", true),
+        ("\"ö x\"", true),
+        ("\"a:b\"", false),
+        ("\"\"", false),
+        ("\"a\\n\"", false),
+        ("7", false),
+        ("()", false),
+    ] {
         assert_eq!(value(&format!("is_segment({text})")), json!(good), "{text}");
     }
     assert_eq!(value(r#"let t = ""; t.pad(100, "x"); is_segment(t)"#), json!(true));
