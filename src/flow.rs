@@ -15,7 +15,7 @@ mod session;
 mod subscribe;
 
 pub use generation::{App, AutoSubscribe, Endpoint, Generation, Revoke};
-pub use handlers::{After, Bound, Handlers, OfClass, OfEndpoint, Publishing, Wish};
+pub use handlers::{After, Bound, Handlers, OfClass, OfEndpoint, Publishing, Wish, in_words, is_failure};
 pub use limits::{AppLimits, Limits};
 pub use publish::{Draft, Target, publish};
 pub use replies::{Errand, Question, Replies};

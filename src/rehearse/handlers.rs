@@ -4,7 +4,7 @@ use super::keep::Timer;
 use super::stage::Stage;
 use super::world::{Cause, Job, World};
 use crate::dialect::{Answer, Asked};
-use crate::flow::{After, Publishing, Wish};
+use crate::flow::{self, After, Publishing, Wish};
 use crate::hub::Tally;
 use crate::model::{ChannelName, Close, Code, Identity, Millis, Refusal, Slot};
 use crate::script::{Around, Event, Failure, Finished, Ran, State, Trigger};
@@ -33,7 +33,7 @@ impl Stage {
     }
 
     fn perform(&self, wish: Wish, cause: Cause) {
-        let Wish { app: script, handler, entity, event, after, .. } = wish;
+        let Wish { app: script, handler, entity, event, failed, after, generation: _ } = wish;
         let plugin = &script.plugin;
         let keeps = plugin.keeps_state(handler);
         let mut state = State::new();
@@ -54,7 +54,7 @@ impl Stage {
             Err(Failure::Refused(refusal)) => world.refused(event, after, cause, refusal),
             Err(Failure::Fault(fault)) => {
                 world.fault(fault.to_string());
-                world.refused(event, after, cause, Refusal::new(Code::Internal));
+                world.refused(event, after, cause, flow::in_words(Refusal::new(Code::Internal), failed));
             }
         }
         world.settle();
@@ -169,6 +169,9 @@ impl World {
         let asked = event.asker.as_ref().map(|a| Asked { id: a.id.as_deref(), kind: &a.kind });
         if let Trigger::Message { .. } | Trigger::Publish { .. } | Trigger::Connect = event.trigger {
             self.walk(slot, |walk| walk.refuse(refusal, channel, asked));
+        }
+        if matches!(event.trigger, Trigger::Subscribed) && flow::is_failure(refusal) && refusal.message.is_some() {
+            self.walk(slot, |walk| walk.tell(refusal, channel, asked));
         }
         // Who may not connect does not stay; a mistake of the plugin's own keeps nobody out.
         if matches!(event.trigger, Trigger::Connect) && refusal.code != Code::Internal {
