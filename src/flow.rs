@@ -26,7 +26,7 @@ use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Json};
 use crate::hub::{self, Asker, Hub, Publication, Published, Tally};
 use crate::model::{
-    AppId, ChannelName, Close, Code, Command, Event, EventKind, Identity, Millis, Refusal, Request, Sender,
+    AppId, ChannelName, Close, Code, Command, Event, EventKind, Identity, Millis, Priority, Refusal, Request, Sender,
 };
 use crate::observe::{Counts, LimitName, Local, Via};
 use crate::policy::{Asking, Cache, History, Permit, Policy, Presence, Publish, RightKind, Scope};
@@ -115,6 +115,7 @@ impl Walk<'_> {
                     event: event.map(|e| e.as_ref().into()),
                     key: key.map(|k| k.as_ref().into()),
                     exclude: None,
+                    priority: Priority::default(),
                 };
                 if let Err(refusal) = self.publish(&channel, draft, asked) {
                     return self.refuse(&refusal, Some(&channel), Some(asked));
@@ -353,6 +354,7 @@ pub struct Draft {
     pub event: Option<Arc<str>>,
     pub key: Option<Arc<str>>,
     pub exclude: Option<crate::model::ConnectionId>,
+    pub priority: Priority,
 }
 
 /// Where a publication goes: its channel and its copies.
@@ -432,8 +434,8 @@ pub fn publish(
     answer: Option<Asker>,
     at: Millis,
 ) {
-    let Draft { data, event, key, exclude } = draft;
-    let event = Event { kind: EventKind::Message, data, event, key, sender, exclude, offset: 0, at };
+    let Draft { data, event, key, exclude, priority } = draft;
+    let event = Event { kind: EventKind::Message, data, event, key, sender, exclude, priority, offset: 0, at };
     let mut channels: SmallVec<[(ChannelName, u16); 1]> =
         smallvec::smallvec![(target.permit.channel().clone(), target.permit.class())];
     channels.extend(target.also);
