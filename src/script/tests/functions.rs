@@ -112,7 +112,7 @@ fn messages_go_where_they_are_sent() {
     );
     let ran = bench.run("f", &message("{}")).unwrap();
     let own = connection().id;
-    assert!(matches!(&ran.effects[0], Effect::Publish { channels, message, key, exclude }
+    assert!(matches!(&ran.effects[0], Effect::Publish { channels, message, key, exclude, .. }
         if channels.len() == 2 && message.event.as_deref() == Some("named") && key.as_deref() == Some("k") && *exclude == Some(own)));
     let targets: Vec<&Target> = ran
         .effects
