@@ -86,7 +86,9 @@ fn play(file: &Path, shown: &str) -> Outcome {
     let failed = told.len();
     let steps = || transcript.conversations.iter().flat_map(|c| &c.steps);
     let stopped = steps().rfind(|s| matches!(s.does, Does::Stop | Does::Die | Does::Start));
-    if !stopped.is_some_and(|s| !matches!(s.does, Does::Start)) && let Err(e) = newcomer(&transcript, &gateway) {
+    if !stopped.is_some_and(|s| !matches!(s.does, Does::Start))
+        && let Err(e) = newcomer(&transcript, &gateway)
+    {
         told.push(format!("{shown}: a newcomer is not answered: {e}"));
     }
     told.extend(gateway.panics().map(|output| format!("{shown}: the gateway panicked:\n{output}")));
