@@ -176,6 +176,13 @@ pub struct HmacSettings {
     pub failed: OnFailed,
 }
 
+impl Settings {
+    /// Whether it is there in this mode.
+    pub fn is_there(&self, development: bool) -> bool {
+        development || !matches!(self, Settings::Trusted(trusted) if trusted.development)
+    }
+}
+
 /// Claims that a token must have.
 #[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]

@@ -42,6 +42,9 @@ pub struct TrustedSettings {
     /// Allows it in production, where everybody who can connect can be anybody.
     #[serde(default)]
     pub insecure: bool,
+    /// In development mode alone: in production endpoints are as if they did not name it.
+    #[serde(default)]
+    pub development: bool,
     /// What happens to those who say nothing: `anonymous`, `reject` (HTTP 401) or a close after the upgrade. Default `reject`.
     /// With `message` in `from` that is after `limits.auth_timeout`; `anonymous` waits for nothing.
     #[serde(default)]

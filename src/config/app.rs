@@ -2,10 +2,10 @@
 
 use super::compile::{Means, tell};
 use super::fault::Fault;
-use super::file::{AppFile, GatewayFile, Mode};
+use super::file::{AppFile, Endpoint, GatewayFile, Mode};
 use super::files::Files;
 use super::load::Sheet;
-use super::{cases, check, lint};
+use super::{cases, check, lint, rehearsal};
 use crate::dialect::{self, Dialect, Json};
 use crate::model::{AppId, Problem};
 use crate::policy::{Policy, Reads, RightKind, Template};
@@ -49,6 +49,11 @@ pub struct Compiling<'a> {
     pub keys: Option<&'a auth::Keys>,
     pub means: &'a Means<'a>,
     pub faults: Vec<Fault>,
+}
+
+/// The authenticators of an endpoint that are there in this mode.
+fn auths_of<'f>(e: &'f Endpoint, file: &'f AppFile, development: bool) -> impl Iterator<Item = &'f String> {
+    e.auth.iter().filter(move |name| file.auth.get(*name).is_none_or(|auth| auth.is_there(development)))
 }
 
 type Read<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
@@ -114,7 +119,7 @@ impl Compiling<'_> {
                 key: self.key(e),
                 path: e.path.as_str().into(),
                 dialect: dialects.get(&e.dialect)?.clone(),
-                auth: e.auth.iter().map(|name| auths.get(name).cloned()).collect::<Option<_>>()?,
+                auth: auths_of(e, file, development).map(|name| auths.get(name).cloned()).collect::<Option<_>>()?,
                 subscribe,
             })
         });
@@ -150,6 +155,7 @@ impl Compiling<'_> {
         };
         self.tell("", cases::run(&file.check, &app, crate::shard::clock()));
         tell(&self.sheet.doc, "", lint::app(file, &app), warnings);
+        tell(&self.sheet.doc, "", rehearsal::untested(file, files), warnings);
         Some(app)
     }
 

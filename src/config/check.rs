@@ -89,13 +89,22 @@ pub fn names(app: &AppFile, listeners: &[&str], built_in: &[&str]) -> Vec<Proble
 /// Authenticators that believe what clients say of themselves; in production only where the file says so.
 pub fn believed(app: &AppFile, development: bool) -> Vec<Problem> {
     let open = |auth: &Settings| matches!(auth, Settings::Trusted(trusted) if !trusted.insecure && !development);
-    let open = app.auth.iter().filter(|(_, auth)| open(auth));
-    open.map(|(name, _)| {
+    let open = app.auth.iter().filter(|(_, auth)| open(auth) && auth.is_there(development));
+    let open = open.map(|(name, _)| {
         Problem::new(format!("auth.{name}.type"), "a trusted client can be anybody, and mode is `production`")
             .expected("`type = \"jwt\"` or `type = \"hmac\"`")
-            .hint(Some("`insecure = true` beside it allows it all the same".into()))
-    })
-    .collect()
+            .hint(Some(
+                "`insecure = true` beside it allows it all the same, `development = true` leaves it out here".into(),
+            ))
+    });
+    // Without any authenticator everybody would be let in, unknown.
+    let gone = |name: &String| app.auth.get(name).is_some_and(|auth| !auth.is_there(development));
+    let endpoints = app.endpoint.iter().enumerate().filter(|(_, e)| !e.auth.is_empty() && e.auth.iter().all(gone));
+    let left = endpoints.map(|(i, _)| {
+        Problem::new(format!("endpoint[{i}].auth"), "all of them are for development mode, and mode is `production`")
+            .expected("another `[auth.NAME]` beside them")
+    });
+    open.chain(left).collect()
 }
 
 /// What stands in a file and is used by nothing in it.

@@ -27,7 +27,11 @@ impl Walk<'_> {
         if join.request < WISHED {
             return self.subscribe_refused(&join.channel, shown, join.request, refusal);
         }
-        self.counts.app(self.app.id).refused(refusal.code);
+        match join.request {
+            // Its plugin may have told it otherwise: the call ended before the home had answered.
+            WISHED => self.tell(&refusal, Some(shown), None),
+            _ => self.counts.app(self.app.id).refused(refusal.code),
+        }
         tracing::info!(
             app = &*self.app.name,
             connectionId = %self.session.id,

@@ -1,7 +1,7 @@
 //! The channels of one shard, by number and by name.
 
 use super::home::Home;
-use crate::model::{AppId, ChannelName, Slot};
+use crate::model::{AppId, ChannelName, Millis, Slot};
 use hashbrown::HashTable;
 use slab::Slab;
 use smallvec::SmallVec;
@@ -28,6 +28,13 @@ pub struct Channel {
     pub seats: SmallVec<[Seat; 2]>,
     /// Where this shard is its home.
     pub(super) home: Option<Box<Home>>,
+}
+
+impl Channel {
+    /// When it came into use; 0 where this shard is not its home.
+    pub fn since(&self) -> Millis {
+        self.home.as_ref().map_or(0, |home| home.since)
+    }
 }
 
 #[derive(Default)]

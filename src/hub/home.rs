@@ -85,6 +85,8 @@ pub struct Published {
 #[derive(Debug)]
 pub(super) struct Home {
     pub epoch: u32,
+    /// When the channel came into use.
+    pub since: Millis,
     /// Of the newest event.
     pub offset: u64,
     /// Seats in this shard, those offered and not yet taken included.
@@ -102,8 +104,8 @@ struct Kept {
 }
 
 impl Home {
-    pub fn new(epoch: u32) -> Home {
-        Home { epoch, offset: 0, here: 0, elsewhere: smallvec![], kept: None }
+    pub fn new(epoch: u32, since: Millis) -> Home {
+        Home { epoch, since, offset: 0, here: 0, elsewhere: smallvec![], kept: None }
     }
 
     pub fn position(&self) -> Position {

@@ -18,7 +18,7 @@ impl Hub {
         let options = self.options(join.app, class);
         let epoch = self.epoch;
         let channel = &mut self.table[number];
-        let home = channel.home.get_or_insert_with(|| Box::new(Home::new(epoch)));
+        let home = channel.home.get_or_insert_with(|| Box::new(Home::new(epoch, join.now)));
         if options.members_max.is_some_and(|max| home.seats() >= max) {
             match join.shard == self.me {
                 true => self.out.push(Out::Full(Box::new(join))),
@@ -86,6 +86,7 @@ impl Hub {
             key: None,
             sender: Some(Sender { connection: member.connection, identity: member.identity.clone() }),
             exclude: Some(member.connection),
+            priority: crate::model::Priority::default(),
             offset: 0,
             at,
         };
@@ -107,7 +108,7 @@ impl Hub {
                 None => continue, // nobody is there and nothing is kept
             };
             let epoch = self.epoch;
-            let home = self.table[number].home.get_or_insert_with(|| Box::new(Home::new(epoch)));
+            let home = self.table[number].home.get_or_insert_with(|| Box::new(Home::new(epoch, event.at)));
             if keeps {
                 event.offset = home.offset + 1;
                 self.history_bytes = (self.history_bytes as isize + home.keep(&event, &options)) as usize;

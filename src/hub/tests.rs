@@ -68,6 +68,7 @@ impl World {
             key: None,
             sender: None,
             exclude,
+            priority: crate::model::Priority::default(),
             offset: 0,
             at: 1_000,
         };
@@ -339,6 +340,18 @@ fn a_channel_takes_no_more_than_its_class_says_over_all_shards() {
         world.join(1, 3, "room", None);
         assert_eq!(world.full, [(1, 3)]);
     }
+}
+
+#[test]
+fn a_channel_is_as_old_as_its_first_subscriber() {
+    let mut world = World::new(2, ClassOptions::default());
+    for (slot, now) in [(0, 70), (1, 90)] {
+        let join = Join { now, ..world.asking(slot as u16, slot, "room", None) };
+        world.hubs[slot as usize].subscribe(Box::new(join));
+        world.settle();
+    }
+    let since = |hub: &Hub| hub.channels().map(|(c, seats)| (c.since(), seats)).collect::<Vec<_>>();
+    assert_eq!(since(&world.hubs[world.home as usize]), [(70, 2)]);
 }
 
 #[test]

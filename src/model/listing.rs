@@ -24,6 +24,8 @@ pub struct ConnectionInfo {
 pub struct ChannelInfo {
     pub name: ChannelName,
     pub subscribers: usize,
+    /// When it came into use.
+    pub since: Millis,
 }
 
 /// An app's figures over all shards.

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::net::SocketAddr;
 
-/// `[log]` of an app's file: the texts of its log lines, so that what reads its logs today goes on reading them.
+/// `[log]` of an app's file: the texts of its log lines, so that what reads its logs today goes on reading them. A line whose
+/// text is empty is not written.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogNames {
@@ -46,10 +47,19 @@ impl Default for LogNames {
     }
 }
 
+/// One line, unless its text is empty.
+macro_rules! line {
+    ($level:ident, $text:expr, $($fields:tt)*) => {
+        if !$text.is_empty() {
+            tracing::$level!($($fields)*, "{}", $text);
+        }
+    };
+}
+
 // Texts of clients are recorded as strings, which the formatter quotes and escapes: nobody forges a line.
 impl LogNames {
     pub fn connected(&self, app: &str, connection: ConnectionId, user: Option<&str>, total: usize) {
-        tracing::info!(app, connectionId = %connection, userId = user, totalConnections = total, "{}", self.connected);
+        line!(info, self.connected, app, connectionId = %connection, userId = user, totalConnections = total);
     }
 
     pub fn disconnected(
@@ -61,38 +71,38 @@ impl LogNames {
         code: Option<u16>,
     ) {
         let reason = reason.as_str();
-        tracing::info!(app, connectionId = %connection, userId = user, reason, code, "{}", self.disconnected);
+        line!(info, self.disconnected, app, connectionId = %connection, userId = user, reason, code);
     }
 
     pub fn received(&self, app: &str, connection: ConnectionId, kind: &str, channel: Option<&str>) {
-        tracing::debug!(app, connectionId = %connection, messageType = kind, channel, "{}", self.received);
+        line!(debug, self.received, app, connectionId = %connection, messageType = kind, channel);
     }
 
     pub fn failed(&self, app: &str, connection: ConnectionId, error: &str) {
-        tracing::warn!(app, connectionId = %connection, error, "{}", self.failed);
+        line!(warn, self.failed, app, connectionId = %connection, error);
     }
 
     /// `error` says what was wrong with the token and nothing of what is in it.
     pub fn auth_failed(&self, app: &str, connection: Option<ConnectionId>, error: &str, ip: std::net::IpAddr) {
         let connection = connection.map(tracing::field::display);
-        tracing::warn!(app, connectionId = connection, error, %ip, "{}", self.auth_failed);
+        line!(warn, self.auth_failed, app, connectionId = connection, error, %ip);
     }
 
     pub fn subscribed(&self, app: &str, connection: ConnectionId, user: Option<&str>, channel: &str) {
-        tracing::info!(app, connectionId = %connection, userId = user, channel, "{}", self.subscribed);
+        line!(info, self.subscribed, app, connectionId = %connection, userId = user, channel);
     }
 
     pub fn unsubscribed(&self, app: &str, connection: ConnectionId, user: Option<&str>, channel: &str) {
-        tracing::info!(app, connectionId = %connection, userId = user, channel, "{}", self.unsubscribed);
+        line!(info, self.unsubscribed, app, connectionId = %connection, userId = user, channel);
     }
 
     /// `by`: the API key, or the route.
     pub fn broadcast(&self, app: &str, channel: Option<&str>, recipients: u32, by: &str) {
-        tracing::info!(app, channel, recipients, by, "{}", self.broadcast);
+        line!(info, self.broadcast, app, channel, recipients, by);
     }
 
     pub fn started(&self, app: &str, address: SocketAddr) {
-        tracing::info!(app, %address, "{}", self.started);
+        line!(info, self.started, app, %address);
     }
 }
 
@@ -132,6 +142,20 @@ mod tests {
             false => tracing::subscriber::with_default(builder.with_ansi(false).finish(), || work(&names)),
         }
         String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_line_without_a_text_is_not_written() {
+        let text = written(false, |names| {
+            LogNames { received: String::new(), ..names.clone() }.received(
+                "clinic",
+                ConnectionId::uuid(7),
+                "PING",
+                None,
+            );
+            names.received("clinic", ConnectionId::uuid(7), "PONG", None);
+        });
+        assert!(text.contains("PONG") && !text.contains("PING"), "{text}");
     }
 
     #[test]

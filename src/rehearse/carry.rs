@@ -32,10 +32,10 @@ impl World {
         reached: &Arc<AtomicU32>,
     ) -> Result<(), (String, Refusal)> {
         match effect {
-            Effect::Publish { channels, message, key, exclude } => {
+            Effect::Publish { channels, message, key, exclude, priority } => {
                 let shown: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
                 let told = |refusal| (format!("publish to `{}`", shown.join("`, `")), refusal);
-                let draft = Draft { data: message.data, event: message.event, key, exclude };
+                let draft = Draft { data: message.data, event: message.event, key, exclude, priority };
                 self.publish_unasked(&channels, draft, reached).map_err(told)?;
             }
             Effect::Send { target, message } => {
@@ -68,8 +68,8 @@ impl World {
             Effect::Close { target, close } => {
                 self.targets(&target).into_iter().for_each(|slot| self.close(slot, close.clone()));
             }
-            // Figures are for `/metrics`.
-            Effect::Count { .. } | Effect::Gauge { .. } => {}
+            Effect::Count { name, by } => self.metrics.own.count(self.app.id, &self.app.name, &name, by),
+            Effect::Gauge { name, value } => self.metrics.own.gauge(self.app.id, &self.app.name, &name, value),
         }
         Ok(())
     }

@@ -347,6 +347,9 @@ impl Shard {
                     let json = app.json(self.conns[slot as usize].session.endpoint)?;
                     json.shutdown().cloned()
                 });
+                if drain.listener.is_none() {
+                    self.answer(slot, &Answer::Shutdown);
+                }
                 self.close(slot, own.unwrap_or_else(|| drain.close.clone()));
             }
             // Who comes late to a listener that is gone is turned away at once.

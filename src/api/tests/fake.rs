@@ -131,6 +131,7 @@ impl Gateway for Fake {
             key: None,
             sender: None,
             exclude: None,
+            priority: crate::model::Priority::default(),
             offset: 3,
             at: 0,
         };
@@ -144,7 +145,7 @@ impl Gateway for Fake {
     ) -> Result<Vec<ChannelInfo>, Refusal> {
         let names = ["clinic:c1:queue", "clinic:c2:queue", "system:news"].map(|n| ChannelName::parse(n).unwrap());
         let passing = names.into_iter().filter(|n| pass(n)).take(limit);
-        Ok(passing.map(|name| ChannelInfo { name, subscribers: 2 }).collect())
+        Ok(passing.map(|name| ChannelInfo { name, subscribers: 2, since: 0 }).collect())
     }
     async fn connections(
         &self,

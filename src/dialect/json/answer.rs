@@ -104,6 +104,8 @@ pub enum Answer<'a> {
         channel: &'a str,
         refusal: Option<&'a Refusal>,
     },
+    /// The gateway stops.
+    Shutdown,
 }
 
 /// A message that is no request, with what its answer can repeat.

@@ -65,6 +65,7 @@ impl Send {
                 expiring,
                 gap,
                 revoked,
+                shutdown,
                 joined,
                 left,
             }

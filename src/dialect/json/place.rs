@@ -23,6 +23,7 @@ pub(super) enum Kind {
     Expiring,
     Gap,
     Revoked,
+    Shutdown,
 }
 
 /// A placeholder of what is sent to one connection.
@@ -120,7 +121,7 @@ pub(super) const MEMBER: Allowed = &[ALWAYS, REQUEST, &["channel", "member.id", 
 pub(super) const TEXT: Allowed = &[ALWAYS, REQUEST, &["channel", "error.code", "error.retry"]];
 
 impl Kind {
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 17;
 
     /// The templates of a `send` table, each with its key.
     pub fn all(send: &Send) -> [(Kind, &'static str, Option<&Value>); Kind::COUNT] {
@@ -141,12 +142,13 @@ impl Kind {
             (Kind::Expiring, "expiring", send.expiring.as_ref()),
             (Kind::Gap, "gap", send.gap.as_ref()),
             (Kind::Revoked, "revoked", send.revoked.as_ref()),
+            (Kind::Shutdown, "shutdown", send.shutdown.as_ref()),
         ]
     }
 
     pub fn allows(self) -> Allowed {
         match self {
-            Kind::Hello => &[ALWAYS],
+            Kind::Hello | Kind::Shutdown => &[ALWAYS],
             Kind::Pong | Kind::Status | Kind::Authenticated => &[ALWAYS, REQUEST],
             Kind::Subscribed => &[ALWAYS, REQUEST, POSITION, &["channel", "recovered"]],
             Kind::SubscribeResult => &[ALWAYS, REQUEST, &["allowed", "denied"]],

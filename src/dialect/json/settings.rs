@@ -219,6 +219,8 @@ pub struct Send {
     pub gap: Option<Value>,
     /// A subscription was taken back: `{channel}`, `{error.code}`. Without it `subscribe_result` with the channel denied, else `unsubscribed`.
     pub revoked: Option<Value>,
+    /// The gateway stops: said before the connection is closed as `shutdown` says.
+    pub shutdown: Option<Value>,
     /// Somebody joined a channel with presence; as a delivery: `{channel}`, `{sender.id}`.
     pub joined: Option<Value>,
     /// Somebody left it.

@@ -65,6 +65,7 @@ fn kind(answer: &Answer) -> Kind {
         Answer::Expiring { .. } => Kind::Expiring,
         Answer::Gap { .. } => Kind::Gap,
         Answer::Revoked { .. } => Kind::Revoked,
+        Answer::Shutdown => Kind::Shutdown,
     }
 }
 
@@ -90,7 +91,8 @@ fn channel<'a>(answer: &Answer<'a>) -> Option<&'a str> {
         | Answer::UnsubscribeResult { .. }
         | Answer::Authenticated
         | Answer::Reply { .. }
-        | Answer::Expiring { .. } => None,
+        | Answer::Expiring { .. }
+        | Answer::Shutdown => None,
     }
 }
 

@@ -32,7 +32,8 @@ pub(super) fn add(shelf: &mut Shelf) {
     shelf.form(&["channel: string"], "int", members);
     shelf.function(
         "channels",
-        "Channels with subscribers whose names begin with `prefix`: an array of `#{ name, members }`, 1,000 at most.",
+        "Channels with subscribers whose names begin with `prefix`: an array of `#{ name, members, since }`, 1,000 at \
+         most; `since` is when it came into use, in ms.",
         r#"for ward in channels("ward:") { publish(ward.name, #{ members: ward.members }); }"#,
     );
     shelf.form(&["prefix: string"], "array", channels);
@@ -149,7 +150,11 @@ fn channels(prefix: &str) -> Result<Array, Raised> {
         let found =
             call.around.host.channels(call.around.app.id, prefix, LISTED_MAX, wait).map_err(|r| refused(call, r))?;
         let shown = |c: crate::model::ChannelInfo| {
-            map([("name", channel_text(&c.name)), ("members", Dynamic::from_int(c.subscribers as i64))])
+            map([
+                ("name", channel_text(&c.name)),
+                ("members", Dynamic::from_int(c.subscribers as i64)),
+                ("since", Dynamic::from_int(c.since as i64)),
+            ])
         };
         Ok(found.into_iter().map(shown).collect())
     })

@@ -41,6 +41,7 @@ impl Host for Fixed {
             key: None,
             sender: None,
             exclude: None,
+            priority: crate::model::Priority::default(),
             offset: n,
             at: NOW - 10 + n,
         };
@@ -51,7 +52,9 @@ impl Host for Fixed {
     }
     fn channels(&self, _: AppId, prefix: &str, limit: usize, _: u64) -> Result<Vec<ChannelInfo>, Refusal> {
         let all = ["room:1", "room:1:chat", "room:2"].into_iter().filter(|n| n.starts_with(prefix)).take(limit);
-        self.answer(all.map(|n| ChannelInfo { name: ChannelName::parse(n).unwrap(), subscribers: n.len() }).collect())
+        self.answer(
+            all.map(|n| ChannelInfo { name: ChannelName::parse(n).unwrap(), subscribers: n.len(), since: 7 }).collect(),
+        )
     }
     fn connections(
         &self,

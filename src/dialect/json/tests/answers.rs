@@ -74,6 +74,14 @@ fn joins_are_told_where_the_table_has_a_word_for_them() {
 }
 
 #[test]
+fn a_stop_is_told_where_the_table_has_a_word_for_it() {
+    let told = dialect(r#"send.shutdown = { event = "bye", data = { to = "{user.id}" } }"#);
+    assert_eq!(say(&told, Answer::Shutdown, None)["event"], "bye");
+    let quiet = dialect(r#"send.pong = "pong""#);
+    assert_eq!(say(&quiet, Answer::Shutdown, None), Value::Null);
+}
+
+#[test]
 fn all_mistakes_of_a_table_are_told_at_once() {
     assert_eq!(
         problems(

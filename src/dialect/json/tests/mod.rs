@@ -82,8 +82,10 @@ fn dialect(table: &str) -> Json {
 fn shipped(file: &str, name: &str) -> Json {
     let path = format!("{}/channels/{file}.toml", env!("CARGO_MANIFEST_DIR"));
     let mut file: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
-    let table = file["dialect"].as_table_mut().unwrap().remove(name).unwrap();
-    Json::compile(&table.try_into().unwrap()).unwrap()
+    let written = file.remove("dialect").unwrap().try_into().unwrap();
+    let (mut whole, problems) = Settings::inherited(&written);
+    assert_eq!(problems, []);
+    Json::compile(&whole.remove(name).unwrap()).unwrap()
 }
 
 fn ann() -> Identity {
@@ -130,7 +132,17 @@ fn refused(dialect: &Json, text: &str) -> Value {
 fn event(data: &str) -> Event {
     let data = Bytes::copy_from_slice(data.as_bytes());
     let sender = Some(Sender { connection: ANN, identity: Arc::new(ann()) });
-    Event { kind: EventKind::Message, data, event: None, key: None, sender, exclude: None, offset: 0, at: AT }
+    Event {
+        kind: EventKind::Message,
+        data,
+        event: None,
+        key: None,
+        sender,
+        exclude: None,
+        priority: crate::model::Priority::default(),
+        offset: 0,
+        at: AT,
+    }
 }
 
 fn heard(dialect: &Json, event: &Event) -> String {
