@@ -82,7 +82,7 @@ fn another_authenticator_holds_for_the_next_token() {
 
 #[test]
 fn an_endpoint_for_tokens_with_a_claim_comes_and_goes() {
-    let mut live = guarded();
+    let live = guarded();
     let guest = token(&json!({ "sub": "gus", "tenant": "t1" }), "one");
     let mut before = come(&live, &guest).unwrap();
     let endpoint = |has: &str| {

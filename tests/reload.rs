@@ -555,3 +555,40 @@ fn a_class_that_begins_to_list_who_is_there_lists_those_who_are() {
     assert_eq!(live.pong(), "first");
     live.end();
 }
+
+/// Who came before a rule read the request has not kept it: nobody can tell, so the answer is no, and it is said so.
+#[test]
+fn a_rule_that_begins_to_read_the_request_refuses_whom_it_cannot_judge() {
+    for rule in ["request.query.pass == id", "request.query.banned != \"1\"", "!(request.path == \"/hall\")"] {
+        let mut live = Live::unwatched();
+        subscribe(&mut live.ann, "room:1");
+        subscribe(&mut live.ann, "hall:1");
+        let to = format!("name      = \"room:{{id}}\"\nsubscribe = '{rule}'");
+        let next = live.candidate(&[(ROOM, "name      = \"room:{id}\"\nsubscribe = \"true\"", &to)]);
+        let revoked = &live.plan(&next)["revoked"];
+        assert_eq!(
+            (&revoked["undecidable_count"], &revoked["subscription_count"]),
+            (&json!(1), &json!(1)),
+            "{revoked}"
+        );
+        let why = revoked["subscriptions"][0]["why"].as_str().unwrap();
+        assert!(why.contains("reads the request, which was not kept"), "{why}");
+        fs::copy(next.path().join(ROOM), live.path(ROOM)).unwrap();
+        assert_eq!(live.reload().0, 200);
+        assert_eq!(hear(&mut live.ann), json!({ "type": "revoked", "channel": "room:1" }));
+        live.gateway.wait_for_log(&["room:1", "undecidable=true", "no longer allowed"]).unwrap();
+        live.gateway.wait_for_log(&["WARN", "connections=1", "have not kept theirs"]).unwrap();
+        say(&mut live.ann, json!({ "type": "sub", "channel": "room:1" }));
+        assert_eq!(hear(&mut live.ann)["code"], "denied");
+        // Who comes now keeps it, also over the next change.
+        let mut ben = Client::connect(live.gateway.address("main").unwrap(), "/room?pass=1&banned=0", &[]).unwrap();
+        subscribe(&mut ben, "room:1");
+        live.edit(ROOM, "\"first\"", "\"second\"");
+        live.edit(ROOM, &format!("'{rule}'"), &format!("'{rule} && id == \"1\"'"));
+        assert_eq!(live.reload().0, 200);
+        assert_eq!(pong(&mut ben), "second");
+        assert_eq!(live.publish("room:1", json!(1)), 1);
+        assert_eq!(hear(&mut ben), json!(1));
+        live.end();
+    }
+}

@@ -84,8 +84,11 @@ fn play(file: &Path, shown: &str) -> Outcome {
         }
     }
     let failed = told.len();
-    let stopped = transcript.conversations.iter().flat_map(|c| &c.steps).any(|s| matches!(s.does, Does::Stop));
-    if !stopped && let Err(e) = newcomer(&transcript, &gateway) {
+    let steps = || transcript.conversations.iter().flat_map(|c| &c.steps);
+    let stopped = steps().rfind(|s| matches!(s.does, Does::Stop | Does::Die | Does::Start));
+    if !stopped.is_some_and(|s| !matches!(s.does, Does::Start))
+        && let Err(e) = newcomer(&transcript, &gateway)
+    {
         told.push(format!("{shown}: a newcomer is not answered: {e}"));
     }
     told.extend(gateway.panics().map(|output| format!("{shown}: the gateway panicked:\n{output}")));
@@ -191,6 +194,8 @@ impl Player<'_> {
                 self.gateway.wait_for_log(&words.iter().map(String::as_str).collect::<Vec<_>>())
             }
             Does::Stop => self.gateway.signal(libc::SIGTERM),
+            Does::Die => self.gateway.die(),
+            Does::Start => self.gateway.start_again(),
             Does::Reload => self.gateway.signal(libc::SIGHUP),
             Does::Ends { code } => match self.gateway.wait_for_end()? {
                 Some(ended) if ended == *code => Ok(()),

@@ -170,3 +170,18 @@ fn failed(why: NotDone) -> Response<Full<Bytes>> {
     problem["faults"] = faults;
     super::fail::reply(fail.why.status(), "application/problem+json", problem.to_string().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_done_says_whether_to_try_again() {
+        let status = |why: NotDone| failed(why).status().as_u16();
+        assert_eq!(status(NotDone::Draining), 503);
+        assert_eq!(status(NotDone::Faults(serde_json::json!([{}]))), 422);
+        assert_eq!(status(NotDone::NotFound("x".into())), 404);
+        let busy = failed(NotDone::Overloaded("x"));
+        assert_eq!((busy.status().as_u16(), busy.headers()["retry-after"].as_bytes()), (503, &b"1"[..]));
+    }
+}

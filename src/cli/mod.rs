@@ -9,6 +9,8 @@ mod defaults;
 mod explain;
 mod files;
 mod health;
+mod junit;
+mod new;
 mod plan;
 mod publish;
 mod run;
@@ -39,6 +41,9 @@ enum Verb {
     Run,
     /// Tells everything that is wrong with the files, and serves nothing.
     Check(check::Arguments),
+    /// Writes the files of something new, ready to be changed.
+    #[command(subcommand)]
+    New(new::Arguments),
     /// Plays plugins' tests: conversations beside the plugin, without a server.
     Test(test::Arguments),
     /// Says why somebody may or may not: class, rule, the values of its parts.
@@ -93,6 +98,7 @@ pub fn main() -> ExitCode {
     match arguments.verb {
         None | Some(Verb::Run) => run::run(gateway, &env),
         Some(Verb::Check(verb)) => check::run(gateway, &verb, &env),
+        Some(Verb::New(verb)) => new::run(gateway, &verb, &env),
         Some(Verb::Test(verb)) => test::run(gateway, &verb, &env),
         Some(Verb::Explain(verb)) => explain::run(gateway, &verb, &env),
         Some(Verb::Plan(verb)) => plan::run(gateway, &verb, &env),

@@ -1,10 +1,11 @@
 //! `weir test`: plays plugins' tests, and says which did not go as written.
 
 use super::files::{self, fail};
-use crate::config::{self, Environment, Played, Wanted, count};
+use super::junit;
+use crate::config::{self, App, Compiled, Environment, Played, Wanted, count};
 use crate::rehearse::{Failure, Outcome};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(clap::Args, Debug)]
@@ -16,12 +17,16 @@ pub struct Arguments {
     /// Only tests whose title holds this.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// Also writes what became of them as JUnit XML, for CI.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "Examples:
   weir test
   weir test clinic
   weir test plugins/clinic.queue.test --filter \"a ticket\"
+  weir test --junit target/plugins.xml
 
 A test is a conversation in plugins/NAME.test, beside plugins/NAME.rhai. It is played with the app's real rules, dialects
 and handlers; the clock begins at 2026-01-01T00:00:00Z and moves only when the test says so.
@@ -47,21 +52,20 @@ pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode
         Err(code) => return code,
     };
     let wanted = Wanted { of: arguments.of.clone(), title: arguments.filter.clone() };
-    // Those that handlers need: their stacks are deeper than that of the process.
-    let played = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(crate::script::STACK_BYTES);
-        let playing = thread.spawn_scoped(scope, || config::rehearse(gateway, &read.compiled, &wanted));
-        playing.map_err(|e| e.to_string())?.join().map_err(|_| "a mistake of Weir's own".to_owned())?
-    });
-    let played = match played {
+    let played = match config::rehearse(gateway, &read.compiled, &wanted) {
         Ok(played) => played,
         Err(what) => return fail(what),
     };
-    let sum = Sum::of(&played);
+    let sum = Sum::of(&played, &read.compiled, arguments);
     if sum.tests == 0 && sum.unread == 0 {
         let folder = gateway.parent().unwrap_or(Path::new("")).join("plugins");
         let holding = arguments.filter.as_ref().map_or(String::new(), |text| format!(" whose title holds `{text}`"));
         return fail(format_args!("no test{holding} in {}: they are called NAME.test", folder.display()));
+    }
+    if let Some(file) = &arguments.junit
+        && let Err(error) = std::fs::write(file, junit::of(&played))
+    {
+        return fail(format_args!("{}: {error}", file.display()));
     }
     match (tell(&played, &sum, &mut io::stdout().lock()), sum.failed + sum.unread) {
         (Ok(()), 0) => ExitCode::SUCCESS,
@@ -75,12 +79,17 @@ struct Sum {
     failed: usize,
     /// Files that could not be read as tests.
     unread: usize,
+    /// `[[check]]`s of the apps that were played: those that do not hold are faults, and nothing is played.
+    checks: usize,
 }
 
 impl Sum {
-    fn of(played: &[Played]) -> Sum {
+    fn of(played: &[Played], compiled: &Compiled, arguments: &Arguments) -> Sum {
         let outcomes = || played.iter().flat_map(|file| file.outcomes.iter().flatten());
+        let all = arguments.of.is_none();
+        let concerned = |app: &&App| all || played.iter().any(|file| file.app.as_ref() == Some(&app.flow.name));
         Sum {
+            checks: compiled.apps.iter().filter(concerned).map(|app| app.checks).sum(),
             tests: outcomes().count(),
             failed: outcomes().filter(|outcome| outcome.failure.is_some()).count(),
             unread: played.iter().filter(|file| file.outcomes.is_err()).count(),
@@ -107,5 +116,6 @@ fn tell(played: &[Played], sum: &Sum, out: &mut impl Write) -> io::Result<()> {
     if sum.unread > 0 {
         writeln!(out, "{} could not be read", count(sum.unread, "file"))?;
     }
-    writeln!(out, "{}: {} passed, {} failed", count(sum.tests, "test"), sum.tests - sum.failed, sum.failed)
+    let checks = if sum.checks > 0 { format!("; {} held", count(sum.checks, "check")) } else { String::new() };
+    writeln!(out, "{}: {} passed, {} failed{checks}", count(sum.tests, "test"), sum.tests - sum.failed, sum.failed)
 }

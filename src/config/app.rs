@@ -5,7 +5,7 @@ use super::fault::Fault;
 use super::file::{AppFile, Endpoint, GatewayFile, Mode};
 use super::files::Files;
 use super::load::Sheet;
-use super::{cases, check, lint};
+use super::{cases, check, lint, rehearsal};
 use crate::dialect::{self, Dialect, Json};
 use crate::model::{AppId, Problem};
 use crate::policy::{Policy, Reads, RightKind, Template};
@@ -155,6 +155,7 @@ impl Compiling<'_> {
         };
         self.tell("", cases::run(&file.check, &app, crate::shard::clock()));
         tell(&self.sheet.doc, "", lint::app(file, &app), warnings);
+        tell(&self.sheet.doc, "", rehearsal::untested(file, files), warnings);
         Some(app)
     }
 

@@ -9,7 +9,7 @@ use super::load::{Loaded, Sheet};
 use super::restart::{self, Restart};
 use super::secret::{Environment, Secrets};
 use super::written::Said;
-use super::{check, lint};
+use super::{check, lint, rehearsal};
 use crate::flow::Limits;
 use crate::model::{AppId, Problem};
 use crate::{api, auth, listen, observe};
@@ -127,13 +127,16 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
         entrance(file, &gateway.doc, &apps, (&ids, &numbers), &files, &mut faults)
     });
     let said = Said::of(&gateway.doc, apps.iter().map(|sheet| (sheet.name.as_str(), &sheet.doc)));
+    if gateway.made.as_ref().is_some_and(|file| file.reload.require_tests) {
+        rehearsal::read(&files, &mut faults);
+    }
     let whole = https.len() == apps.len();
     let site = gateway.made.as_ref().filter(|_| whole).zip(api_keys);
     let site = site.and_then(|(file, api_keys)| site_of(file, api_keys, https, &apps, &mut faults));
     if let (Some(file), Some(keys), Some(entrance), Some(site), true) =
         (gateway.made, keys, entrance, site, faults.is_empty())
     {
-        return Ok(Compiled {
+        let compiled = Compiled {
             mode,
             shards: if let Shards::Fixed(n) = file.shards { Some(n) } else { None },
             listeners: file.listener,
@@ -156,7 +159,9 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
             script: file.script.a,
             store: file.store,
             said,
-        });
+        };
+        let failed = if compiled.reload.require_tests { rehearsal::gate(&compiled, &files) } else { Vec::new() };
+        return if failed.is_empty() { Ok(compiled) } else { Err(sorted(failed)) };
     }
     if faults.is_empty() {
         faults.push(Fault::of_file(

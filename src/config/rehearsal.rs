@@ -3,14 +3,16 @@
 use super::app::App;
 use super::compile::Compiled;
 use super::fault::Fault;
+use super::file::AppFile;
 use super::files::Files;
 use super::handlers::plugin_file;
-use crate::model::{did_you_mean, one_of};
-use crate::rehearse::{self, Outcome, Subject, Transcript};
-use crate::script::{Plugin, PluginProblem};
+use crate::model::{Problem, did_you_mean, one_of};
+use crate::rehearse::{self, Failure, Outcome, Subject, Transcript};
+use crate::script::{Plugin, PluginProblem, STACK_BYTES};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::Builder;
 
 /// The largest test file.
 pub const TEST_BYTES_MAX: u64 = 1 << 20;
@@ -35,9 +37,63 @@ pub struct Played {
 
 /// Plays the tests beside this `gateway.toml`. Err: no such file.
 pub fn rehearse(gateway: &Path, compiled: &Compiled, wanted: &Wanted) -> Result<Vec<Played>, String> {
-    let files = Files::new(gateway.parent().unwrap_or(Path::new("")));
-    let found = find(&files, wanted)?;
-    Ok(found.iter().map(|path| play(&files, compiled, path, wanted)).collect())
+    rehearse_in(gateway.parent().unwrap_or(Path::new("")), compiled, wanted)
+}
+
+/// On a thread of its own: handlers need a deeper stack than others.
+fn rehearse_in(folder: &Path, compiled: &Compiled, wanted: &Wanted) -> Result<Vec<Played>, String> {
+    std::thread::scope(|scope| {
+        let playing = Builder::new().name("weir-rehearse".into()).stack_size(STACK_BYTES).spawn_scoped(scope, || {
+            let files = Files::new(folder);
+            let found = find(&files, wanted)?;
+            Ok(found.iter().map(|path| play(&files, compiled, path, wanted)).collect())
+        });
+        let playing = playing.map_err(|e| format!("the tests' thread did not start: {e}"))?;
+        playing.join().unwrap_or_else(|_| Err("the tests ended by a mistake of Weir's own".into()))
+    })
+}
+
+/// Reads all tests, where they decide too: the files' digest and the watch know them then.
+pub(super) fn read(files: &Files, faults: &mut Vec<Fault>) {
+    match files.tests() {
+        Err(why) => faults.push(Fault::of_file("plugins", why)),
+        // What is wrong with one is told when it is played.
+        Ok(found) => found.iter().for_each(|path| drop(files.read(path, TEST_BYTES_MAX))),
+    }
+}
+
+/// Tests that fail, as faults of their files.
+pub(super) fn gate(compiled: &Compiled, files: &Files) -> Vec<Fault> {
+    let played = match rehearse_in(&files.path(""), compiled, &Wanted::default()) {
+        Ok(played) => played,
+        Err(what) => return vec![Fault::of_file("plugins", what)],
+    };
+    let mut faults = Vec::new();
+    for Played { file, outcomes, .. } in played {
+        match outcomes {
+            Err(fault) => faults.push(*fault),
+            Ok(outcomes) => faults.extend(outcomes.into_iter().filter_map(|outcome| {
+                let Failure { line, step, what } = outcome.failure?;
+                let step = step.lines().map(|line| format!("\n  > {line}")).collect::<String>();
+                let what = what.lines().map(|line| format!("\n  {line}")).collect::<String>();
+                let what = format!("the test `{}` fails{step}{what}", outcome.title);
+                Some(Fault { line, column: 1, ..Fault::of_file(&file, what) })
+            })),
+        }
+    }
+    faults
+}
+
+/// A plugin that nothing tests.
+pub(super) fn untested(file: &AppFile, files: &Files) -> Vec<Problem> {
+    let Some(name) = &file.plugin else { return Vec::new() };
+    // A folder that cannot be read is told where it is needed.
+    let tested = files.tests().unwrap_or_default().iter().any(|path| plugin_of(path) == name);
+    if tested {
+        return Vec::new();
+    }
+    let hint = format!("conversations in plugins/{name}.test are played by `weir test`; `weir test --help` shows one");
+    vec![Problem::new("plugin", format!("nothing tests the plugin `{name}`")).hint(Some(hint))]
 }
 
 /// `clinic` of `plugins/clinic.test` and `plugins/clinic.queue.test`.

@@ -174,6 +174,10 @@ fn no_mutation_of_the_shipped_files_panics() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("channels/data")).unwrap();
     std::fs::copy("channels/data/clinic-users.json", folder.path().join("channels/data/clinic-users.json")).unwrap();
+    std::fs::create_dir_all(folder.path().join("plugins")).unwrap();
+    for plugin in ["reports.rhai", "clinic.rhai"] {
+        std::fs::copy(format!("plugins/{plugin}"), folder.path().join("plugins").join(plugin)).unwrap();
+    }
     let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
     let (mut good, mut bad) = (0, 0);
     for _ in 0..200 {

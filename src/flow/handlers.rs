@@ -2,7 +2,7 @@
 
 use super::{Draft, Session, Target, Walk};
 use crate::dialect::Asked;
-use crate::model::{ChannelName, Refusal};
+use crate::model::{ChannelName, Code, Refusal};
 use crate::policy::{Permit, Policy, Subscribe};
 use crate::script::{self, Asker, Connection, EntityKey, Event, Trigger};
 use bytes::Bytes;
@@ -92,6 +92,19 @@ impl Publishing {
             self.draft.data = event.data.clone();
         }
         self
+    }
+}
+
+/// The handler failed, rather than said no.
+pub fn is_failure(refusal: &Refusal) -> bool {
+    matches!(refusal.code, Code::Internal | Code::Overloaded)
+}
+
+/// A failure as the binding's `failed` says it to the client.
+pub fn in_words(refusal: Refusal, failed: Option<Arc<str>>) -> Refusal {
+    match failed.filter(|_| is_failure(&refusal)) {
+        Some(text) => Refusal { message: Some(text.to_string().into()), ..refusal },
+        None => refusal,
     }
 }
 
@@ -223,7 +236,7 @@ impl Walk<'_> {
 
     /// A handler of a channel's class is called about this connection.
     pub(super) fn about(&mut self, bound: &Bound, channel: &ChannelName, event: Event) -> Result<Wish, Refusal> {
-        let handlers = self.app.handlers.as_ref().ok_or(Refusal::new(crate::model::Code::Internal))?;
+        let handlers = self.app.handlers.as_ref().ok_or(Refusal::new(Code::Internal))?;
         handlers.about_channel(bound, &self.app.policy, channel, self.generation, event)
     }
 

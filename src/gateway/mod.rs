@@ -132,7 +132,10 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     let base = gateway.parent().unwrap_or(Path::new("")).to_owned();
     let stage = Arc::new(Stage::new(Port::new(shared.clone()), front.clone()));
     let scripts = Arc::new(Scripts::start(&compiled, &base, stage, &handle, metrics.clone())?);
-    scripts.prepare(&compiled).map_err(|problem| std::io::Error::other(format!("[store] {}", problem.what)))?;
+    scripts.prepare(&compiled).map_err(|problem| {
+        let hint = problem.hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        std::io::Error::other(format!("[store] {}{hint}", problem.what))
+    })?;
     shared.set_workers(scripts.workers.clone());
     let handshake = move |accepted: Accepted, door: Rc<dyn Door>| serve(accepted, door, context.clone());
     let threads = start(generation, shared.clone(), handshake)?;
@@ -187,8 +190,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
         () = tokio::time::sleep(limits.drain.duration()) => tracing::warn!("the time to drain is over"),
     }
     // What clients asked for in their last moments is done before what carries it out ends.
-    let workers = scripts.workers.clone();
-    let _ = tokio::task::spawn_blocking(move || workers.stop(STOP_WORKERS)).await;
+    scripts.stop(STOP_WORKERS).await;
     shared.peers().iter().for_each(|peer| peer.stop());
     threads.join();
     Ok(())

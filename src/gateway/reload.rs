@@ -305,3 +305,20 @@ fn changed(old: &Compiled, new: &Compiled) -> Vec<String> {
     let gone = old.files.keys().filter(|path| !new.files.contains_key(*path));
     new.files.keys().filter(differs).chain(gone).map(|path| path.display().to_string()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request in flight when the gateway begins to stop: its reader is gone, and no list of faults says why.
+    #[tokio::test]
+    async fn a_reload_of_a_gateway_that_stops_is_told_so() {
+        let (requests, received) = mpsc::unbounded_channel();
+        let status = Mutex::new(Status { in_force: json!({}), last: None });
+        let desk = Desk { requests, status };
+        let asked = desk.reload("default");
+        drop(Requests(received));
+        assert!(matches!(asked.await, Err(NotDone::Draining)));
+        assert!(matches!(desk.reload("default").await, Err(NotDone::Draining)));
+    }
+}

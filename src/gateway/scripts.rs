@@ -66,6 +66,14 @@ impl Scripts {
         Ok(())
     }
 
+    /// Ends handlers, then calls of webhooks that are under way: what is left is in the store, and goes on at the next
+    /// start.
+    pub async fn stop(&self, wait: Duration) {
+        let workers = self.workers.clone();
+        let _ = tokio::task::spawn_blocking(move || workers.stop(wait)).await;
+        self.post.stop(wait).await;
+    }
+
     /// Forgets what has expired, now and then, until the process ends.
     pub async fn sweep(self: Arc<Self>) {
         loop {

@@ -19,7 +19,7 @@ mod webhooks;
 
 pub use audit::{
     AuditSettings, Record, audit, audit_dropped, audit_join, audit_reload, audit_revocation, audits_publishes,
-    finish_audit, start as start_audit,
+    finish_audit, start as start_audit, unaudited,
 };
 pub use counts::{Counts, Local};
 pub use handlers::{HandlerMetrics, KindMetrics, TimerMetrics};

@@ -68,8 +68,8 @@ impl World {
             Effect::Close { target, close } => {
                 self.targets(&target).into_iter().for_each(|slot| self.close(slot, close.clone()));
             }
-            // Figures are for `/metrics`.
-            Effect::Count { .. } | Effect::Gauge { .. } => {}
+            Effect::Count { name, by } => self.metrics.own.count(self.app.id, &self.app.name, &name, by),
+            Effect::Gauge { name, value } => self.metrics.own.gauge(self.app.id, &self.app.name, &name, value),
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::keep::Timer;
 use super::stage::Stage;
 use super::world::{Cause, Job, World};
 use crate::dialect::{Answer, Asked};
-use crate::flow::{After, Publishing, Wish};
+use crate::flow::{self, After, Publishing, Wish};
 use crate::hub::Tally;
 use crate::model::{ChannelName, Close, Code, Identity, Millis, Refusal, Slot};
 use crate::script::{Around, Event, Failure, Finished, Ran, State, Trigger};
@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex};
 
 /// Calls that one step may lead to; beyond, handlers call each other without end.
 const CALLS_MAX: usize = 10_000;
+/// Timers that may fire while a test's clock goes on once; beyond, it takes too long.
+const FIRED_MAX: usize = 100_000;
 
 impl Stage {
     /// Until no handler is left to be called.
@@ -31,12 +33,12 @@ impl Stage {
     }
 
     fn perform(&self, wish: Wish, cause: Cause) {
-        let Wish { app: script, handler, entity, event, after, .. } = wish;
+        let Wish { app: script, handler, entity, event, failed, after, generation: _ } = wish;
         let plugin = &script.plugin;
         let keeps = plugin.keeps_state(handler);
         let mut state = State::new();
         if let Some(entity) = entity.as_deref().filter(|_| keeps) {
-            state = self.world().kept.states.get(entity).cloned().unwrap_or_default();
+            state = self.world().kept.states.get(entity).map(|(state, _)| state.clone()).unwrap_or_default();
         }
         let around =
             Around { app: &script, host: self, store: Some(self), entity: entity.as_deref(), limits: &self.limits };
@@ -52,7 +54,7 @@ impl Stage {
             Err(Failure::Refused(refusal)) => world.refused(event, after, cause, refusal),
             Err(Failure::Fault(fault)) => {
                 world.fault(fault.to_string());
-                world.refused(event, after, cause, Refusal::new(Code::Internal));
+                world.refused(event, after, cause, flow::in_words(Refusal::new(Code::Internal), failed));
             }
         }
         world.settle();
@@ -60,10 +62,14 @@ impl Stage {
 
     /// The clock goes on to `until`; timers fire in their order.
     pub fn go_on(&self, until: Millis) {
-        loop {
+        for fired in 0.. {
             let mut world = self.world();
-            let Some(timer) = world.kept.due(until) else {
+            let Some(timer) = world.kept.due(until).filter(|_| fired < FIRED_MAX) else {
+                if fired == FIRED_MAX {
+                    world.fault(format!("timers fired more than {FIRED_MAX} times; the clock stops"));
+                }
                 world.now = world.now.max(until);
+                world.forget_quiet();
                 return;
             };
             world.now = world.now.max(timer.due);
@@ -163,6 +169,9 @@ impl World {
         let asked = event.asker.as_ref().map(|a| Asked { id: a.id.as_deref(), kind: &a.kind });
         if let Trigger::Message { .. } | Trigger::Publish { .. } | Trigger::Connect = event.trigger {
             self.walk(slot, |walk| walk.refuse(refusal, channel, asked));
+        }
+        if matches!(event.trigger, Trigger::Subscribed) && flow::is_failure(refusal) && refusal.message.is_some() {
+            self.walk(slot, |walk| walk.tell(refusal, channel, asked));
         }
         // Who may not connect does not stay; a mistake of the plugin's own keeps nobody out.
         if matches!(event.trigger, Trigger::Connect) && refusal.code != Code::Internal {

@@ -75,7 +75,7 @@ impl Store for Stage {
     }
 
     fn entity(&self, _: &str, entity: &str) -> Result<Option<String>, StoreError> {
-        let state = self.world().kept.states.get(entity).map(|state| state.to_json());
+        let state = self.world().kept.states.get(entity).map(|(state, _)| state.to_json());
         state.transpose().map_err(StoreError::Broken)
     }
 
@@ -144,11 +144,13 @@ impl World {
             }
             (claim.clone(), counts)
         });
+        let (counted, measured) = self.metrics.own.of(self.app.id);
         AppStats {
             connections: open.len(),
             channels: self.hub.channels().count(),
             subscriptions: open.iter().map(|player| player.session.subs.len()).sum(),
             by: by.collect(),
+            own: counted.into_iter().map(|(name, n)| (name, n as f64)).chain(measured).collect(),
             ..AppStats::default()
         }
     }
@@ -178,4 +180,15 @@ impl Chance {
         };
         u128::from(mix(at.wrapping_add(STEP))) << 64 | u128::from(mix(at.wrapping_add(STEP.wrapping_mul(2))))
     }
+}
+
+#[test]
+fn ids_are_counted_and_chance_repeats() {
+    let (one, two) = (Chance::default(), Chance::default());
+    let ids: Vec<String> = (0..2).map(|_| crate::model::ConnectionId::uuid(one.next_id()).to_string()).collect();
+    assert_eq!(ids, ["00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"]);
+    let rolls = |chance: &Chance| [chance.next(), chance.next(), chance.next()];
+    let first = rolls(&one);
+    assert_eq!(first, rolls(&two));
+    assert!(first[0] != first[1] && first[1] != first[2]);
 }

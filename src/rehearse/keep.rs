@@ -2,14 +2,14 @@
 
 use super::world::World;
 use crate::model::Millis;
-use crate::script::{self, App, Fault, FaultKind, Keep, State, TimerSettings};
+use crate::script::{self, App, EntitySettings, Fault, FaultKind, Keep, State, TimerSettings};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 #[derive(Default)]
 pub(super) struct Kept {
-    /// By the entity's key.
-    pub states: BTreeMap<Arc<str>, State>,
+    /// By the entity's key, with the time of its last call.
+    pub states: BTreeMap<Arc<str>, (State, Millis)>,
     /// JSON texts, and when they expire.
     pub values: BTreeMap<String, (String, Option<Millis>)>,
     timers: Vec<Timer>,
@@ -95,6 +95,19 @@ impl World {
         }
     }
 
+    /// Entities without timers that were quiet for longer than their kind's `forget_after`.
+    pub fn forget_quiet(&mut self) {
+        let Some(handlers) = &self.app.handlers else { return };
+        let (kinds, now, timers) = (&handlers.script.entities, self.now, &self.kept.timers);
+        let forgets = EntitySettings::default().forget_after;
+        self.kept.states.retain(|entity, (_, at)| {
+            let kind = kinds.get(entity.split(':').next().unwrap_or_default());
+            let life = kind.map_or(forgets, |kind| kind.forget_after).0;
+            let waits = timers.iter().any(|t| !t.of_file && t.entity.as_ref() == Some(entity));
+            waits || life.is_none_or(|ms| now.saturating_sub(*at) < ms)
+        });
+    }
+
     /// Keeps what a call asks to keep, all or nothing. `state`: `this` after it, where it has one.
     pub fn keep(
         &mut self,
@@ -125,7 +138,7 @@ impl World {
                 (Keep::Store, Ok(text)) => State::from_json(&text).unwrap_or(state),
                 _ => state,
             };
-            self.kept.states.insert(entity.clone(), state);
+            self.kept.states.insert(entity.clone(), (state, self.now));
         }
         let (before, now) = (self.kept.timers.clone(), self.now);
         for one in kept {
@@ -160,5 +173,53 @@ impl World {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timer(entity: &str, name: &str, due: Millis, every: Option<u64>) -> Timer {
+        let (entity, name) = (Some(entity.into()), Arc::from(name));
+        Timer { due, number: 0, entity, function: Arc::clone(&name), name, every, data: String::new(), of_file: false }
+    }
+
+    /// What fires until then, in its order.
+    fn fires(kept: &mut Kept, until: Millis) -> Vec<String> {
+        let next = || kept.due(until).map(|t| format!("{} {}", t.due, t.name));
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn timers_fire_when_they_are_due_and_in_the_order_in_which_they_were_set() {
+        let mut kept = Kept::default();
+        kept.arm(timer("a:1", "late", 30, None));
+        kept.arm(timer("a:1", "again", 10, Some(10)));
+        kept.arm(timer("a:2", "once", 10, None));
+        assert_eq!(fires(&mut kept, 9), [""; 0]);
+        assert_eq!(fires(&mut kept, 20), ["10 again", "10 once", "20 again"]);
+        assert_eq!(fires(&mut kept, 30), ["30 late", "30 again"]);
+    }
+
+    #[test]
+    fn a_timer_of_the_same_name_takes_the_place_of_its_entitys_alone() {
+        let mut kept = Kept::default();
+        kept.arm(timer("a:1", "t", 10, None));
+        kept.arm(timer("a:2", "t", 10, None));
+        kept.arm(timer("a:1", "t", 20, None));
+        assert_eq!(kept.timers_of(Some(&"a:1".into())), 1);
+        kept.cancel(Some(&"a:2".into()), "t");
+        assert_eq!(fires(&mut kept, 100), ["20 t"]);
+        kept.arm(timer("a:1", "t", 200, None));
+        kept.forget("a:1");
+        assert_eq!(fires(&mut kept, 1_000), [""; 0]);
+    }
+
+    #[test]
+    fn a_value_is_gone_once_it_has_expired() {
+        let mut kept = Kept::default();
+        kept.values.insert("k".into(), ("1".into(), Some(10)));
+        assert_eq!((kept.value("k", 9), kept.value("k", 10), kept.value("x", 0)), (Some("1"), None, None));
     }
 }

@@ -25,7 +25,7 @@ mod world;
 
 pub use play::{Failure, Outcome, play};
 pub use script::{Conversation, Mistake, Transcript};
-pub use stage::Subject;
+pub use stage::{Recompile, Subject};
 
 /// When a test begins that does not say: 2026-01-01T00:00:00.000Z.
 pub const BEGINNING: crate::model::Millis = 1_767_225_600_000;

@@ -12,6 +12,7 @@ use crate::api::Caller;
 use crate::flow::{Draft, KeptRequest};
 use crate::listen::Asked;
 use crate::model::{ChannelName, Identity, Priority, Refusal, Slot, iso8601, one_of, query_pairs};
+use crate::observe::unaudited;
 use crate::policy::Scope;
 use hyper::HeaderMap;
 use serde_json::{Map, Value};
@@ -45,7 +46,8 @@ pub fn play(subject: &Subject, conversation: &Conversation) -> Outcome {
     let began = Instant::now();
     // What would be logged of live connections is nobody's affair here.
     let silent = tracing::subscriber::NoSubscriber::default();
-    let failure = tracing::subscriber::with_default(silent, || Player::play(subject, conversation).err());
+    let play = || unaudited(|| Player::play(subject, conversation).err());
+    let failure = tracing::subscriber::with_default(silent, play);
     Outcome { title: conversation.title.clone(), line: conversation.line, failure, took: began.elapsed() }
 }
 
@@ -173,7 +175,7 @@ impl Player {
             }
             Does::State { entity, expected } => {
                 let (entity, expected) = (fill(entity)?, expected.as_deref().map(fill).transpose()?);
-                let state = self.stage.world().kept.states.get(&*entity).map(|state| state.to_json());
+                let state = self.stage.world().kept.states.get(&*entity).map(|(state, _)| state.to_json());
                 let state = state.transpose()?;
                 self.is(expected.as_deref(), state.as_deref().filter(|text| *text != "{}"), &format!("`{entity}`"))
             }

@@ -12,7 +12,8 @@
 //! ann<~ {"type":"pong"}                     must have come, whatever came before it
 //! ann< raw TEXT │ ann< nothing │ ann< closed 4001 "reason"
 //! ann closes │ ann disconnects              with a close frame │ without
-//! POST /tickets {"name":"x"}                a route; then header lines, `as ann`, `as {"id":"u1"}` or `as nobody`
+//! POST /tickets {"name":"x"}                a route; then header lines, `as ann`, `as {"id":"u1"}` or `as nobody`, or a
+//!                                           body on a line of its own: JSON, or any text behind `> `
 //! < 200 {"id":"<uuid>"}                     and what it answers
 //! < X-Thing: value
 //! publish clinic:c1:queue {"n":1} event NAME    as a back end would
@@ -209,8 +210,10 @@ impl Exchange {
             self.caller = Some(caller.trim().to_owned());
         } else if let Some(pair) = header(text) {
             self.headers.push(pair);
-        } else if text.starts_with(['{', '[']) && self.body.is_empty() {
-            self.body = text.to_owned();
+        } else if let Some(body) = text.strip_prefix("> ").or(text.starts_with(['{', '[']).then_some(text))
+            && self.body.is_empty()
+        {
+            self.body = body.to_owned();
         } else {
             return Err("expected `as WHO`, a header, a body or `< STATUS`".into());
         }

@@ -4,7 +4,6 @@ use super::host::Chance;
 use super::world::World;
 use crate::api::State;
 use crate::flow::{App, Generation, Handlers};
-use crate::hub::ClassOptions;
 use crate::listen::Front;
 use crate::model::{Millis, Ms};
 use crate::observe::Metrics;
@@ -17,8 +16,11 @@ pub struct Subject<'a> {
     pub app: Arc<App>,
     pub front: &'a Front,
     /// Compiles the app's plugin anew, with these `[settings]`. Err: what is wrong, for people.
-    pub plugin: &'a dyn Fn(&Map<String, Value>) -> Result<Plugin, String>,
+    pub plugin: Recompile<'a>,
 }
+
+/// Settings → the plugin as it is with them.
+pub type Recompile<'a> = &'a dyn Fn(&Map<String, Value>) -> Result<Plugin, String>;
 
 /// The number of the only generation there is.
 const GENERATION: u64 = 1;
@@ -45,26 +47,14 @@ impl Stage {
         for (name, value) in settings {
             app.settings.insert(name.clone(), value.clone());
         }
-        // Nobody is really here: no audit.
-        app.classes = app.classes.iter().map(|class| ClassOptions { audit: false, ..class.clone() }).collect();
         let (mut limits, mut timers) = (script::Limits::default(), Vec::new());
         if let Some(handlers) = &subject.app.handlers {
             let known = &handlers.script;
-            let script = script::App {
-                id: known.id,
-                name: known.name.clone(),
-                plugin: (subject.plugin)(&app.settings)?,
-                limits: script::Limits { deadline: DEADLINE, ..known.limits.clone() },
-                policy: known.policy.clone(),
-                entities: known.entities.clone(),
-                timers: known.timers.clone(),
-            };
-            (limits, timers) = (script.limits.clone(), script.timers.clone());
-            app.handlers = Some(Arc::new(Handlers {
-                script: Arc::new(script),
-                classes: handlers.classes.clone(),
-                endpoints: handlers.endpoints.clone(),
-            }));
+            limits = script::Limits { deadline: DEADLINE, ..known.limits.clone() };
+            timers = known.timers.clone();
+            if !settings.is_empty() {
+                app.handlers = Some(Arc::new(rebound(handlers, (subject.plugin)(&app.settings)?)));
+            }
         }
         let app = Arc::new(app);
         let real = &subject.front.generation;
@@ -86,7 +76,7 @@ impl Stage {
         };
         let metrics = Metrics::new();
         drop(metrics.app(app.id, &app.name));
-        let mut world = World::new(app.clone(), GENERATION, now);
+        let mut world = World::new(app.clone(), GENERATION, now, metrics.clone());
         world.arm_file_timers(&timers);
         let (state, world) = (Arc::default(), Mutex::new(world));
         Ok(Arc::new(Stage { app, limits, generation, front, metrics, state, chance: Chance::default(), world }))
@@ -96,4 +86,19 @@ impl Stage {
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The same bindings of the plugin with other settings: its functions, and so their numbers, are the same.
+fn rebound(handlers: &Handlers, plugin: Plugin) -> Handlers {
+    let known = &handlers.script;
+    let script = script::App {
+        id: known.id,
+        name: known.name.clone(),
+        plugin,
+        policy: known.policy.clone(),
+        limits: known.limits.clone(),
+        entities: known.entities.clone(),
+        timers: known.timers.clone(),
+    };
+    Handlers { script: Arc::new(script), classes: handlers.classes.clone(), endpoints: handlers.endpoints.clone() }
 }

@@ -4,7 +4,7 @@ use super::keep::Kept;
 use crate::flow::{App, Bucket, Draft, Replies, Session, Target, UserBuckets, Wish};
 use crate::hub::{Hub, Tally};
 use crate::model::{AppId, Close, Identity, Millis, Refusal, Slot};
-use crate::observe::Local;
+use crate::observe::{Local, Metrics};
 use crate::script::Finished;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -26,6 +26,8 @@ pub(super) struct World {
     pub players: Vec<Player>,
     pub hub: Hub,
     pub counts: Local,
+    /// What handlers count and measure.
+    pub metrics: Arc<Metrics>,
     pub replies: Replies,
     pub users: Buckets,
     /// Closed, and still to give up their seats.
@@ -95,7 +97,7 @@ impl UserBuckets for Buckets {
 }
 
 impl World {
-    pub fn new(app: Arc<App>, generation: u64, now: Millis) -> World {
+    pub fn new(app: Arc<App>, generation: u64, now: Millis, metrics: Arc<Metrics>) -> World {
         let mut hub = Hub::new(ME, 1, 1);
         hub.set_classes(app.id, app.classes.clone(), Some(app.policy.clone()));
         hub.begin(generation, now);
@@ -108,6 +110,7 @@ impl World {
             players: Vec::new(),
             hub,
             counts: Local::new(),
+            metrics,
             replies: Replies::default(),
             users: Buckets::default(),
             leaving: Vec::new(),

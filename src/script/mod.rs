@@ -33,7 +33,7 @@ pub use engine::STACK_BYTES;
 pub use failure::{Fault, FaultKind};
 pub use functions::{Form, HostFunction, functions_table};
 pub use host::{Carry, Host, Outbox};
-pub use plugin::{App, Failure, Function, Kept, Plugin, PluginProblem, Ran};
+pub use plugin::{App, Failure, Function, Kept, Plugin, PluginFile, PluginProblem, Ran};
 pub use settings::{
     ChannelBinding, ChannelHandlers, EndpointBinding, EndpointHandlers, EntitySettings, Keep, Limits, LimitsOverride,
     Process, TimerSettings,

@@ -56,6 +56,9 @@ pub struct Function {
     pub(super) doubts: Vec<(Arc<str>, u32, u32)>,
 }
 
+/// A plugin's file: the path as faults show it, and its text; or why it cannot be read.
+pub type PluginFile = Result<(String, String), String>;
+
 /// One mistake in a plugin's text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PluginProblem {
@@ -131,7 +134,7 @@ impl Plugin {
     /// Err: all mistakes found, in the order of files and lines.
     pub fn compile(
         name: &str,
-        files: &dyn Fn(&str) -> Result<(String, String), String>,
+        files: &dyn Fn(&str) -> PluginFile,
         limits: &Limits,
         settings: &Map<String, Value>,
         webhooks: &[&str],

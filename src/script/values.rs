@@ -211,22 +211,26 @@ pub(super) fn message(write: impl FnOnce(&mut Vec<u8>) -> Result<(), String>) ->
 
 /// As `text`, appended to `out`.
 pub(super) fn write(value: &Dynamic, out: &mut Vec<u8>) -> Result<(), String> {
+    write_at(value, out, 0)
+}
+
+/// As `write`.
+pub(super) fn write_map(map: &Map, out: &mut Vec<u8>) -> Result<(), String> {
+    map_at(map, out, 0)
+}
+
+/// Values inside of values. Below what parsers of JSON take (128), so that what is written can be read back.
+const DEPTH_MAX: usize = 100;
+
+fn write_at(value: &Dynamic, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
     if let Ok(text) = value.as_immutable_string_ref() {
         return string(&text, out);
     }
     if let Ok(map) = value.as_map_ref() {
-        return write_map(&map, out);
+        return map_at(&map, out, depth);
     }
     if let Ok(array) = value.as_array_ref() {
-        out.push(b'[');
-        for (at, value) in array.iter().enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            write(value, out)?;
-        }
-        out.push(b']');
-        return Ok(());
+        return array_at(&array, out, depth);
     }
     if value.is_unit() {
         out.extend_from_slice(b"null");
@@ -242,13 +246,20 @@ pub(super) fn write(value: &Dynamic, out: &mut Vec<u8>) -> Result<(), String> {
     } else if let Ok(v) = value.as_char() {
         return string(v.encode_utf8(&mut [0; 4]), out);
     } else {
-        return custom(value, out);
+        return custom(value, out, depth);
     }
     Ok(())
 }
 
-/// As `write`.
-pub(super) fn write_map(map: &Map, out: &mut Vec<u8>) -> Result<(), String> {
+fn deeper(depth: usize) -> Result<usize, String> {
+    match depth + 1 {
+        depth if depth > DEPTH_MAX => Err(format!("a value nested deeper than {DEPTH_MAX} cannot be sent")),
+        depth => Ok(depth),
+    }
+}
+
+fn map_at(map: &Map, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
+    let depth = deeper(depth)?;
     out.push(b'{');
     for (at, (key, value)) in map.iter().enumerate() {
         if at > 0 {
@@ -256,9 +267,22 @@ pub(super) fn write_map(map: &Map, out: &mut Vec<u8>) -> Result<(), String> {
         }
         string(key, out)?;
         out.push(b':');
-        write(value, out)?;
+        write_at(value, out, depth)?;
     }
     out.push(b'}');
+    Ok(())
+}
+
+fn array_at(array: &Array, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
+    let depth = deeper(depth)?;
+    out.push(b'[');
+    for (at, value) in array.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_at(value, out, depth)?;
+    }
+    out.push(b']');
     Ok(())
 }
 
@@ -266,11 +290,11 @@ fn string(text: &str, out: &mut Vec<u8>) -> Result<(), String> {
     serde_json::to_writer(out, text).map_err(|e| e.to_string())
 }
 
-fn custom(value: &Dynamic, out: &mut Vec<u8>) -> Result<(), String> {
+fn custom(value: &Dynamic, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
     if let Some(user) = value.read_lock::<UserValue>() {
-        write(&user.map().into(), out)
+        map_at(&user.map(), out, depth)
     } else if let Some(connection) = value.read_lock::<ConnectionValue>() {
-        write(&connection.map().into(), out)
+        map_at(&connection.map(), out, depth)
     } else if value.is_fnptr() {
         Err("a function cannot be sent: JSON has none".into())
     } else {

@@ -69,9 +69,27 @@ impl Shard {
         for slot in slots {
             self.carry_over(slot, &before);
         }
+        self.tell_of_requests(&before);
         self.drain_listeners();
         self.carry();
         self.tell_settled();
+    }
+
+    /// Requests are kept only where something reads them: what begins to finds those missing that came before.
+    fn tell_of_requests(&self, before: &Generation) {
+        let begins = |app: &&Arc<App>| app.keeps_requests && before.app(app.id).is_some_and(|old| !old.keeps_requests);
+        for app in self.generation.apps.iter().flatten().filter(begins) {
+            let here = self.conns.iter().filter(|(_, c)| c.session.app == app.id && c.session.request.is_none());
+            let connections = here.count();
+            if connections > 0 {
+                tracing::warn!(
+                    app = &*app.name,
+                    connections,
+                    "rules or channels of endpoints read the request from now on: these connections have not kept \
+                     theirs, what reads it is refused to them until they connect again"
+                );
+            }
+        }
     }
 
     /// Others may go on, once all channels are at their homes; so may those who asked too early.

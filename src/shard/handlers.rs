@@ -131,19 +131,6 @@ impl Shared {
     }
 }
 
-/// The handler failed, rather than said no.
-fn is_failure(refusal: &Refusal) -> bool {
-    matches!(refusal.code, Code::Internal | Code::Overloaded)
-}
-
-/// A failure as the binding's `failed` says it to the client.
-fn in_words(refusal: Refusal, failed: Option<Arc<str>>) -> Refusal {
-    match failed.filter(|_| is_failure(&refusal)) {
-        Some(text) => Refusal { message: Some(text.to_string().into()), ..refusal },
-        None => refusal,
-    }
-}
-
 /// An event that no connection caused.
 fn of_nobody(trigger: Trigger, data: Bytes) -> Event {
     Event {
@@ -169,7 +156,7 @@ impl Shard {
         let then: Then = match after {
             After::Nothing => Box::new(move |Finished { event, result, .. }| {
                 if let Err(refusal) = result {
-                    let refusal = in_words(refusal, failed);
+                    let refusal = flow::in_words(refusal, failed);
                     shared.put(me, move |shard| shard.handler_refused(slot, id, &event, &refusal));
                 }
             }),
@@ -179,7 +166,7 @@ impl Shard {
                     shared.publish_now(&app, generation, publishing, None, Via::Client, Some(event));
                 }
                 Err(refusal) => {
-                    let refusal = in_words(refusal, failed);
+                    let refusal = flow::in_words(refusal, failed);
                     shared.put(me, move |shard| shard.handler_refused(slot, id, &event, &refusal));
                 }
             }),
@@ -191,7 +178,7 @@ impl Shard {
                     let channel = event.channel.as_ref();
                     shard.walk_own(slot, |walk| match (result, channel) {
                         (Err(refusal), Some(channel)) => {
-                            walk.subscribe_refused(channel, &text, number, in_words(refusal, failed));
+                            walk.subscribe_refused(channel, &text, number, flow::in_words(refusal, failed));
                         }
                         _ => walk.subscribe_on(permit, &text, since, number),
                     });
@@ -228,7 +215,7 @@ impl Shard {
                 self.walk_own(slot, |walk| walk.refuse(refusal, channel, asked));
             }
             // It was subscribed all the same; only what the file has words for is told.
-            Trigger::Subscribed if is_failure(refusal) && refusal.message.is_some() => {
+            Trigger::Subscribed if flow::is_failure(refusal) && refusal.message.is_some() => {
                 self.walk_own(slot, |walk| walk.tell(refusal, channel, asked));
             }
             _ => {}

@@ -4,6 +4,7 @@
 //! All of a shard is one thread's: no locks inside. Its sockets are in a poll of its own, so that an idle connection is
 //! a `Conn` and nothing else; handshakes and HTTP are tasks of the same thread's runtime.
 
+mod cast;
 mod conn;
 mod counts;
 mod deadline;

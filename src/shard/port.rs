@@ -8,12 +8,11 @@ use super::shared::Shared;
 use crate::flow::{self, App, Draft, Generation, Publishing, Whose, Wish};
 use crate::hub::{Page, Tally};
 use crate::model::{
-    AppId, AppStats, ChannelInfo, ChannelName, Close, Code, ConnectionId, ConnectionInfo, Member, Position, Refusal,
-    Slot, Target,
+    AppId, AppStats, ChannelInfo, ChannelName, Close, Code, ConnectionInfo, Member, Position, Refusal, Slot, Target,
 };
 use crate::observe::Via;
 use crate::policy::Scope;
-use crate::script::{Asker, Connection, Finished, Message};
+use crate::script::Finished;
 use bytes::Bytes;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -31,7 +30,7 @@ pub struct Receipt {
 /// The way to the shards.
 #[derive(Clone)]
 pub struct Port {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 const OVERLOADED: Refusal = Refusal::new(Code::Overloaded);
@@ -100,83 +99,6 @@ impl Port {
         let (tell, told) = oneshot::channel();
         self.shared.call(wish, Box::new(move |finished| drop(tell.send(finished))));
         told.await.map_err(|_| OVERLOADED)
-    }
-
-    // ── what plugins ask for: nothing waits, nothing is refused for being too much ──────────────────────────────
-
-    /// Whether shards have more to do than they can keep up with: who feeds them should wait.
-    pub fn is_congested(&self) -> bool {
-        self.shared.peers().iter().any(|peer| peer.is_congested())
-    }
-
-    /// Publishes for a plugin. No handler is called for it.
-    pub fn cast_publish(
-        &self,
-        generation: &Generation,
-        app: &Arc<App>,
-        channels: &[ChannelName],
-        draft: Draft,
-        tally: impl Fn(bool) -> Arc<Tally>,
-    ) -> Result<(), Refusal> {
-        let targets = channels.iter().map(|c| flow::Target::by(&Scope::everywhere(), app, c, generation.number));
-        let targets = flow::Target::joined(targets.collect::<Result<_, _>>()?, self.shards());
-        let tally = tally(targets.len() > 1);
-        for target in targets {
-            self.shared.publish_unasked(app, target, draft.clone(), Some(tally.clone()));
-        }
-        Ok(())
-    }
-
-    /// A message to each connection of the target, as its dialect writes it. `tally` counts them.
-    pub fn cast_send(&self, app: AppId, target: Target, message: Message, tally: Arc<Tally>) {
-        self.cast(app, target, move |shard, slot| {
-            shard.send_message(slot, &message);
-            tally.add(1);
-        });
-    }
-
-    /// The answer to the message that a handler was called for.
-    pub fn cast_reply(&self, to: &Connection, asker: &Asker, message: Message) {
-        let (slot, id, asker) = (to.slot, to.id, asker.clone());
-        self.shared.put(to.shard, move |shard| shard.handler_replies(slot, id, &asker, &message));
-    }
-
-    pub fn cast_subscribe(
-        &self,
-        generation: &Generation,
-        app: &App,
-        id: ConnectionId,
-        channel: &ChannelName,
-    ) -> Result<(), Refusal> {
-        let permit = app.policy.allow_api(&Scope::everywhere(), channel, generation.number)?;
-        self.cast(app.id, Target::Connection(id), move |shard, slot| {
-            let permit = permit.clone();
-            shard.walk_own(slot, |walk| walk.seat(permit, Whose::Plugin));
-            shard.carry();
-        });
-        Ok(())
-    }
-
-    pub fn cast_unsubscribe(&self, app: AppId, id: ConnectionId, channel: ChannelName) {
-        self.cast(app, Target::Connection(id), move |shard, slot| {
-            shard.walk_own(slot, |walk| walk.leave(&channel));
-        });
-    }
-
-    pub fn cast_close(&self, app: AppId, target: Target, close: Close) {
-        self.cast(app, target, move |shard, slot| shard.close(slot, close.clone()));
-    }
-
-    fn cast(&self, app: AppId, target: Target, act: impl Fn(&mut Shard, Slot) + Send + Sync + 'static) {
-        let (act, target) = (Arc::new(act), Arc::new(target));
-        for shard in 0..self.shards() {
-            let (act, target) = (act.clone(), target.clone());
-            self.shared.put(shard, move |shard| {
-                for slot in shard.targets(app, &target) {
-                    act(shard, slot);
-                }
-            });
-        }
     }
 
     /// A message as it stands to all connections of the target; how many there were.
@@ -306,7 +228,7 @@ impl Port {
         Ok(sum)
     }
 
-    fn shards(&self) -> u16 {
+    pub(super) fn shards(&self) -> u16 {
         self.shared.shards() as u16
     }
 
@@ -387,7 +309,7 @@ impl Port {
 
 impl Shard {
     /// This shard's open connections that a target names.
-    fn targets(&self, app: AppId, target: &Target) -> Vec<Slot> {
+    pub(super) fn targets(&self, app: AppId, target: &Target) -> Vec<Slot> {
         let open = |slot: &Slot| {
             let conn = self.conns.get(*slot as usize);
             conn.is_some_and(|c| c.session.app == app && c.is_open() && !c.session.newcomer)

@@ -17,6 +17,9 @@ pub struct Gateway {
     folder: tempfile::TempDir,
     output: Arc<Output>,
     addresses: BTreeMap<String, String>,
+    environment: Vec<(String, String)>,
+    /// What it wrote before it was started again.
+    before: String,
 }
 
 /// Every line that the gateway has written so far.
@@ -85,23 +88,25 @@ impl Gateway {
     fn start_copy(from: &Path, environment: &[(String, String)]) -> Result<Gateway, String> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let listeners = copy(from, folder.path()).map_err(|e| format!("{}: {e}", from.display()))?;
-        let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
-            .args(["run", "-c"])
-            .arg(folder.path().join("gateway.toml"))
-            .current_dir(folder.path())
-            .env_clear()
-            .envs(environment.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|e| e.to_string())?;
-        let output = Arc::new(Output::default());
-        output.follow(child.stdout.take().unwrap());
-        output.follow(child.stderr.take().unwrap());
-        let mut gateway = Gateway { child, folder, output, addresses: BTreeMap::new() };
+        let (child, output) = spawn(folder.path(), environment)?;
+        let (addresses, environment, before) = (BTreeMap::new(), environment.to_vec(), String::new());
+        let mut gateway = Gateway { child, folder, output, addresses, environment, before };
         gateway.addresses = gateway.read_addresses(listeners)?;
         Ok(gateway)
+    }
+
+    /// Ends it at once, whatever it is doing.
+    pub fn die(&mut self) -> Result<(), String> {
+        self.child.kill().and_then(|()| self.child.wait()).map(drop).map_err(|e| e.to_string())
+    }
+
+    /// Starts it again where it was: its files, its data; its ports are others.
+    pub fn start_again(&mut self) -> Result<(), String> {
+        self.die()?;
+        self.before = self.output();
+        (self.child, self.output) = spawn(self.folder.path(), &self.environment)?;
+        self.addresses = self.read_addresses(self.addresses.len())?;
+        Ok(())
     }
 
     /// The lines `weir: listening NAME ADDRESS:PORT`, as many as there are listeners.
@@ -128,7 +133,7 @@ impl Gateway {
     }
 
     pub fn output(&self) -> String {
-        self.output.written.lock().unwrap().lines.join("\n")
+        format!("{}{}", self.before, self.output.written.lock().unwrap().lines.join("\n"))
     }
 
     /// Waits for a line of the log that holds every one of `words`.
@@ -170,6 +175,24 @@ impl Gateway {
         let output = self.output();
         output.contains("panicked at").then_some(output)
     }
+}
+
+fn spawn(folder: &Path, environment: &[(String, String)]) -> Result<(Child, Arc<Output>), String> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["run", "-c"])
+        .arg(folder.join("gateway.toml"))
+        .current_dir(folder)
+        .env_clear()
+        .envs(environment.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| e.to_string())?;
+    let output = Arc::new(Output::default());
+    output.follow(child.stdout.take().unwrap());
+    output.follow(child.stderr.take().unwrap());
+    Ok((child, output))
 }
 
 impl Drop for Gateway {

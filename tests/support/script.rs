@@ -26,6 +26,7 @@
 //! eventually GET /healthz                        asked again until it is so
 //! gateway logs client_connected "userId":"u1"    waits for a line that holds each word
 //! gateway stops │ gateway ends 0                 SIGTERM │ its exit code
+//! gateway dies │ gateway starts                  SIGKILL │ again, with its files and its data, on new ports
 //! gateway reads anew                             SIGHUP
 //! gateway has channels/x.toml `old` → `new`      edits a file of its copy
 //! ```
@@ -64,6 +65,8 @@ pub enum Does {
     Http(Exchange),
     Logs { words: Vec<String> },
     Stop,
+    Die,
+    Start,
     Ends { code: i32 },
     Reload,
     Edit { file: String, old: String, new: String },
@@ -320,6 +323,8 @@ fn gateway(text: &str) -> Result<Does, String> {
     match verb {
         "logs" => Ok(Does::Logs { words: words(rest) }),
         "stops" => Ok(Does::Stop),
+        "dies" => Ok(Does::Die),
+        "starts" => Ok(Does::Start),
         "ends" => Ok(Does::Ends { code: rest.parse().map_err(|_| "not an exit code")? }),
         "reads" => Ok(Does::Reload),
         "has" => {

@@ -8,9 +8,9 @@ mod source;
 mod syntax;
 
 use super::Limits;
-use super::engine::{Compiled, engine};
+use super::engine::{Compiled, STACK_BYTES, engine};
 use super::failure::line_column;
-use super::plugin::{Function, Plugin, PluginProblem};
+use super::plugin::{Function, Plugin, PluginFile, PluginProblem};
 use super::subject::dynamic;
 use lint::Context;
 use rhai::module_resolvers::StaticModuleResolver;
@@ -18,14 +18,45 @@ use rhai::{AST, Dynamic, Engine, Module, OptimizationLevel, Position, Scope};
 use serde_json::{Map, Value};
 use source::Source;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use signatures::keywords;
 
-/// As `Plugin::compile`.
+/// As `Plugin::compile`: on a thread with room for the deepest text, wherever it is called.
 pub(super) fn compile(
     name: &str,
-    files: &dyn Fn(&str) -> Result<(String, String), String>,
+    files: &dyn Fn(&str) -> PluginFile,
+    limits: &Limits,
+    settings: &Map<String, Value>,
+    webhooks: &[&str],
+) -> Result<Plugin, Vec<PluginProblem>> {
+    let failed = |what: String| vec![problem(name, Position::NONE, what)];
+    let (ask, asked) = mpsc::channel::<(String, mpsc::Sender<PluginFile>)>();
+    thread::scope(|scope| {
+        let compiling = thread::Builder::new().name("weir-compile".into()).stack_size(STACK_BYTES);
+        let compiling = compiling.spawn_scoped(scope, move || {
+            let files = |name: &str| {
+                let (tell, told) = mpsc::channel();
+                let _ = ask.send((name.to_owned(), tell));
+                told.recv().unwrap_or_else(|_| Err("it was not read".to_owned()))
+            };
+            compile_here(name, &files, limits, settings, webhooks)
+        });
+        let compiling = compiling.map_err(|e| failed(format!("no thread to compile on: {e}")))?;
+        // Files are read here; that ends when the other side does.
+        for (name, tell) in asked {
+            let _ = tell.send(files(&name));
+        }
+        compiling
+            .join()
+            .unwrap_or_else(|_| Err(failed("the compiler met a mistake of its own; the log has it".to_owned())))
+    })
+}
+
+fn compile_here(
+    name: &str,
+    files: &dyn Fn(&str) -> PluginFile,
     limits: &Limits,
     settings: &Map<String, Value>,
     webhooks: &[&str],

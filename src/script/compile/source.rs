@@ -4,7 +4,7 @@ use super::syntax;
 use super::{ANONYMOUS, problem};
 use crate::model::did_you_mean;
 use crate::script::Limits;
-use crate::script::plugin::PluginProblem;
+use crate::script::plugin::{PluginFile, PluginProblem};
 use rhai::{AST, ASTFlags, ASTNode, Engine, Expr, OptimizationLevel, Position, Stmt};
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub struct Import {
     pub place: Position,
 }
 
-type Files<'a> = &'a dyn Fn(&str) -> Result<(String, String), String>;
+type Files<'a> = &'a dyn Fn(&str) -> PluginFile;
 
 struct Reader<'a> {
     files: Files<'a>,

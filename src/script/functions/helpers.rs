@@ -51,7 +51,7 @@ pub(super) fn add(shelf: &mut Shelf) {
             }
             let span = (high as i128 - low as i128) as u128 + 1;
             // 64 random bits above the span: what is not even about it is below anybody's notice.
-            Ok((low as i128 + ((c.around.host.random() >> 64) * span >> 64) as i128) as i64)
+            Ok((low as i128 + (((c.around.host.random() >> 64) * span) >> 64) as i128) as i64)
         })
     });
 

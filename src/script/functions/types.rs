@@ -10,6 +10,7 @@ pub(super) fn add(shelf: &mut Shelf) {
     let module = &mut shelf.module;
     module.set_custom_type::<UserValue>("user").set_custom_type::<ConnectionValue>("connection");
     module.set_custom_type::<VarsValue>("vars").set_custom_type::<TargetValue>("target");
+    common(module);
     getter(module, |user: &mut UserValue, name: &str| Ok(user.get(name)));
     getter(module, |vars: &mut VarsValue, name: &str| Ok(vars.get(name)));
     getter(module, |connection: &mut ConnectionValue, name: &str| {
@@ -18,6 +19,19 @@ pub(super) fn add(shelf: &mut Shelf) {
             raise(format!("a connection has {}, not `{name}`{hint}", one_of(ConnectionValue::FIELDS)))
         })
     });
+}
+
+/// What most handlers read: found at once. Other claims are found after a getter of their name was sought in vain.
+const COMMON_CLAIMS: [&str; 4] = ["id", "known", "role", "roles"];
+
+fn common(module: &mut Module) {
+    for name in COMMON_CLAIMS {
+        FuncRegistration::new_getter(name).set_into_module(module, move |user: &mut UserValue| user.get(name));
+    }
+    for name in ConnectionValue::FIELDS {
+        let get = move |connection: &mut ConnectionValue| connection.get(name).unwrap_or(Dynamic::UNIT);
+        FuncRegistration::new_getter(name).set_into_module(module, get);
+    }
 }
 
 /// `value.name` and `value["name"]`: Rhai asks the indexer where it finds no getter.

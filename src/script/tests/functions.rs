@@ -7,6 +7,23 @@ use crate::script::*;
 use serde_json::{Value, json};
 
 #[test]
+fn what_can_be_a_segment_of_a_channels_name() {
+    for (text, good) in [
+        ("\"room-1\"", true),
+        ("\"ö x\"", true),
+        ("\"a:b\"", false),
+        ("\"\"", false),
+        ("\"a\\n\"", false),
+        ("7", false),
+        ("()", false),
+    ] {
+        assert_eq!(value(&format!("is_segment({text})")), json!(good), "{text}");
+    }
+    assert_eq!(value(r#"let t = ""; t.pad(100, "x"); is_segment(t)"#), json!(true));
+    assert_eq!(value(r#"let t = ""; t.pad(101, "x"); is_segment(t)"#), json!(false));
+}
+
+#[test]
 fn times_durations_and_numbers() {
     assert_eq!(value("now()"), json!(NOW));
     assert_eq!(value("iso()"), json!("2024-01-07T10:30:00.000Z"));

@@ -117,6 +117,20 @@ fn a_deeply_nested_message_is_refused() {
 }
 
 #[test]
+fn values_inside_of_values_end_before_the_stack_does() {
+    // A tenth of what there is by default, on a tenth of the stack: sizes are counted anew at each step.
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES / 10).spawn(|| {
+        let limits = || Limits { array_items: Limits::default().array_items / 10, ..patient() };
+        let found = fault("fn f(event) { let a = []; loop { a = [a]; } }", limits());
+        assert_eq!(found.kind, FaultKind::Size);
+        fault("fn f(event) { let a = []; for n in 0..990 { a = [a]; } this.a = a; publish(\"a\", a); }", limits())
+    });
+    assert!(thread.unwrap().join().unwrap().what.ends_with("a value nested deeper than 100 cannot be sent"));
+    let mut bench = bench("fn f(event) { let a = 1; for n in 0..101 { a = #{ a: a }; } publish(\"a\", a); }");
+    assert!(bench.fault("f", &message("{}")).what.ends_with("a value nested deeper than 100 cannot be sent"));
+}
+
+#[test]
 fn too_many_variables_are_a_fault() {
     let fault = fault("fn f(event) { let a = 1; let b = 2; let c = 3; }", Limits { variables: 3, ..patient() });
     assert_eq!((fault.kind, fault.what.as_str()), (FaultKind::Size, "more than 3 variables (`variables` of [script])"));

@@ -52,6 +52,16 @@ async fn without_a_secret_there_is_no_signature() {
 }
 
 #[tokio::test]
+async fn a_webhook_without_an_address_is_off() {
+    let off = Arc::new(compile(&serde_json::from_value(json!({ "url": "" })).unwrap(), &resolve).unwrap());
+    let mut scene = Scene::new(&in_force([("crm", off)]));
+    scene.send(parcel(1, "crm")).await;
+    assert_eq!(scene.kept().await, Write::ParcelDone { id: 1 });
+    assert!(scene.store.outbox().unwrap().is_empty());
+    assert_eq!(["ok", "retry", "dead", "off"].map(|r| scene.count("crm", r)), ["0", "0", "0", "1"]);
+}
+
+#[tokio::test]
 async fn a_parcel_that_fails_comes_again_under_the_same_id() {
     let mut service = Service::start().await;
     let mut scene = Scene::new(&in_force([("crm", webhook(&service.url, json!({})))]));

@@ -82,8 +82,10 @@ fn dialect(table: &str) -> Json {
 fn shipped(file: &str, name: &str) -> Json {
     let path = format!("{}/channels/{file}.toml", env!("CARGO_MANIFEST_DIR"));
     let mut file: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
-    let table = file["dialect"].as_table_mut().unwrap().remove(name).unwrap();
-    Json::compile(&table.try_into().unwrap()).unwrap()
+    let written = file.remove("dialect").unwrap().try_into().unwrap();
+    let (mut whole, problems) = Settings::inherited(&written);
+    assert_eq!(problems, []);
+    Json::compile(&whole.remove(name).unwrap()).unwrap()
 }
 
 fn ann() -> Identity {
