@@ -3,13 +3,15 @@
 //! `attacks` sends what nobody should. `rooms` holds the order of `src/`. `fuzz` plays the seeds of the fuzz targets. `faults` holds what `weir check` says
 //! against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real gateway.
 //! `verbs` runs the operators' verbs as processes. `reload` changes files under a running one, `plan` asks what others
-//! would change, `newcomers` come while that goes on, `audit` reads who did what. `rehearse` plays the tests of plugins.
+//! would change, `newcomers` come while that goes on, `audit` reads who did what. `rehearse` plays the tests of plugins,
+//! `handbook` the examples of plugins/README.md.
 //! `support` is what they stand on.
 
 mod attacks;
 mod audit;
 mod faults;
 mod fuzz;
+mod handbook;
 mod newcomers;
 mod plan;
 mod rehearse;
