@@ -51,7 +51,7 @@ fn blocks(text: &str) -> Vec<Block> {
                 open = Some(Block { line, language: language.into(), file: file.trim().into(), text: String::new() });
             }
             (Some(_), Some(_)) => found.extend(open.take()),
-            (None, Some(block)) => block.text += &format!("{text}\n"),
+            (None, Some(block)) => block.text.push_str(&format!("{text}\n")),
             (None, None) => {}
         }
     }
@@ -151,7 +151,8 @@ fn a_console_shows_what_happens() {
                 let (_, out, err) = examples.weir(&arguments.split(' ').collect::<Vec<_>>());
                 assert_eq!(out.lines().collect::<Vec<_>>(), shown, "{at}: {command}\n{err}");
             } else if let Some(target) = command.strip_prefix("npx wscat -c ws://localhost:3000/") {
-                let said = shown.iter().map(|line| format!("ann{line}\n")).collect::<String>();
+                let said =
+                    shown.iter().map(|line| format!("ann{}\n", line.replacen("< ", "< raw ", 1))).collect::<String>();
                 assert!(shown.iter().any(|line| line.starts_with("< ")), "{at}: nobody hears anything");
                 let test = format!("app {target}\n\n# {at}\nann connects /{target}\n{said}");
                 let file = examples.folder.path().join("plugins/console.test");
@@ -209,7 +210,8 @@ fn rendered(functions: &[HostFunction]) -> String {
         write!(out, "\n**`{}`**: {}\n\n```rhai\n{signatures}{}\n```\n", function.name, function.doc, function.example)
             .unwrap();
     }
-    out + "\n"
+    out.push('\n');
+    out
 }
 
 #[test]
@@ -368,7 +370,7 @@ fn events_have_what_the_reference_says() {
         })
         .collect();
     let log = |kind: &str| format!("log {}\n", Value::from(format!("{kind} has {}", has[kind])));
-    let mut conversation = String::from("# events\nann connects /kinds\n") + &log("connect");
+    let mut conversation = format!("# events\nann connects /kinds\n{}", log("connect"));
     for (step, kinds) in [
         ("ann> {\"type\":\"sub\",\"channel\":\"room:1\"}\n", &["subscribe", "subscribed"][..]),
         ("ann> {\"type\":\"pub\",\"channel\":\"room:1\",\"data\":1}\nann< 1\n", &["publish", "published"]),
@@ -378,8 +380,8 @@ fn events_have_what_the_reference_says() {
         ("POST /kinds {}\n< 200\n", &["route"]),
         ("ann closes\n", &["disconnect"]),
     ] {
-        conversation += step;
-        kinds.iter().for_each(|kind| conversation += &log(kind));
+        conversation.push_str(step);
+        kinds.iter().for_each(|kind| conversation.push_str(&log(kind)));
     }
     let told = has.keys().filter(|kind| conversation.contains(&format!("log \"{kind} has"))).count();
     assert_eq!((told, has.len()), (10, 10), "{conversation}");
