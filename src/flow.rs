@@ -27,7 +27,7 @@ pub use subscribe::Whose;
 use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Json};
 use crate::hub::{self, Hub};
-use crate::model::{ChannelName, Close, Code, Command, Identity, Millis, Refusal, Request};
+use crate::model::{ChannelName, Close, Code, Command, Identity, Millis, Priority, Refusal, Request};
 use crate::observe::{Counts, LimitName, Local};
 use crate::policy::{Asking, History, Permit, Policy, Presence};
 use bytes::Bytes;
@@ -112,6 +112,7 @@ impl Walk<'_> {
                     event: event.map(|e| e.as_ref().into()),
                     key: key.map(|k| k.as_ref().into()),
                     exclude: None,
+                    priority: Priority::default(),
                 };
                 if let Err(refusal) = self.publish(&channel, draft, asked) {
                     return self.refuse(&refusal, Some(&channel), Some(asked));

@@ -114,6 +114,10 @@ subscribe = "true"
 publish = "true"
 overflow = "drop_oldest"
 [[channel]]
+name = "low:{id}"
+subscribe = "true"
+overflow = "drop_low"
+[[channel]]
 name = "newest:{id}"
 subscribe = "true"
 publish = "true"
@@ -192,8 +196,13 @@ impl Attacked {
     }
 
     pub fn publish(&self, channel: &str, data: Value) -> Value {
+        self.publishes(json!({ "channel": channel, "data": data }))
+    }
+
+    /// The body as the API takes it.
+    pub fn publishes(&self, body: Value) -> Value {
         let key = [("Authorization".to_owned(), "Bearer dev-weir-api-key".to_owned())];
-        let body = json!({ "channel": channel, "data": data }).to_string();
+        let body = body.to_string();
         let reply = exchange(self.at(), "POST", "/api/publish", &key, Some(&body)).unwrap();
         assert_eq!(reply.status, 200, "{}", reply.body);
         serde_json::from_str(&reply.body).unwrap()

@@ -4,7 +4,7 @@ use super::args::Args;
 use super::fail::{Fail, Why};
 use super::verb::Verb;
 use crate::flow::Draft;
-use crate::model::{ChannelName, Close, ConnectionId, Position};
+use crate::model::{ChannelName, Close, ConnectionId, Position, Priority, one_of};
 use crate::model::{Filter, Target};
 use crate::policy::Scope;
 use bytes::Bytes;
@@ -91,6 +91,7 @@ impl Call {
                     event: name(args, "event")?,
                     key: name(args, "key")?,
                     exclude: connection(args, "exclude")?,
+                    priority: priority(args)?,
                 };
                 Call::Publish { channels, draft }
             }
@@ -168,6 +169,12 @@ fn name(args: &mut Args<'_>, field: &'static str) -> Result<Option<Arc<str>>, Fa
         }
         text => Ok(text.map(Arc::from)),
     }
+}
+
+fn priority(args: &mut Args<'_>) -> Result<Priority, Fail> {
+    let Some(text) = args.text("priority")? else { return Ok(Priority::default()) };
+    let expected = || one_of(Priority::ALL.map(Priority::as_str));
+    Priority::parse(&text).ok_or_else(|| Fail::body(format!("`priority` must be {}", expected())))
 }
 
 fn connection(args: &mut Args<'_>, field: &'static str) -> Result<Option<ConnectionId>, Fail> {

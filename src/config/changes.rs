@@ -2,6 +2,7 @@
 //!
 //! It compares what is written, not what became of it, so a section that a room adds later is told apart as well.
 
+use super::app::App;
 use super::compile::Compiled;
 use super::doc::Doc;
 use super::written::{self, Said};
@@ -79,7 +80,28 @@ impl Changes {
         let (old, new) = (files(was, was_at), files(now, now_at));
         let all: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         let files = all.into_iter().filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
-        Changes { files, ..Changes::said(&was.said, &now.said) }
+        let mut changes = Changes { files, ..Changes::said(&was.said, &now.said) };
+        for new in &now.apps {
+            let old = was.apps.iter().find(|old| old.flow.name == new.flow.name);
+            if let Some(old) = old {
+                changes.handlers(&new.flow.name, handlers(old, was, was_at), handlers(new, now, now_at));
+            }
+        }
+        changes
+    }
+
+    /// A handler is another one where its file is.
+    fn handlers(&mut self, app: &str, was: BTreeMap<String, Place>, now: BTreeMap<String, Place>) {
+        let item = |name: &str, parts| Item { app: Some(app.to_owned()), name: name.to_owned(), parts };
+        let group = self.groups.entry("handlers".to_owned()).or_default();
+        for (name, place) in &now {
+            match was.get(name) {
+                None => group.added.push(item(name, Vec::new())),
+                Some(old) if old == place => {}
+                Some(_) => group.changed.push(item(name, vec![place.file.clone()])),
+            }
+        }
+        group.removed.extend(was.keys().filter(|name| !now.contains_key(*name)).map(|name| item(name, Vec::new())));
     }
 
     fn said(was: &Said, now: &Said) -> Changes {
@@ -106,9 +128,9 @@ impl Changes {
             changes.apps.changed.push(name.clone());
             // What an app does not say for itself, `gateway.toml` says.
             changes.sections(Some(name), (old, new), &|is_now, path| {
-                let ["limits", key] = path else { return None };
+                let [section @ ("limits" | "script"), key] = path else { return None };
                 let gateway = if is_now { &now.gateway } else { &was.gateway };
-                gateway.get("limits").and_then(|l| l.get(key)).or_else(|| DEFAULTS.get("limits")?.get(key)).cloned()
+                gateway.get(section).and_then(|l| l.get(key)).or_else(|| DEFAULTS.get(section)?.get(key)).cloned()
             });
         }
         changes.apps.removed = was.apps.keys().filter(|name| !now.apps.contains_key(*name)).cloned().collect();
@@ -184,6 +206,23 @@ impl Changes {
     }
 }
 
+/// Where a handler stands: its file, relative, and what that one holds.
+#[derive(PartialEq)]
+struct Place {
+    file: String,
+    digest: Option<String>,
+}
+
+/// What an app's plugin offers to be called with an event, by name.
+fn handlers(app: &App, compiled: &Compiled, at: &Path) -> BTreeMap<String, Place> {
+    let functions = app.flow.handlers.iter().flat_map(|handlers| handlers.script.plugin.functions());
+    let place = |file: &str| Place {
+        file: Path::new(file).strip_prefix(at).unwrap_or(Path::new(file)).display().to_string(),
+        digest: compiled.files.get(Path::new(file)).cloned(),
+    };
+    functions.filter(|f| f.arity == 1).map(|f| (f.name.to_string(), place(&f.file))).collect()
+}
+
 /// Of both, each once.
 fn keys<'v>(was: &'v Value, now: &'v Value) -> BTreeSet<&'v str> {
     let of = |v: &'v Value| v.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
@@ -223,6 +262,7 @@ fn name_of(key: &str, at: usize, item: &Value, file: &Value) -> String {
             let found = methods.iter().find_map(|m| Some((m.to_uppercase(), text(m)?)));
             found.map_or_else(|| format!("{at}"), |(method, path)| format!("{method} {} {path}", listener()))
         }
+        "timer" => format!("{} every {}", text("handler").unwrap_or_default(), text("every").unwrap_or_default()),
         _ => text("name").map_or_else(|| format!("{at}"), str::to_owned),
     }
 }
@@ -231,6 +271,7 @@ fn plural(key: &str) -> String {
     match key {
         "channel" => "classes".into(),
         "auth" => "auth".into(),
+        "entity" => "entities".into(),
         key => format!("{key}s"),
     }
 }

@@ -4,7 +4,7 @@ use super::session::Remembered;
 use super::{After, App, Publishing, Walk, Wish};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{self, Asker, Hub, Publication, Published, Tally};
-use crate::model::{AppId, ChannelName, Event, EventKind, Millis, Refusal, Sender};
+use crate::model::{AppId, ChannelName, Event, EventKind, Millis, Priority, Refusal, Sender};
 use crate::observe::Via;
 use crate::policy::{Cache, Permit, Policy, Publish, RightKind, Scope};
 use crate::script::Trigger;
@@ -105,6 +105,7 @@ pub struct Draft {
     pub event: Option<Arc<str>>,
     pub key: Option<Arc<str>>,
     pub exclude: Option<crate::model::ConnectionId>,
+    pub priority: Priority,
 }
 
 /// Where a publication goes: its channel and its copies.
@@ -184,8 +185,8 @@ pub fn publish(
     answer: Option<Asker>,
     at: Millis,
 ) {
-    let Draft { data, event, key, exclude } = draft;
-    let event = Event { kind: EventKind::Message, data, event, key, sender, exclude, offset: 0, at };
+    let Draft { data, event, key, exclude, priority } = draft;
+    let event = Event { kind: EventKind::Message, data, event, key, sender, exclude, priority, offset: 0, at };
     let mut channels: SmallVec<[(ChannelName, u16); 1]> =
         smallvec::smallvec![(target.permit.channel().clone(), target.permit.class())];
     channels.extend(target.also);

@@ -60,8 +60,8 @@ impl Stage {
     ) -> Result<(), Refusal> {
         let generation = self.generation();
         match effect {
-            Effect::Publish { channels, message, key, exclude } => {
-                let draft = Draft { data: message.data, event: message.event, key, exclude };
+            Effect::Publish { channels, message, key, exclude, priority } => {
+                let draft = Draft { data: message.data, event: message.event, key, exclude, priority };
                 self.port.cast_publish(&generation, app, &channels, draft, |several| tally.of(several))
             }
             Effect::Send { target, message } => {

@@ -1,7 +1,7 @@
 //! What a channel published in one tick, shared by all who hear it.
 
 use super::Tally;
-use crate::model::{AppId, ChannelName, ConnectionId, Event};
+use crate::model::{AppId, ChannelName, ConnectionId, Event, Priority};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -35,6 +35,12 @@ impl Batch {
     ) -> Batch {
         let exclusive = events.iter().any(|e| e.exclude.is_some()) || tallies.iter().any(|(_, t)| t.is_once());
         Batch { app, channel, epoch, events, tallies, exclusive }
+    }
+
+    /// That of all its events; `None` where they differ.
+    pub fn priority(&self) -> Option<Priority> {
+        let (first, others) = self.events.split_first()?;
+        others.iter().all(|e| e.priority == first.priority).then_some(first.priority)
     }
 
     /// The events that this connection hears. Asked once a connection: what several homes pass round counts as heard.

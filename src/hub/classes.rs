@@ -112,6 +112,7 @@ mod tests {
             key: None,
             sender: None,
             exclude: None,
+            priority: crate::model::Priority::default(),
             offset: 0,
             at: 0,
         };

@@ -160,6 +160,7 @@ impl World {
             key: None,
             sender: None,
             exclude: None,
+            priority: crate::model::Priority::default(),
             offset: 0,
             at: 0,
         };

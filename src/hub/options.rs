@@ -62,6 +62,8 @@ pub enum Overflow {
     Close,
     /// Loses the oldest deliveries and is told how many.
     DropOldest,
+    /// The same, those of low priority before others and urgent ones never; where that is not enough, closed.
+    DropLow,
     /// Keeps the newest event of each key.
     Conflate,
 }

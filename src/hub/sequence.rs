@@ -86,6 +86,7 @@ impl Hub {
             key: None,
             sender: Some(Sender { connection: member.connection, identity: member.identity.clone() }),
             exclude: Some(member.connection),
+            priority: crate::model::Priority::default(),
             offset: 0,
             at,
         };

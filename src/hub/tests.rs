@@ -68,6 +68,7 @@ impl World {
             key: None,
             sender: None,
             exclude,
+            priority: crate::model::Priority::default(),
             offset: 0,
             at: 1_000,
         };

@@ -38,6 +38,34 @@ pub enum EventKind {
     Left,
 }
 
+/// How dear an event is where a reader is too slow for all of them. Orders nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Priority {
+    Low,
+    #[default]
+    Medium,
+    High,
+    /// Never dropped.
+    Urgent,
+}
+
+impl Priority {
+    pub const ALL: [Priority; 4] = [Priority::Low, Priority::Medium, Priority::High, Priority::Urgent];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Priority::Low => "low",
+            Priority::Medium => "medium",
+            Priority::High => "high",
+            Priority::Urgent => "urgent",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Priority> {
+        Priority::ALL.into_iter().find(|p| p.as_str() == text)
+    }
+}
+
 /// One thing that happened on a channel; shared by all who hear it.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -52,6 +80,7 @@ pub struct Event {
     pub sender: Option<Sender>,
     /// A connection that does not hear it.
     pub exclude: Option<ConnectionId>,
+    pub priority: Priority,
     /// In its channel; 0 where the class keeps none.
     pub offset: u64,
     pub at: Millis,

@@ -18,7 +18,7 @@ mod units;
 
 pub use close::Close;
 pub use command::{Channels, Command, Request};
-pub use event::{Event, EventKind, Position, Sender};
+pub use event::{Event, EventKind, Position, Priority, Sender};
 pub use identity::{ConnectionId, Identity};
 pub use listing::{AppStats, ChannelInfo, ConnectionInfo, Traffic};
 pub use member::Member;

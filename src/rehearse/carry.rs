@@ -32,10 +32,10 @@ impl World {
         reached: &Arc<AtomicU32>,
     ) -> Result<(), (String, Refusal)> {
         match effect {
-            Effect::Publish { channels, message, key, exclude } => {
+            Effect::Publish { channels, message, key, exclude, priority } => {
                 let shown: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
                 let told = |refusal| (format!("publish to `{}`", shown.join("`, `")), refusal);
-                let draft = Draft { data: message.data, event: message.event, key, exclude };
+                let draft = Draft { data: message.data, event: message.event, key, exclude, priority };
                 self.publish_unasked(&channels, draft, reached).map_err(told)?;
             }
             Effect::Send { target, message } => {

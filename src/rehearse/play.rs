@@ -11,7 +11,7 @@ use super::world::Heard;
 use crate::api::Caller;
 use crate::flow::{Draft, KeptRequest};
 use crate::listen::Asked;
-use crate::model::{ChannelName, Identity, Refusal, Slot, iso8601, one_of, query_pairs};
+use crate::model::{ChannelName, Identity, Priority, Refusal, Slot, iso8601, one_of, query_pairs};
 use crate::observe::unaudited;
 use crate::policy::Scope;
 use hyper::HeaderMap;
@@ -158,7 +158,7 @@ impl Player {
                 let parsed: Value = json(&data)?;
                 let name = ChannelName::parse(&channel).map_err(|bad| format!("`{channel}` is no channel: {bad}"))?;
                 let (data, event) = (parsed.to_string().into(), event.as_deref().map(Into::into));
-                let draft = Draft { data, event, key: None, exclude: None };
+                let draft = Draft { data, event, key: None, exclude: None, priority: Priority::default() };
                 if let Err(refusal) = self.stage.publish(&Scope::everywhere(), &[name], draft) {
                     self.refused = Some((line, refusal));
                 }

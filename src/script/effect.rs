@@ -1,6 +1,6 @@
 //! What handlers ask for.
 
-use crate::model::{ChannelName, Close, ConnectionId, Target};
+use crate::model::{ChannelName, Close, ConnectionId, Priority, Target};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ pub enum Effect {
         message: Message,
         key: Option<Arc<str>>,
         exclude: Option<ConnectionId>,
+        priority: Priority,
     },
     /// Past all channels.
     Send {

@@ -4,7 +4,7 @@ use super::encode::{Encoded, Encoding};
 use super::queue::{Entry, NO_CHANNEL};
 use super::shard::Shard;
 use crate::hub::{Batch, Overflow, Part, Seat};
-use crate::model::Slot;
+use crate::model::{Priority, Slot};
 use crate::script::Message;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -18,8 +18,13 @@ impl Shard {
         self.mark = self.mark.wrapping_add(several as u32);
         for Part { channel, batch } in parts {
             let class = self.hub.channel(*channel).class;
-            let conflate = app.classes.get(class as usize).is_some_and(|c| c.overflow == Overflow::Conflate);
-            let simple = !batch.exclusive && !conflate;
+            let overflow = app.classes.get(class as usize).map(|c| c.overflow).unwrap_or_default();
+            let conflate = overflow == Overflow::Conflate;
+            // Where priorities count, an entry has one: a batch of several goes in slices.
+            let priority = batch.priority();
+            let mixed = overflow == Overflow::DropLow && priority.is_none();
+            let simple = !batch.exclusive && !conflate && !mixed;
+            let priority = priority.unwrap_or_default();
             let mut encodings: SmallVec<[(Encoding, Option<Encoded>); 2]> = SmallVec::new();
             let (mut delivered, mut whole) = (0, 0);
             // Nobody takes or leaves a seat while a batch is handed round: `push` closes at most the queue's own
@@ -54,10 +59,10 @@ impl Shard {
                     }
                     whole += 1;
                     let events = batch.events.len() as u32;
-                    let entry = Entry { bytes: encoded.bytes.clone(), channel: *channel, events };
+                    let entry = Entry { bytes: encoded.bytes.clone(), channel: *channel, events, priority };
                     self.push(slot, entry);
                 } else {
-                    delivered += self.deliver_slices(slot, *channel, batch, &encoded.clone(), conflate);
+                    delivered += self.deliver_slices(slot, *channel, batch, &encoded.clone(), (conflate, mixed));
                 }
             }
             batch.tallies.iter().for_each(|(_, tally)| tally.add(whole));
@@ -72,18 +77,19 @@ impl Shard {
         channel: u32,
         batch: &Arc<Batch>,
         encoded: &Encoded,
-        conflate: bool,
+        (conflate, mixed): (bool, bool),
     ) -> u64 {
         let conn = &self.conns[slot as usize];
         let heard = batch.heard_by(conn.session.id);
         for (at, tally) in &batch.tallies {
             tally.add(heard.contains(at) as u32);
         }
-        let fits = !conflate || self.has_room(slot, encoded.bytes.len(), false);
+        let priority = batch.priority().unwrap_or_default();
+        let fits = !mixed && (!conflate || self.has_room(slot, encoded.bytes.len(), false));
         if fits && heard.len() == batch.events.len() {
             // A dialect without a word for it, as for joins and leaves: nothing to write.
             if !encoded.bytes.is_empty() {
-                let entry = Entry { bytes: encoded.bytes.clone(), channel, events: heard.len() as u32 };
+                let entry = Entry { bytes: encoded.bytes.clone(), channel, events: heard.len() as u32, priority };
                 self.push(slot, entry);
             }
         } else {
@@ -92,7 +98,8 @@ impl Shard {
                 if conflate && !self.has_room(slot, bytes.len(), true) {
                     self.conflate(slot, channel, batch, *at);
                 } else if !bytes.is_empty() && self.conns[slot as usize].is_open() {
-                    self.push(slot, Entry { bytes, channel, events: 1 });
+                    let priority = batch.events[*at as usize].priority;
+                    self.push(slot, Entry { bytes, channel, events: 1, priority });
                 }
             }
         }
@@ -114,7 +121,8 @@ impl Shard {
             let mut frame = Vec::with_capacity(text.len() + 16);
             self.encoder.frame(&text, encoding.window, app.limits.deflate_threshold.0, &mut frame);
             self.counts.app(app.id).deliveries += 1;
-            self.push(slot, Entry { bytes: frame.into(), channel, events: 1 });
+            let priority = batch.events[at].priority;
+            self.push(slot, Entry { bytes: frame.into(), channel, events: 1, priority });
         }
         self.text = text;
     }
@@ -128,7 +136,7 @@ impl Shard {
         let window = self.conns[slot as usize].encoding.window;
         let mut frame = Vec::with_capacity(text.len() + 16);
         self.encoder.frame(&text, window, app.limits.deflate_threshold.0, &mut frame);
-        self.push(slot, Entry { bytes: frame.into(), channel: NO_CHANNEL, events: 0 });
+        self.push(slot, Entry { bytes: frame.into(), channel: NO_CHANNEL, events: 0, priority: Priority::Urgent });
     }
 
     /// A message in the words of its sender, to one connection: sent to it, its user or a filter it passes.
@@ -145,6 +153,6 @@ impl Shard {
         let window = self.conns[slot as usize].encoding.window;
         let mut frame = Vec::with_capacity(text.len() + 16);
         self.encoder.frame(text, window, app.limits.deflate_threshold.0, &mut frame);
-        self.push(slot, Entry { bytes: frame.into(), channel: NO_CHANNEL, events: 0 });
+        self.push(slot, Entry { bytes: frame.into(), channel: NO_CHANNEL, events: 0, priority: Priority::Urgent });
     }
 }

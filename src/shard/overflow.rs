@@ -5,7 +5,7 @@ use super::queue::{Entry, NO_CHANNEL};
 use super::shard::Shard;
 use crate::dialect::Answer;
 use crate::hub::{Batch, Overflow};
-use crate::model::{Close, Slot};
+use crate::model::{Close, Priority, Slot};
 use crate::observe::SlowAction;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -97,20 +97,25 @@ impl Shard {
         // What it has left since it neither misses nor hears of; its number may be nobody's by now.
         let left = |channel: u32| !subs.iter().any(|s| s.channel == channel);
         let mut lost: Vec<(u32, u32)> = Vec::new();
-        let may = |channel: u32| {
-            if left(channel) {
-                return true;
+        // What goes first; `None`: never.
+        let rank = |entry: &Entry| {
+            if left(entry.channel) {
+                return Some(Priority::Low);
             }
-            let class = hub.channel(channel).class as usize;
-            app.classes.get(class).is_some_and(|c| c.overflow == Overflow::DropOldest)
+            match app.classes.get(hub.channel(entry.channel).class as usize)?.overflow {
+                Overflow::DropOldest => Some(Priority::Low),
+                Overflow::DropLow => Some(entry.priority).filter(|p| *p != Priority::Urgent),
+                Overflow::Close | Overflow::Conflate => None,
+            }
+        };
+        let mut note = |channel, events| match lost.iter_mut().find(|(c, _)| *c == channel) {
+            Some((_, n)) => *n += events,
+            None if left(channel) => {}
+            None => lost.push((channel, events)),
         };
         // Down to three quarters, so that the next delivery does not begin again.
-        let enough = conn.queue.drop_oldest(queue_bytes / 4 * 3, may, |channel, events| {
-            match lost.iter_mut().find(|(c, _)| *c == channel) {
-                Some((_, n)) => *n += events,
-                None if left(channel) => {}
-                None => lost.push((channel, events)),
-            }
+        let enough = Priority::ALL.into_iter().any(|priority| {
+            conn.queue.drop_oldest(queue_bytes / 4 * 3, |entry| rank(entry) == Some(priority), &mut note)
         });
         for (channel, missed) in lost {
             for _ in 0..missed {

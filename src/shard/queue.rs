@@ -1,5 +1,6 @@
 //! What waits to be written to one connection. Holds shared slices; bounded in bytes by its caller.
 
+use crate::model::Priority;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -21,6 +22,8 @@ pub struct Entry {
     pub channel: u32,
     /// How many events.
     pub events: u32,
+    /// Of all of them.
+    pub priority: Priority,
 }
 
 impl Entry {
@@ -34,7 +37,7 @@ impl Entry {
         // Events without a frame went with those before them.
         let events = if at == self.bytes.len() { self.events } else { frames.min(self.events) };
         self.events -= events;
-        Entry { bytes: self.bytes.split_to(at), channel: self.channel, events }
+        Entry { bytes: self.bytes.split_to(at), channel: self.channel, events, priority: self.priority }
     }
 }
 
@@ -137,12 +140,12 @@ impl Queue {
         }
     }
 
-    /// Drops the oldest deliveries of channels that `may` names until at most `bytes_max` are left, frame by frame; never
+    /// Drops the oldest deliveries that `may` be until at most `bytes_max` are left, frame by frame; never
     /// one that is half written. Tells `lost` of each. Returns whether that was enough.
     pub fn drop_oldest(
         &mut self,
         bytes_max: usize,
-        mut may: impl FnMut(u32) -> bool,
+        mut may: impl FnMut(&Entry) -> bool,
         mut lost: impl FnMut(u32, u32),
     ) -> bool {
         let mut kept: VecDeque<Entry> = VecDeque::new();
@@ -154,7 +157,7 @@ impl Queue {
         }
         let first = first.filter(|entry| !entry.bytes.is_empty());
         for mut entry in first.into_iter().chain(self.rest.take().into_iter().flat_map(|rest| *rest)) {
-            if over > 0 && entry.channel != NO_CHANNEL && may(entry.channel) {
+            if over > 0 && entry.channel != NO_CHANNEL && may(&entry) {
                 let dropped = entry.split(over);
                 over = over.saturating_sub(dropped.bytes.len());
                 self.bytes -= dropped.bytes.len();
@@ -214,7 +217,7 @@ mod tests {
     }
 
     fn entry(channel: u32, bytes: impl Into<Vec<u8>>) -> Entry {
-        Entry { bytes: Bytes::from(bytes.into()), channel, events: 1 }
+        Entry { bytes: Bytes::from(bytes.into()), channel, events: 1, priority: Priority::Medium }
     }
 
     #[test]
@@ -259,16 +262,41 @@ mod tests {
         }
         let first = (64 << 20) - written;
         let mut lost = 0;
-        assert!(queue.drop_oldest(first + 330 + 10, |channel| channel == 7, |_, events| lost += events));
+        assert!(queue.drop_oldest(first + 330 + 10, |entry| entry.channel == 7, |_, events| lost += events));
         assert_eq!((lost, queue.bytes()), (3, first + 330));
-        assert!(!queue.drop_oldest(0, |channel| channel == 7, |_, _| ()));
+        assert!(!queue.drop_oldest(0, |entry| entry.channel == 7, |_, _| ()));
         // Of a batch its newest frames stay, and those of a half-written one go behind the frame that is on its way.
-        queue.push(Entry { bytes: [frame(98), frame(98), frame(120)].concat().into(), channel: 7, events: 3 });
+        queue.push(Entry {
+            bytes: [frame(98), frame(98), frame(120)].concat().into(),
+            channel: 7,
+            events: 3,
+            priority: Priority::Medium,
+        });
         lost = 0;
-        assert!(queue.drop_oldest(first + 330 + 130, |channel| channel == 7, |_, events| lost += events));
+        assert!(queue.drop_oldest(first + 330 + 130, |entry| entry.channel == 7, |_, events| lost += events));
         assert_eq!((lost, queue.bytes()), (2, first + 330 + 122));
         queue.clear();
         assert_eq!(queue.bytes(), first);
+    }
+
+    #[test]
+    fn one_priority_may_go_before_another_and_what_stays_keeps_its_order() {
+        let mut queue = Queue::default();
+        let order = [Priority::Urgent, Priority::Low, Priority::Medium, Priority::Low, Priority::High];
+        for (n, priority) in order.into_iter().enumerate() {
+            queue.push(Entry { priority, ..entry(7, vec![n as u8; 2 + n]) });
+        }
+        let drop = |queue: &mut Queue, priority, bytes_max| {
+            let mut lost = 0;
+            (queue.drop_oldest(bytes_max, |entry| entry.priority == priority, |_, events| lost += events), lost)
+        };
+        let bytes = queue.bytes();
+        assert_eq!(drop(&mut queue, Priority::Low, bytes - 1), (true, 1), "the older of both");
+        assert_eq!(drop(&mut queue, Priority::Low, 0), (false, 1));
+        assert_eq!(drop(&mut queue, Priority::Medium, 0), (false, 1));
+        let left: Vec<Priority> =
+            queue.first.iter().chain(queue.rest.iter().flat_map(|r| r.iter())).map(|e| e.priority).collect();
+        assert_eq!(left, [Priority::Urgent, Priority::High]);
     }
 
     #[test]
@@ -278,7 +306,7 @@ mod tests {
         for n in 0..16 {
             crate::wire::frame(crate::wire::OpCode::Binary, &vec![n; 4 << 20], &mut batch);
         }
-        queue.push(Entry { bytes: batch.into(), channel: 7, events: 16 });
+        queue.push(Entry { bytes: batch.into(), channel: 7, events: 16, priority: Priority::Medium });
         let (written, _) = queue.flush(&mut socket, &mut scratch).unwrap();
         let mut lost = 0;
         assert!(queue.drop_oldest(12 << 20, |_| true, |_, events| lost += events));

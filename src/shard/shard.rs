@@ -10,7 +10,7 @@ use super::shared::Shared;
 use super::wheel::{TICK_MS, Wheel};
 use crate::flow::{App, Generation};
 use crate::hub::{Hub, Message, Out};
-use crate::model::{AppId, Close, ConnectionId, Millis, Slot};
+use crate::model::{AppId, Close, ConnectionId, Millis, Priority, Slot};
 use crate::observe::{CloseReason, Local};
 use crate::wire::Inflater;
 use bytes::Bytes;
@@ -378,7 +378,10 @@ impl Shard {
 
     /// Replies, pongs and closes: never dropped for a slow reader.
     pub(super) fn push_reply(&mut self, slot: Slot, frame: Vec<u8>) {
-        self.push(slot, Entry { bytes: Bytes::from(frame), channel: NO_CHANNEL, events: 0 });
+        self.push(
+            slot,
+            Entry { bytes: Bytes::from(frame), channel: NO_CHANNEL, events: 0, priority: Priority::Urgent },
+        );
     }
 
     fn look(&mut self) {

@@ -68,6 +68,31 @@ fn drop_oldest_tells_how_many_are_missing_and_keeps_the_newest_in_order() {
 }
 
 #[test]
+fn drop_low_leaves_out_what_matters_least_and_never_what_is_urgent() {
+    let gateway = gateway("", "queue_bytes = \"256KiB\"\nclose_timeout = \"1m\"", "");
+    let mut sleeper = Raw::slow(gateway.at());
+    sleeper.subscribe("low:1");
+    let publish = |n: usize, priority: &str| {
+        let data = padded(n, 30_000);
+        gateway.publishes(json!({ "channel": "low:1", "data": data, "priority": priority }));
+    };
+    // One urgent among many: what the socket takes at first is none of the queue's.
+    (0..400).for_each(|n| publish(n, if n % 100 == 50 { "urgent" } else { "low" }));
+    gateway.wait_for_metric(DROPPED, |n| n > 0.0);
+    publish(400, "urgent");
+    let (mut heard, mut missed) = (Vec::new(), 0);
+    while heard.last() != Some(&400) {
+        let told = sleeper.hear().expect("it is not closed");
+        match told["type"].as_str() {
+            Some("gap") => missed += told["missed"].as_u64().unwrap(),
+            _ => heard.push(told["data"]["n"].as_u64().unwrap()),
+        }
+    }
+    assert!(missed > 0 && heard.windows(2).all(|w| w[0] < w[1]), "{heard:?}");
+    assert!([50, 150, 250, 350].iter().all(|n| heard.contains(n)), "{heard:?}");
+}
+
+#[test]
 fn conflate_keeps_the_newest_of_each_key() {
     let gateway = gateway("", "queue_bytes = \"256KiB\"\nclose_timeout = \"1m\"", "");
     let (mut ann, mut sleeper) = (gateway.client(), Raw::slow(gateway.at()));

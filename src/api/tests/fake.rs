@@ -131,6 +131,7 @@ impl Gateway for Fake {
             key: None,
             sender: None,
             exclude: None,
+            priority: crate::model::Priority::default(),
             offset: 3,
             at: 0,
         };

@@ -78,6 +78,7 @@ impl Json {
             key: None,
             sender: None,
             exclude: None,
+            priority: crate::model::Priority::default(),
             offset: 0,
             at,
         };

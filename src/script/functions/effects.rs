@@ -5,7 +5,7 @@ use super::super::subject::TargetValue;
 use super::super::values;
 use super::super::{Effect, Message, Reply, Trigger};
 use super::{Shelf, arguments as arg};
-use crate::model::{ChannelName, Code, ConnectionId, Refusal, did_you_mean};
+use crate::model::{ChannelName, Code, ConnectionId, Priority, Refusal, did_you_mean, one_of};
 use crate::policy::{Publish, Right, Scope};
 use bytes::Bytes;
 use rhai::{Dynamic, ImmutableString, Map};
@@ -16,7 +16,8 @@ pub(super) fn add(shelf: &mut Shelf) {
     shelf.function(
         "publish",
         "Publishes to a channel, or to several: whoever hears more than one hears it once. With `event` it has a name. \
-         `options`: `key` (what it is the newest state of), `exclude` (a connection that does not hear it).",
+         `options`: `key` (what it is the newest state of), `exclude` (a connection that does not hear it), `priority` \
+         (`low`, `medium`, `high`, `urgent`: what a class with `overflow = \"drop_low\"` drops first, and what never).",
         r#"publish("room:1:status", #{ open: true });
 publish(["room:1:status", "lobby"], "opened", #{ room: 1 });
 publish("room:1:status", "opened", #{ room: 1 }, #{ key: "status", exclude: event.connection });"#,
@@ -116,14 +117,11 @@ fn publish(channel: &Dynamic, event: Option<&str>, data: &Dynamic, options: Opti
         let channels = arg::channels(channel)?;
         channels.iter().try_for_each(|name| known::<Publish>(call, name))?;
         let (message, bytes) = message(event, arg::data(data)?);
-        let (key, exclude) = match options {
-            Some(options) => publish_options(options)?,
-            None => (None, None),
-        };
+        let (key, exclude, priority) = options.map(publish_options).transpose()?.unwrap_or_default();
         if channels.is_empty() {
             return Ok(()); // published to an empty list: to nobody
         }
-        call.effect(Effect::Publish { channels, message, key, exclude }, bytes)
+        call.effect(Effect::Publish { channels, message, key, exclude, priority }, bytes)
     })
 }
 
@@ -133,23 +131,32 @@ fn publish_map(channel: &str, data: &Map) -> Result<(), Raised> {
         let channels = vec![arg::channel(channel)?];
         let data = values::message(|out| values::write_map(data, out)).map_err(raise)?;
         let (message, bytes) = message(None, data);
-        call.effect(Effect::Publish { channels, message, key: None, exclude: None }, bytes)
+        call.effect(
+            Effect::Publish { channels, message, key: None, exclude: None, priority: Priority::default() },
+            bytes,
+        )
     })
 }
 
-fn publish_options(options: &Map) -> Result<(Option<Arc<str>>, Option<ConnectionId>), Raised> {
-    let (mut key, mut exclude) = (None, None);
+fn publish_options(options: &Map) -> Result<(Option<Arc<str>>, Option<ConnectionId>, Priority), Raised> {
+    let (mut key, mut exclude, mut priority) = (None, None, Priority::default());
     for (name, value) in options.iter().filter(|(_, v)| !v.is_unit()) {
         match name.as_str() {
             "key" => key = Some(arg::name(&arg::text(value, "`key`")?, "`key`")?),
             "exclude" => exclude = Some(arg::connection(value)?),
+            "priority" => {
+                let text = arg::text(value, "`priority`")?;
+                let expected = || one_of(Priority::ALL.map(Priority::as_str));
+                priority = Priority::parse(&text).ok_or_else(|| raise(format!("`priority` is {}", expected())))?;
+            }
             other => {
-                let hint = did_you_mean(other, ["key", "exclude"]).map(|h| format!("; {h}")).unwrap_or_default();
-                return Err(raise(format!("options of `publish` are `key` and `exclude`, not `{other}`{hint}")));
+                const KNOWN: [&str; 3] = ["key", "exclude", "priority"];
+                let hint = did_you_mean(other, KNOWN).map(|h| format!("; {h}")).unwrap_or_default();
+                return Err(raise(format!("options of `publish` are {}, not `{other}`{hint}", one_of(KNOWN))));
             }
         }
     }
-    Ok((key, exclude))
+    Ok((key, exclude, priority))
 }
 
 fn send(target: &Dynamic, event: Option<&str>, data: &Dynamic) -> Result<(), Raised> {

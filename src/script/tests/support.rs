@@ -41,6 +41,7 @@ impl Host for Fixed {
             key: None,
             sender: None,
             exclude: None,
+            priority: crate::model::Priority::default(),
             offset: n,
             at: NOW - 10 + n,
         };

@@ -76,6 +76,7 @@ fn obey(json: &Json, command: &Command, asked: Asked) {
                 key: key.as_deref().map(Into::into),
                 sender: Some(sender),
                 exclude: None,
+                priority: Default::default(),
                 offset: 42,
                 at: 1_704_623_400_000,
             };

@@ -132,7 +132,17 @@ fn refused(dialect: &Json, text: &str) -> Value {
 fn event(data: &str) -> Event {
     let data = Bytes::copy_from_slice(data.as_bytes());
     let sender = Some(Sender { connection: ANN, identity: Arc::new(ann()) });
-    Event { kind: EventKind::Message, data, event: None, key: None, sender, exclude: None, offset: 0, at: AT }
+    Event {
+        kind: EventKind::Message,
+        data,
+        event: None,
+        key: None,
+        sender,
+        exclude: None,
+        priority: crate::model::Priority::default(),
+        offset: 0,
+        at: AT,
+    }
 }
 
 fn heard(dialect: &Json, event: &Event) -> String {
