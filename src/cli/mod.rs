@@ -61,7 +61,7 @@ enum Verb {
     Smoke(Box<smoke::Arguments>),
     /// Asks a running gateway whether it is well.
     Health(health::Arguments),
-    /// Prints the JSON Schema of a file kind.
+    /// Prints the JSON Schema of a file kind, or writes the definitions of handlers' functions for editors.
     Schema(schema::Arguments),
     /// Prints gateway.toml with every default and its reason.
     Defaults(defaults::Arguments),
@@ -108,7 +108,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Broadcast(verb)) => broadcast::run(gateway, &verb, &env),
         Some(Verb::Smoke(verb)) => smoke::run(gateway, &verb, &env),
         Some(Verb::Health(verb)) => health::run(gateway, &verb, &env),
-        Some(Verb::Schema(verb)) => schema::run(&verb),
+        Some(Verb::Schema(verb)) => schema::run(gateway, &verb),
         Some(Verb::Defaults(verb)) => defaults::run(&verb),
         Some(Verb::Completions(verb)) => completions::run(&verb),
     }
