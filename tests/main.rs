@@ -3,7 +3,8 @@
 //! `attacks` sends what nobody should. `rooms` holds the order of `src/`. `fuzz` plays the seeds of the fuzz targets. `faults` holds what `weir check` says
 //! against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real gateway.
 //! `verbs` runs the operators' verbs as processes. `reload` changes files under a running one, `plan` asks what others
-//! would change, `newcomers` come while that goes on, `audit` reads who did what. `rehearse` plays the tests of plugins.
+//! would change, `newcomers` come while that goes on, `audit` reads who did what. `rehearse` plays the tests of plugins,
+//! `reports` is a back end that is told by webhook.
 //! `support` is what they stand on.
 
 mod attacks;
@@ -14,6 +15,7 @@ mod newcomers;
 mod plan;
 mod rehearse;
 mod reload;
+mod reports;
 mod rooms;
 mod support;
 mod transcripts;

@@ -52,7 +52,6 @@ pub(super) fn engine(limits: &Limits) -> Engine {
         .set_max_variables(limits.variables as usize)
         .set_max_modules(limits.modules as usize);
     engine.on_progress(current::progress);
-    engine.on_print(|text| functions::log(text, None));
-    engine.on_debug(|text, source, place| functions::log(text, Some((source.unwrap_or(""), place))));
+    engine.on_debug(|text, source, place| functions::log(tracing::Level::DEBUG, text, source, place));
     engine
 }

@@ -2,7 +2,8 @@
 
 use super::lint::Context;
 use super::problem;
-use crate::model::{ChannelName, did_you_mean, one_of};
+use super::signatures::native;
+use crate::model::{BadName, ChannelName, did_you_mean, one_of};
 use crate::script::functions::{bad_duration, is_metric_name, parse_duration, unknown_webhook};
 use crate::script::plugin::PluginProblem;
 use rhai::{Expr, FnCallExpr, Position};
@@ -38,14 +39,26 @@ pub fn check(context: &Context, call: &FnCallExpr, problems: &mut Vec<PluginProb
         ("count" | "gauge", [Expr::StringConstant(name, place), ..]) if !is_metric_name(name) => {
             wrong((format!("`{name}` is no metric's name: letters, digits and _, a letter first, 64 at most"), *place));
         }
+        ("Fn", [Expr::StringConstant(name, place)]) => problems.extend(pointer(context, name, *place)),
         ("filter", [Expr::Map(fields, _)]) => fields_of_filter(context, fields.0.iter(), problems),
         _ => {}
     }
 }
 
 fn channel(name: &Expr) -> Option<(String, Position)> {
-    let Expr::StringConstant(text, place) = name else { return None };
-    ChannelName::check(text).err().map(|why| (format!("`{text}` names no channel: {why}"), *place))
+    match name {
+        Expr::StringConstant(text, place) => {
+            ChannelName::check(text).err().map(|why| (format!("`{text}` names no channel: {why}"), *place))
+        }
+        // Whatever is filled in, an empty segment stays one.
+        Expr::InterpolatedString(parts, place) => parts.iter().find_map(|part| match part {
+            Expr::StringConstant(text, _) if text.contains("::") => {
+                Some((format!("`{text}` is in no channel's name: {}", BadName::EmptySegment), *place))
+            }
+            _ => None,
+        }),
+        _ => None,
+    }
 }
 
 fn duration(value: &Expr) -> Option<(String, Position)> {
@@ -56,6 +69,17 @@ fn duration(value: &Expr) -> Option<(String, Position)> {
         }
         _ => None,
     }
+}
+
+/// `Fn("name")`, of the file or of the host.
+fn pointer(context: &Context, name: &str, place: Position) -> Option<PluginProblem> {
+    let own = || context.ast.iter_functions().map(|f| f.name);
+    if own().any(|f| f == name) || native().contains_key(name) {
+        return None;
+    }
+    let known = own().filter(|f| !f.starts_with(super::ANONYMOUS));
+    let told = problem(&context.source.file, place, format!("unknown function `{name}`"));
+    Some(told.hint_if(did_you_mean(name, known)))
 }
 
 /// A timer's function has one parameter.

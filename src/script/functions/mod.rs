@@ -13,7 +13,10 @@ pub(super) use arguments::{bad_duration, is_metric_name, parse_duration};
 pub(super) use keys::unknown_webhook;
 
 use super::current;
-use rhai::{FuncRegistration, Module, Position, RhaiNativeFunc, Shared, Variant};
+use rhai::{
+    Array, Dynamic, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext, Position, RhaiNativeFunc,
+    Shared, Variant,
+};
 use std::sync::LazyLock;
 
 /// One function that handlers may call, for the reference and the definition files.
@@ -68,6 +71,7 @@ static SHELF: LazyLock<(Shared<Module>, Vec<HostFunction>)> = LazyLock::new(|| {
     helpers::add(&mut shelf);
     types::add(&mut shelf);
     gone(&mut shelf.module);
+    print(&mut shelf.module);
     shelf.module.build_index();
     (shelf.module.into(), shelf.functions)
 });
@@ -121,30 +125,45 @@ fn gone(module: &mut Module) {
         .set_into_module(module, move |_: f64| -> Result<(), current::Raised> { Err(no_sleep()) });
 }
 
+/// Rhai's own `print` does not tell where it is called; it has forms of its own for these types.
+fn print(module: &mut Module) {
+    fn of<T: Variant + Clone>(module: &mut Module) {
+        FuncRegistration::new("print").set_into_module(module, |call: NativeCallContext, value: T| {
+            log(tracing::Level::INFO, &Dynamic::from(value).to_string(), call.call_source(), call.call_position());
+        });
+    }
+    of::<Dynamic>(module);
+    of::<ImmutableString>(module);
+    of::<char>(module);
+    of::<bool>(module);
+    of::<i64>(module);
+    of::<f64>(module);
+    of::<()>(module);
+    of::<Array>(module);
+    of::<Map>(module);
+    of::<FnPtr>(module);
+}
+
 /// What `print` and `debug` write.
-pub(super) fn log(text: &str, at: Option<(&str, Position)>) {
+pub(super) fn log(level: tracing::Level, text: &str, file: Option<&str>, place: Position) {
     /// Of one line.
     const BYTES_MAX: usize = 4_000;
     let text = &text[..text.floor_char_boundary(BYTES_MAX)];
+    let (line, column) = super::failure::line_column(place);
+    let at = format_args!("{}:{line}:{column}", file.unwrap_or("")).to_string();
     let told = current::with(|c| {
-        if c.around.host.printed(text) {
-            return Ok(());
-        }
         let (app, handler) = (&*c.around.app.name, c.plugin.name_of(c.handler));
         let entity = c.around.entity.unwrap_or("");
-        match at {
-            Some((file, place)) => {
-                let (line, column) = super::failure::line_column(place);
-                tracing::debug!(target: "plugin", app, handler, entity, at = %format_args!("{file}:{line}:{column}"), "{text}")
-            }
-            None => tracing::info!(target: "plugin", app, handler, entity, "{text}"),
+        match level {
+            tracing::Level::INFO => tracing::info!(target: "plugin", app, handler, entity, at, "{text}"),
+            _ => tracing::debug!(target: "plugin", app, handler, entity, at, "{text}"),
         }
         // Lines are bounded as effects are; the call ends when there are too many.
         c.count(text.len())
     });
     // Outside of a call it is a constant that prints, once at load.
     if told.is_err() {
-        tracing::debug!(target: "plugin", "{text}");
+        tracing::debug!(target: "plugin", at, "{text}");
     }
 }
 

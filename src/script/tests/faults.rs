@@ -112,6 +112,14 @@ fn literals_that_cannot_work_are_told() {
          plugins/test.rhai:1:49: a timer's function takes the event: `two` takes 2 parameters\n  expected `fn two(event)`\n"
     );
     assert_eq!(
+        faults(&[(
+            "test",
+            "fn f(event) { publish(`a::${event.type}`, 1); [1].map(Fn(\"hepler\")) }\nfn helper(x) { x }"
+        )]),
+        "plugins/test.rhai:1:23: `a::` is in no channel's name: a channel name has no empty segment\n\
+         plugins/test.rhai:1:58: unknown function `hepler`\n  hint: did you mean `helper`?\n"
+    );
+    assert_eq!(
         of(r#"webhook("bakend", 1); count("a b");"#),
         "plugins/test.rhai:1:23: the app's file declares no `[webhook.bakend]`; did you mean `backend`?\n\
          plugins/test.rhai:1:43: `a b` is no metric's name: letters, digits and _, a letter first, 64 at most\n"

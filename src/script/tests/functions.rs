@@ -296,9 +296,40 @@ fn settings_and_constants_are_seen_inside_functions() {
 }
 
 #[test]
-fn print_and_debug_do_not_reach_the_client() {
-    let mut bench = bench(r#"fn f(event) { print("hello"); debug(event.data); }"#);
-    assert!(bench.run("f", &message("{}")).unwrap().effects.is_empty());
+fn what_a_handler_prints_is_logged_with_its_place() {
+    #[derive(Clone, Default)]
+    struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .without_time()
+        .with_writer(move || writer.clone())
+        .finish();
+    let text = "fn f(event) {\n  print(\"hello\"); print(7); print(event.data);\n  debug([event.data.n]);\n}";
+    let mut bench = bench(text);
+    let ran = tracing::subscriber::with_default(subscriber, || bench.run("f", &message(r#"{"n":1}"#)).unwrap());
+    assert!(ran.effects.is_empty());
+    let told = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let known = r#"app="test" handler="f" entity="room:1" at="plugins/test.rhai:"#;
+    for line in [
+        format!(" INFO plugin: hello {known}2:3\""),
+        format!(" INFO plugin: 7 {known}2:19\""),
+        format!(" INFO plugin: #{{\"n\": 1}} {known}2:29\""),
+        format!("DEBUG plugin: [1] {known}3:3\""),
+    ] {
+        assert!(told.contains(&line), "{line}\nin\n{told}");
+    }
 }
 
 #[test]
