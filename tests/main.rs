@@ -4,13 +4,15 @@
 //! against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real gateway.
 //! `verbs` runs the operators' verbs as processes. `reload` changes files under a running one, `plan` asks what others
 //! would change, `newcomers` come while that goes on, `audit` reads who did what. `rehearse` plays the tests of plugins,
-//! `reports` is a back end that is told by webhook.
+//! `reports` is a back end that is told by webhook,
+//! `handbook` the examples of plugins/README.md.
 //! `support` is what they stand on.
 
 mod attacks;
 mod audit;
 mod faults;
 mod fuzz;
+mod handbook;
 mod newcomers;
 mod plan;
 mod rehearse;

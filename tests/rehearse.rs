@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Exit code, standard output, standard error.
-fn weir(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+pub fn weir(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
     let output = weir.args(arguments).current_dir(folder).env_clear().output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

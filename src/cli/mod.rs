@@ -61,7 +61,7 @@ enum Verb {
     Smoke(Box<smoke::Arguments>),
     /// Asks a running gateway whether it is well.
     Health(health::Arguments),
-    /// Prints the JSON Schema of a file kind.
+    /// Prints the JSON Schema of a file kind, or writes the definitions of handlers' functions for editors.
     Schema(schema::Arguments),
     /// Prints gateway.toml with every default and its reason.
     Defaults(defaults::Arguments),
@@ -74,6 +74,7 @@ const EXAMPLES: &str = "Examples:
   weir -c /etc/weir/gateway.toml  serve another configuration
   weir check                      look for mistakes before they go live
   weir check deploy/staging       of the gateway.toml in another folder
+  weir new app chat               write a small app that works, to be changed
   weir test clinic                play plugins/clinic.test
   weir explain --app clinic --user u1 --on clinic:c2:queue
                                   why somebody may or may not
@@ -107,7 +108,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Broadcast(verb)) => broadcast::run(gateway, &verb, &env),
         Some(Verb::Smoke(verb)) => smoke::run(gateway, &verb, &env),
         Some(Verb::Health(verb)) => health::run(gateway, &verb, &env),
-        Some(Verb::Schema(verb)) => schema::run(&verb),
+        Some(Verb::Schema(verb)) => schema::run(gateway, &verb),
         Some(Verb::Defaults(verb)) => defaults::run(&verb),
         Some(Verb::Completions(verb)) => completions::run(&verb),
     }

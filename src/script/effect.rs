@@ -35,12 +35,12 @@ pub enum Effect {
         target: Target,
         close: Close,
     },
-    /// Adds to a counter of the app's own: `weir_app_counter_total{app,name}`.
+    /// Adds to a counter of the app's own: `weir_app_events_total{app,name}`.
     Count {
         name: Arc<str>,
         by: u64,
     },
-    /// Sets a gauge of the app's own: `weir_app_gauge{app,name}`.
+    /// Sets a gauge of the app's own: `weir_app_value{app,name}`.
     Gauge {
         name: Arc<str>,
         value: f64,

@@ -70,7 +70,7 @@ let count = get("count", 0);"#,
     shelf.form(&["name: string", "body: ?"], "()", |name: &str, body: Dynamic| with(|c| webhook(c, name, &body)));
     shelf.function(
         "count",
-        "Adds to a counter of the app: `weir_app_counter_total{app, name}` in /metrics.",
+        "Adds to a counter of the app: `weir_app_events_total{app, name}` in /metrics.",
         r#"count("tickets_called");
 count("rows", 25);"#,
     );
@@ -78,7 +78,7 @@ count("rows", 25);"#,
     shelf.form(&["name: string", "by: int"], "()", |name: &str, by: i64| with(|c| count(c, name, by)));
     shelf.function(
         "gauge",
-        "Sets a gauge of the app: `weir_app_gauge{app, name}` in /metrics.",
+        "Sets a gauge of the app: `weir_app_value{app, name}` in /metrics.",
         r#"gauge("waiting", 12);"#,
     );
     shelf.form(&["name: string", "value: int | float"], "()", |name: &str, value: Dynamic| {

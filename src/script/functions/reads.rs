@@ -59,8 +59,9 @@ pub(super) fn add(shelf: &mut Shelf) {
     });
     shelf.function(
         "stats",
-        "The app's figures: `#{ connections, channels, subscriptions, by }`; `by` counts connections by the values of the \
-         claims asked for.",
+        "The app's figures: `#{ connections, channels, subscriptions, by, received, delivered, delivered_per_second, \
+         published, refused, uptime_ms, own }`; `by` counts connections by the values of the claims asked for, `own` is what \
+         `count` and `gauge` came to.",
         r#"let admins = stats(["role"]).by.role.admin ?? 0;"#,
     );
     shelf.form(&[], "map", || stats(&[]));
