@@ -1,6 +1,7 @@
 //! What other files would change, asked of a running gateway; and why a live connection may or may not.
 
 use crate::support::client::{Client, Got, Reply, http};
+use crate::support::gateway::Gateway;
 use crate::support::live::{Live, ROOM, connect, hear, pong, publish, say, subscribe};
 use serde_json::{Value, json};
 use std::fs;
@@ -236,4 +237,34 @@ fn a_live_connection_is_explained_as_the_files_would() {
     assert_eq!(live.ann.fence().unwrap(), None::<Got>);
     assert_eq!(pong(&mut live.ann), "first");
     live.end();
+}
+
+/// A plugin's file is one of the files: its functions are told by name.
+#[test]
+fn handlers_of_a_changed_plugin_are_named() {
+    let gateway = Gateway::start("ward", &[("WEIR_RELOAD__WATCH".into(), "off".into())]).unwrap();
+    let next = tempfile::tempdir().unwrap();
+    for folder in ["channels", "plugins/lib"] {
+        fs::create_dir_all(next.path().join(folder)).unwrap();
+    }
+    let lib = fs::read_dir(gateway.file("plugins/lib")).unwrap();
+    let lib = lib.map(|entry| format!("plugins/lib/{}", entry.unwrap().file_name().display()));
+    let files = ["gateway.toml", "channels/ward.toml", "plugins/ward.rhai"].map(str::to_owned).into_iter().chain(lib);
+    for file in files {
+        fs::copy(gateway.file(&file), next.path().join(&file)).unwrap();
+    }
+    let plugin = next.path().join("plugins/ward.rhai");
+    let text = fs::read_to_string(&plugin).unwrap();
+    fs::write(&plugin, format!("{text}\nfn newcomer(event) {{ reply(\"hello\", 1); }}\n")).unwrap();
+    let body = json!({ "candidate": next.path() }).to_string();
+    let Reply { status, body, .. } =
+        http(gateway.address("admin").unwrap(), "POST", "/admin/plan", &[], Some(&body)).unwrap();
+    let plan: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &plan["ok"]), (200, &json!(true)), "{plan:#}");
+    let (handlers, files) = (&plan["changes"]["handlers"], &plan["changes"]["files"]);
+    assert_eq!(files, &json!(["plugins/ward.rhai"]), "{plan:#}");
+    assert_eq!(handlers["added"], json!([{ "app": "ward", "name": "newcomer" }]), "{plan:#}");
+    let note = json!({ "app": "ward", "name": "note", "parts": ["plugins/ward.rhai"] });
+    assert!(handlers["changed"].as_array().unwrap().contains(&note), "{plan:#}");
+    assert_eq!(gateway.panics(), None);
 }

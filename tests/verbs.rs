@@ -126,7 +126,7 @@ fn an_operator_is_told_why_somebody_is_refused() {
     let (code, out, _) = here(&["explain", "--app", "reports", "--on", "nobody:knows"]);
     assert!(code == 1 && out.contains("class     none: no class matches `nobody:knows`"), "{out}");
     let (code, _, err) = here(&["explain", "--app", "clinik", "--on", "a"]);
-    assert_eq!((code, &*err), (1, "weir: no app `clinik`: there are `clinic` and `reports`; did you mean `clinic`?\n"));
+    assert_eq!((code, &*err), (1, "weir: no app `clinik`: there are `clinic`, `intraday` and `reports`; did you mean `clinic`?\n"));
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn systemd_is_told_when_the_gateway_is_ready_and_when_it_stops() {
     };
     let mut gateway = started(&[("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "100000")]);
     let ready = next();
-    assert!(ready.starts_with("READY=1\nSTATUS=2 apps, generation 1 "), "{ready}");
+    assert!(ready.starts_with("READY=1\nSTATUS=3 apps, generation 1 "), "{ready}");
     let until = |wanted: &str| std::iter::repeat_with(next).find(|told| told.starts_with(wanted)).unwrap();
     until("WATCHDOG=1");
     gateway.signal(libc::SIGHUP).unwrap();

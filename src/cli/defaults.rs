@@ -51,7 +51,7 @@ mod tests {
     fn a_section_is_printed_alone() {
         let limits = super::of("limits");
         assert!(limits.starts_with("[limits]\n") && limits.contains("\nconnections ") && !limits.contains("[key"));
-        assert_eq!(super::of("listener").matches("[listener.").count(), 3);
+        assert_eq!(super::of("listener").matches("[listener.").count(), 4);
         assert_eq!(super::of("limit"), "");
     }
 }

@@ -74,6 +74,7 @@ const EXAMPLES: &str = "Examples:
   weir -c /etc/weir/gateway.toml  serve another configuration
   weir check                      look for mistakes before they go live
   weir check deploy/staging       of the gateway.toml in another folder
+  weir new app chat               write a small app that works, to be changed
   weir test clinic                play plugins/clinic.test
   weir explain --app clinic --user u1 --on clinic:c2:queue
                                   why somebody may or may not

@@ -18,13 +18,16 @@ enum Letter {
     Begin(u64),
 }
 
+/// Epoch, offset and data of each event.
+type Heard = Vec<(u32, u64, String)>;
+
 struct World {
     hubs: Vec<Hub>,
     /// The generation that each has begun.
     begun: Vec<u64>,
     inboxes: Vec<VecDeque<Letter>>,
     /// By shard and slot: what it heard, as epoch, offset and data.
-    heard: BTreeMap<(u16, u32), Vec<(u32, u64, String)>>,
+    heard: BTreeMap<(u16, u32), Heard>,
     /// By shard and slot: whether the home could tell all that was missed.
     recovered: BTreeMap<(u16, u32), Option<bool>>,
     chance: u64,
@@ -108,7 +111,7 @@ impl World {
                     Out::To { shard, message } => self.inboxes[shard as usize].push_back(Letter::Hub(message)),
                     Out::Deliver(parts) => {
                         for part in parts {
-                            for seat in self.hubs[at].channel(part.channel).seats.to_vec() {
+                            for seat in self.hubs[at].channel(part.channel).seats.clone() {
                                 let heard = self.heard.entry((shard, seat.slot)).or_default();
                                 heard.extend(part.batch.events.iter().filter_map(|e| told(part.batch.epoch, e)));
                             }

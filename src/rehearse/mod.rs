@@ -15,6 +15,7 @@ mod handlers;
 mod host;
 mod keep;
 mod life;
+mod look;
 mod play;
 mod script;
 mod seats;

@@ -1,14 +1,11 @@
 //! Plays a test step by step, and says where it did not go as written.
 
 use super::BEGINNING;
-use super::diff;
-use super::expect::{self, Captured};
-use super::script::{Conversation, Does, Exchange, Expected, Step};
+use super::expect::Captured;
+use super::look::{json, said, told};
+use super::script::{Conversation, Does, Step};
 use super::stage::{Stage, Subject};
-use super::web;
 use super::words::fill;
-use super::world::Heard;
-use crate::api::Caller;
 use crate::flow::{Draft, KeptRequest};
 use crate::listen::Asked;
 use crate::model::{ChannelName, Identity, Priority, Refusal, Slot, iso8601, one_of, query_pairs};
@@ -51,12 +48,13 @@ pub fn play(subject: &Subject, conversation: &Conversation) -> Outcome {
     Outcome { title: conversation.title.clone(), line: conversation.line, failure, took: began.elapsed() }
 }
 
-struct Player {
-    stage: Arc<Stage>,
-    people: BTreeMap<String, Slot>,
-    captured: Captured,
+/// A test that is being played.
+pub(super) struct Player {
+    pub stage: Arc<Stage>,
+    pub people: BTreeMap<String, Slot>,
+    pub captured: Captured,
     /// Of the publish just made, with its line.
-    refused: Option<(u32, Refusal)>,
+    pub refused: Option<(u32, Refusal)>,
 }
 
 impl Player {
@@ -219,7 +217,7 @@ impl Player {
         }
     }
 
-    fn slot(&self, who: &str) -> Result<Slot, String> {
+    pub fn slot(&self, who: &str) -> Result<Slot, String> {
         let names = || one_of(self.people.keys().map(String::as_str));
         self.people.get(who).copied().ok_or_else(|| match self.people.is_empty() {
             true => format!("nobody is connected; `{who} connects /PATH` comes first"),
@@ -274,152 +272,12 @@ impl Player {
         world.settle();
         Ok(())
     }
-
-    fn hear(&mut self, who: &str, expected: &Expected) -> Result<(), String> {
-        let slot = self.slot(who)?;
-        let mut world = self.stage.world();
-        let heard = &mut world.players[slot as usize].heard;
-        if let Expected::Nothing = expected {
-            return match heard.front() {
-                None => Ok(()),
-                Some((line, heard)) => Err(format!("{who} has heard, after line {line}: {heard}")),
-            };
-        }
-        if let Expected::Json { text, later: true } = expected {
-            let want: Value = json(&fill(text, &self.captured)?)?;
-            let captured = &mut self.captured;
-            let fits = |heard: &Heard| match heard {
-                Heard::Text(text) => match serde_json::from_str(text) {
-                    Ok(got) => {
-                        // What is captured on the way to something else must not stay.
-                        let mut copy = captured.clone();
-                        let fits = expect::json(&want, &got, &mut copy).is_ok();
-                        if fits {
-                            *captured = copy;
-                        }
-                        fits
-                    }
-                    Err(_) => false,
-                },
-                Heard::Closed(_) => false,
-            };
-            let at = heard.iter().map(|(_, heard)| heard).position(fits);
-            return match at {
-                Some(at) => {
-                    heard.remove(at);
-                    Ok(())
-                }
-                None => Err(told(&format!("{who} has heard"), heard.iter().map(|(_, heard)| heard))),
-            };
-        }
-        let Some((_, heard)) = heard.pop_front() else { return Err(format!("{who} has heard nothing more")) };
-        drop(world);
-        match (expected, heard) {
-            (Expected::Json { text, .. }, Heard::Text(got)) => {
-                let text = fill(text, &self.captured)?;
-                self.is(Some(&text), Some(&got), "the message")
-            }
-            (Expected::Raw(text), Heard::Text(got)) if fill(text, &self.captured)? == got => Ok(()),
-            (Expected::Closed { code, reason }, Heard::Closed(close))
-                if *code == close.code && reason.as_deref().is_none_or(|r| r == close.reason) =>
-            {
-                Ok(())
-            }
-            (_, heard) => Err(format!("{who} has heard: {heard}")),
-        }
-    }
-
-    fn request(&mut self, exchange: &Exchange) -> Result<(), String> {
-        let fill = |text: &str| fill(text, &self.captured);
-        let caller = match exchange.caller.as_deref() {
-            None => Caller::Trusted(None),
-            Some("nobody") => Caller::Nobody,
-            Some(text) if text.starts_with('{') => {
-                Caller::Trusted(Some(Arc::new(Identity::described(object(&fill(text)?)?))))
-            }
-            Some(who) => {
-                let slot = self.slot(who)?;
-                Caller::Trusted(Some(self.stage.world().players[slot as usize].session.identity.clone()))
-            }
-        };
-        let (target, body) = (fill(&exchange.target)?, fill(&exchange.body)?);
-        let headers = exchange.headers.iter().map(|(name, value)| Ok((name.clone(), fill(value)?)));
-        let headers = headers.collect::<Result<Vec<_>, String>>()?;
-        let reply = fill(&exchange.reply)?;
-        let got = web::request(&self.stage, (&exchange.method, &target), &headers, &body, &caller)?;
-        if got.status != exchange.status {
-            return Err(format!("it was answered with {} {}", got.status, got.body));
-        }
-        if !reply.is_empty() {
-            self.is(Some(&reply), Some(&got.body), "the answer")?;
-        }
-        for (name, value) in &exchange.reply_headers {
-            let came = got.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-            expect::text(value, came, &mut self.captured).map_err(|e| format!("header {name}: {e}"))?;
-        }
-        Ok(())
-    }
-
-    /// JSON texts; `None`: none.
-    fn is(&mut self, expected: Option<&str>, got: Option<&str>, what: &str) -> Result<(), String> {
-        let (want, got) = match (expected, got) {
-            (None, None) => return Ok(()),
-            (None, Some(got)) => return Err(format!("{what} is there: {got}")),
-            (Some(_), None) => return Err(format!("{what} is not there")),
-            (Some(want), Some(got)) => (json(want)?, got),
-        };
-        let Ok(got) = serde_json::from_str(got) else { return Err(format!("{what} is no JSON: {got}")) };
-        let lines = || diff::lines(&want, &got).join("\n");
-        expect::json(&want, &got, &mut self.captured)
-            .map_err(|_| format!("{what} differs (- expected, + came):\n{}", lines()))
-    }
-
-    /// At the end nothing may be left that nobody looked at.
-    fn left(&mut self) -> Result<(), (u32, String)> {
-        if let Some((line, refusal)) = self.refused.take() {
-            return Err((line, format!("the publication was refused: {}", said(&refusal))));
-        }
-        let world = self.stage.world();
-        let mut left: Vec<(u32, String)> = Vec::new();
-        left.extend(world.faults.iter().map(|(line, fault)| (*line, format!("a handler failed: {fault}"))));
-        for (who, slot) in &self.people {
-            let heard = world.players[*slot as usize].heard.iter();
-            left.extend(heard.map(|(line, heard)| (*line, format!("{who} has heard, and nobody looked: {heard}"))));
-        }
-        let webhooks = world.kept.webhooks.iter();
-        left.extend(webhooks.map(|(line, name, body)| (*line, format!("webhook `{name}` was asked for: {body}"))));
-        left.sort_by_key(|(line, _)| *line);
-        match left.first() {
-            None => Ok(()),
-            Some((line, _)) => {
-                let all: Vec<String> = left.iter().map(|(_, what)| what.clone()).collect();
-                Err((*line, format!("left over at the end:\n{}", all.join("\n"))))
-            }
-        }
-    }
 }
 
 fn failed(step: &Step, what: String) -> Failure {
     Failure { line: step.line, step: step.text.clone(), what }
 }
 
-fn json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|e| format!("the test itself has no JSON here: {e}: {text}"))
-}
-
-fn object(text: &str) -> Result<Map<String, Value>, String> {
+pub(super) fn object(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(text).map_err(|e| format!("the test itself has no JSON object here: {e}: {text}"))
-}
-
-fn said(refusal: &Refusal) -> String {
-    let name = refusal.name.as_deref().unwrap_or(refusal.code.as_str());
-    format!("{name} \"{}\"", refusal.message.as_deref().unwrap_or(refusal.code.text()))
-}
-
-fn told(what: &str, lines: impl Iterator<Item = impl std::fmt::Display>) -> String {
-    let lines: Vec<String> = lines.map(|line| format!("\n{line}")).collect();
-    match lines.is_empty() {
-        true => format!("{what}: nothing"),
-        false => format!("{what}:{}", lines.concat()),
-    }
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// An http or https address, as text or as a secret. `""`: off, calls are counted and go nowhere.
+    /// An http or https address, as text or as a secret. `""`: off, calls are counted and go nowhere, and `secret` may be missing.
     pub url: UrlSetting,
     /// What calls are signed with (Standard Webhooks): the bytes as they are, or base64 behind `whsec_`.
     pub secret: Option<SecretSource>,
@@ -126,7 +126,9 @@ pub fn compile(settings: &Settings, resolve: Resolve<'_>) -> Result<Webhook, Vec
     let mut problems = Vec::new();
     let uri = url(&settings.url, resolve).map_err(|p| problems.push(p)).unwrap_or_default();
     let headers = headers(&settings.headers, resolve, &mut problems);
-    let key = settings.secret.as_ref().and_then(|from| {
+    let is_off = matches!(&settings.url, UrlSetting::Text(text) if text.is_empty());
+    // Nothing is signed where nothing is sent: its secret may be missing.
+    let key = settings.secret.as_ref().filter(|_| !is_off).and_then(|from| {
         let read = resolve(from).and_then(|secret| Key::new(&secret).map_err(Into::into));
         read.map_err(|why| problems.push(Problem::new("secret", why))).ok()
     });
@@ -140,7 +142,7 @@ pub fn compile(settings: &Settings, resolve: Resolve<'_>) -> Result<Webhook, Vec
         return Err(problems);
     }
     Ok(Webhook {
-        is_off: matches!(&settings.url, UrlSetting::Text(text) if text.is_empty()),
+        is_off,
         uri,
         headers,
         key,

@@ -129,6 +129,7 @@ fn publish(channel: &Dynamic, event: Option<&str>, data: &Dynamic, options: Opti
 fn publish_map(channel: &str, data: &Map) -> Result<(), Raised> {
     with(|call| {
         let channels = vec![arg::channel(channel)?];
+        known::<Publish>(call, &channels[0])?;
         let data = values::message(|out| values::write_map(data, out)).map_err(raise)?;
         let (message, bytes) = message(None, data);
         call.effect(
@@ -138,7 +139,10 @@ fn publish_map(channel: &str, data: &Map) -> Result<(), Raised> {
     })
 }
 
-fn publish_options(options: &Map) -> Result<(Option<Arc<str>>, Option<ConnectionId>, Priority), Raised> {
+/// `key`, `exclude` and `priority`.
+type Options = (Option<Arc<str>>, Option<ConnectionId>, Priority);
+
+fn publish_options(options: &Map) -> Result<Options, Raised> {
     let (mut key, mut exclude, mut priority) = (None, None, Priority::default());
     for (name, value) in options.iter().filter(|(_, v)| !v.is_unit()) {
         match name.as_str() {

@@ -152,6 +152,9 @@ pub(super) fn log(level: tracing::Level, text: &str, file: Option<&str>, place: 
     let (line, column) = super::failure::line_column(place);
     let at = format_args!("{}:{line}:{column}", file.unwrap_or("")).to_string();
     let told = current::with(|c| {
+        if c.around.host.printed(text) {
+            return Ok(());
+        }
         let (app, handler) = (&*c.around.app.name, c.plugin.name_of(c.handler));
         let entity = c.around.entity.unwrap_or("");
         match level {

@@ -150,7 +150,7 @@ fn mistakes_in_calls_are_told_in_words() {
         ),
         (
             "let o = #{ exlude: 1 }; publish(\"a\", \"e\", 1, o)",
-            "options of `publish` are `key` and `exclude`, not `exlude`; did you mean `exclude`?",
+            "options of `publish` are `key`, `exclude` or `priority`, not `exlude`; did you mean `exclude`?",
         ),
         ("close(1005, \"\")", "1005 is no close code to send: 1000, 1001, 1003, 1007 to 1014, 3000 to 4999"),
         ("reply(200, 1)", "a reply has a status where a route is answered"),

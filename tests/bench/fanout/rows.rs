@@ -38,6 +38,7 @@ fn event(bytes: usize) -> Event {
         key: None,
         sender: None,
         exclude: None,
+        priority: Default::default(),
         offset: 0,
         at: NOW,
     }
