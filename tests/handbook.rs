@@ -136,6 +136,20 @@ fn the_examples_have_no_mistakes_and_pass_their_tests() {
 }
 
 #[test]
+fn the_first_handler_of_the_readme_is_that_of_the_handbook() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let examples = Examples::written();
+    let hello: Vec<&Block> =
+        examples.blocks.iter().filter(|b| b.file.contains("/hello.") && b.language != "test").collect();
+    assert_eq!(hello.len(), 2);
+    for Block { language, file, text, .. } in hello {
+        let comment = if language == "toml" { "#" } else { "//" };
+        let shown = format!("```{language}\n{comment} {file}\n{text}```\n");
+        assert!(readme.contains(&shown), "README.md does not show\n{shown}");
+    }
+}
+
+#[test]
 fn a_console_shows_what_happens() {
     let examples = Examples::written();
     for block in examples.of("console") {
