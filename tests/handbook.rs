@@ -258,7 +258,7 @@ fn becomes(name: &str) -> &'static str {
         "set" => "store last:u1 {\"seen\":\"<number>\"}\nstore code:u1 4711\n",
         "delete" | "keys" => "store last:u1 none\n",
         "after" => {
-            "after 30s\nlog \"ring_timeout\"\nann< {\"timer\":\"ring:u1\",\"...\":0}\nann< {\"timer\":\"ring_timeout\",\"...\":0}\n"
+            "after 30s\nlog \"ring_timeout\"\nann< {\"timer\":\"ring_timeout\",\"caller\":\"u1\"}\nann< {\"timer\":\"ring:u1\",\"caller\":\"u1\"}\n"
         }
         "every" => "after 5s\nann< {\"timer\":\"send_progress\"}\nafter 5s\nann< {\"timer\":\"send_progress\"}\n",
         "cancel" => "after 1h\nann< nothing\n",
