@@ -4,7 +4,8 @@
 //! against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real gateway.
 //! `verbs` runs the operators' verbs as processes. `reload` changes files under a running one, `plan` asks what others
 //! would change, `newcomers` come while that goes on, `audit` reads who did what. `rehearse` plays the tests of plugins,
-//! `handbook` the examples of plugins/README.md. `reports` is a back end that is told by webhook.
+//! `reports` is a back end that is told by webhook,
+//! `handbook` the examples of plugins/README.md.
 //! `support` is what they stand on.
 
 mod attacks;
