@@ -136,6 +136,20 @@ fn the_examples_have_no_mistakes_and_pass_their_tests() {
 }
 
 #[test]
+fn the_first_handler_of_the_readme_is_that_of_the_handbook() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let examples = Examples::written();
+    let hello: Vec<&Block> =
+        examples.blocks.iter().filter(|b| b.file.contains("/hello.") && b.language != "test").collect();
+    assert_eq!(hello.len(), 2);
+    for Block { language, file, text, .. } in hello {
+        let comment = if language == "toml" { "#" } else { "//" };
+        let shown = format!("```{language}\n{comment} {file}\n{text}```\n");
+        assert!(readme.contains(&shown), "README.md does not show\n{shown}");
+    }
+}
+
+#[test]
 fn a_console_shows_what_happens() {
     let examples = Examples::written();
     for block in examples.of("console") {
@@ -244,7 +258,7 @@ fn becomes(name: &str) -> &'static str {
         "set" => "store last:u1 {\"seen\":\"<number>\"}\nstore code:u1 4711\n",
         "delete" | "keys" => "store last:u1 none\n",
         "after" => {
-            "after 30s\nlog \"ring_timeout\"\nann< {\"timer\":\"ring:u1\",\"...\":0}\nann< {\"timer\":\"ring_timeout\",\"...\":0}\n"
+            "after 30s\nlog \"ring_timeout\"\nann< {\"timer\":\"ring_timeout\",\"caller\":\"u1\"}\nann< {\"timer\":\"ring:u1\",\"caller\":\"u1\"}\n"
         }
         "every" => "after 5s\nann< {\"timer\":\"send_progress\"}\nafter 5s\nann< {\"timer\":\"send_progress\"}\n",
         "cancel" => "after 1h\nann< nothing\n",
