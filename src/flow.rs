@@ -21,7 +21,7 @@ pub use publish::{Draft, Target, publish};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
 pub use review::{Foreseen, Verdict};
-pub use session::{Bucket, By, Held, Session, Sub};
+pub use session::{Bucket, By, Greeting, Held, Session, Sub};
 pub use subscribe::Whose;
 
 use crate::auth::{Lookup, Row, Tables};

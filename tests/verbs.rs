@@ -126,7 +126,10 @@ fn an_operator_is_told_why_somebody_is_refused() {
     let (code, out, _) = here(&["explain", "--app", "reports", "--on", "nobody:knows"]);
     assert!(code == 1 && out.contains("class     none: no class matches `nobody:knows`"), "{out}");
     let (code, _, err) = here(&["explain", "--app", "clinik", "--on", "a"]);
-    assert_eq!((code, &*err), (1, "weir: no app `clinik`: there are `clinic`, `intraday` and `reports`; did you mean `clinic`?\n"));
+    assert_eq!(
+        (code, &*err),
+        (1, "weir: no app `clinik`: there are `clinic`, `intraday` and `reports`; did you mean `clinic`?\n")
+    );
 }
 
 #[test]

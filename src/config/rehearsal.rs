@@ -92,7 +92,8 @@ pub(super) fn untested(file: &AppFile, files: &Files) -> Vec<Problem> {
     if tested {
         return Vec::new();
     }
-    let hint = format!("conversations in plugins/{name}.test are played by `weir test` (\"Testing plugins\" in README.md)");
+    let hint =
+        format!("conversations in plugins/{name}.test are played by `weir test` (\"Testing plugins\" in README.md)");
     vec![Problem::new("plugin", format!("nothing tests the plugin `{name}`")).hint(Some(hint))]
 }
 

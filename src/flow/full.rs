@@ -10,6 +10,7 @@ impl Walk<'_> {
     /// A home had no seat free. The client is told as far as it asked; all else is counted and logged.
     pub fn full(&mut self, join: &Join) {
         let shown = join.alias.as_deref().unwrap_or(join.channel.as_str());
+        self.greet_without(&join.channel);
         // Its endpoint or the API had asked for the same seat, and that wish was first.
         if self.sub(&join.channel).is_some() {
             let waits = self.ask(join.request).and_then(|ask| {

@@ -36,6 +36,8 @@ pub struct Session {
     pub slot: Slot,
     /// Whether it ends with its token.
     pub expiry: Option<crate::auth::Expiry>,
+    /// Its endpoint's own channels that have yet to seat it: it is greeted after that, and hears nothing before.
+    pub greeting: Option<Box<Greeting>>,
     /// It was greeted: handlers know of it.
     pub greeted: bool,
     /// It was told that its token ends.
@@ -47,6 +49,13 @@ pub struct Session {
     pub(super) granted: u16,
     pub(super) violations: u32,
     pub(super) memory: Option<Box<Remembered>>,
+}
+
+/// A greeting that waits.
+pub struct Greeting {
+    pub waiting: Vec<ChannelName>,
+    /// Whether it is said; it may have been at the open.
+    pub hello: bool,
 }
 
 /// Boxed, because nearly all connections have none.
@@ -118,6 +127,7 @@ impl Session {
             slot: 0,
             shard: 0,
             expiry: None,
+            greeting: None,
             greeted: false,
             warned: false,
             held: None,

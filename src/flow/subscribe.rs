@@ -1,6 +1,6 @@
 //! Subscribing: decided a channel at a time, seated by the channel's home, answered as the dialect answers.
 
-use super::session::{Ask, Asks};
+use super::session::{Ask, Asks, Greeting};
 use super::{After, By, Sub, Walk, Wish, home};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{Join, Joined};
@@ -175,6 +175,24 @@ impl Walk<'_> {
         }
     }
 
+    /// The endpoint's own channels are joined first: whoever was greeted misses nothing on them.
+    pub fn seat_and_greet(&mut self, mut permits: Vec<Permit<Subscribe>>, hello: bool) {
+        permits.retain(|permit| !self.is_seated(permit.channel()));
+        let waiting: Vec<ChannelName> = permits.iter().map(|permit| permit.channel().clone()).collect();
+        if !waiting.is_empty() {
+            self.session.held.get_or_insert_default();
+        }
+        self.session.greeting = Some(Box::new(Greeting { waiting, hello }));
+        permits.into_iter().for_each(|permit| self.seat(permit, Whose::Endpoint));
+    }
+
+    /// One of the endpoint's own channels seated the connection, or has no seat for it.
+    pub(super) fn greet_without(&mut self, channel: &ChannelName) {
+        if let Some(greeting) = &mut self.session.greeting {
+            greeting.waiting.retain(|waits| waits != channel);
+        }
+    }
+
     /// Unsubscribed without being asked by the client, and told so.
     pub fn unseat(&mut self, channel: &ChannelName) -> bool {
         let left = self.leave(channel);
@@ -225,6 +243,7 @@ impl Walk<'_> {
     pub fn joined(&mut self, joined: &Joined) -> bool {
         let shown = joined.alias.as_deref().unwrap_or(joined.channel.as_str());
         let unasked = joined.request >= WISHED;
+        self.greet_without(&joined.channel);
         if !unasked {
             let Some(ask) = self.ask(joined.request) else { return false };
             // Unsubscribed before the home had answered.
@@ -316,7 +335,8 @@ impl Walk<'_> {
 
     /// Whether every subscribe message is answered: what was held back may go.
     pub fn all_answered(&self) -> bool {
-        self.session.asks.as_ref().is_none_or(|asks| asks.0.iter().all(|a| !a.whole))
+        let asks = self.session.asks.as_ref();
+        self.session.greeting.is_none() && asks.is_none_or(|asks| asks.0.iter().all(|a| !a.whole))
     }
 
     pub(super) fn unsubscribe(&mut self, channels: &Channels<'_>, asked: Asked<'_>) {

@@ -7,7 +7,7 @@ use super::queue::{Flushed, Queue};
 use super::shard::{Shard, random_u128};
 use super::socket::Socket;
 use crate::dialect::{Answer, Dialect, Json};
-use crate::flow::{App, Rows, Session, Walk, Whose};
+use crate::flow::{App, Rows, Session, Walk};
 use crate::hub::Seat;
 use crate::model::{Close, ConnectionId, Identity, Slot};
 use crate::observe::CloseReason;
@@ -99,21 +99,28 @@ impl Shard {
     pub(super) fn greet(&mut self, slot: Slot, app: &App, hello: bool) {
         let Some(endpoint) = app.endpoint(self.conns[slot as usize].session.endpoint) else { return };
         let Dialect::Json(json) = &*endpoint.dialect else { return };
-        if hello {
+        let own = &endpoint.subscribe;
+        let permits = self.walk(slot, json, app, |walk| own.iter().filter_map(|auto| walk.permit_auto(auto)).collect());
+        self.walk(slot, json, app, |walk| walk.seat_and_greet(permits, hello));
+        self.carry();
+        self.greet_on(slot);
+    }
+
+    /// Says the greeting once the endpoint's own channels have seated the connection.
+    pub(super) fn greet_on(&mut self, slot: Slot) {
+        let greeting = &mut self.conns[slot as usize].session.greeting;
+        let Some(greeting) = greeting.take_if(|greeting| greeting.waiting.is_empty()) else { return };
+        let Some(app) = self.app_of(slot).filter(|_| self.conns[slot as usize].is_open()) else { return };
+        let Some(json) = app.json(self.conns[slot as usize].session.endpoint) else { return };
+        if greeting.hello {
             self.answer(slot, &Answer::Hello);
         }
-        for auto in &endpoint.subscribe {
-            let permit = self.walk(slot, json, app, |walk| walk.permit_auto(auto));
-            if let Some(permit) = permit {
-                self.walk(slot, json, app, |walk| walk.seat(permit, Whose::Endpoint));
-                self.carry();
-            }
-        }
         if app.handlers.is_some()
-            && let Err(refusal) = self.walk(slot, json, app, |walk| walk.connected())
+            && let Err(refusal) = self.walk(slot, json, &app, |walk| walk.connected())
         {
-            self.walk(slot, json, app, |walk| walk.refuse(&refusal, None, None));
+            self.walk(slot, json, &app, |walk| walk.refuse(&refusal, None, None));
         }
+        self.let_go(slot);
         if let Some(close) = json.close_after_hello() {
             self.close(slot, close.clone());
         }

@@ -152,6 +152,7 @@ impl Shard {
             self.hub.decline(*joined, self.now);
             // The message that asked may have been the last to wait for.
             if open {
+                self.greet_on(slot);
                 self.let_go(slot);
             }
             return;
@@ -174,6 +175,7 @@ impl Shard {
                 None => self.deliver_all(slot, sub.channel, &batch),
             }
         }
+        self.greet_on(slot);
         self.let_go(slot);
     }
 
@@ -182,6 +184,7 @@ impl Shard {
         let slot = join.slot;
         if self.is_same(slot, join.member.connection) && self.conns[slot as usize].is_open() {
             self.walk_own(slot, |walk| walk.full(join));
+            self.greet_on(slot);
             self.let_go(slot);
         }
     }

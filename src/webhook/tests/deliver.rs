@@ -53,7 +53,9 @@ async fn without_a_secret_there_is_no_signature() {
 
 #[tokio::test]
 async fn a_webhook_without_an_address_is_off() {
-    let off = Arc::new(compile(&serde_json::from_value(json!({ "url": "", "secret": { "file": "no" } })).unwrap(), &resolve).unwrap());
+    let off = Arc::new(
+        compile(&serde_json::from_value(json!({ "url": "", "secret": { "file": "no" } })).unwrap(), &resolve).unwrap(),
+    );
     let mut scene = Scene::new(&in_force([("crm", off)]));
     scene.send(parcel(1, "crm")).await;
     assert_eq!(scene.kept().await, Write::ParcelDone { id: 1 });
