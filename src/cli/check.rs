@@ -112,7 +112,7 @@ mod tests {
         let apps = apps.filter(|path| path.extension().is_some_and(|e| e == "toml")).count();
         assert!(out.starts_with(&format!("ok: {apps} apps, ")), "{out}{err}");
         assert!(out.contains(" channel classes, ") && out.contains(" routes; sha256 "), "{out}{err}");
-        assert!(err.contains("published values stand in for JWT_SECRET, WEIR_API_KEY"), "{err}");
+        assert!(err.contains("published values stand in for JWT_SECRET, ") && err.contains("WEIR_API_KEY"), "{err}");
     }
 
     #[test]

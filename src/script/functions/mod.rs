@@ -153,7 +153,7 @@ pub(super) fn log(level: tracing::Level, text: &str, file: Option<&str>, place: 
     let at = format_args!("{}:{line}:{column}", file.unwrap_or("")).to_string();
     let told = current::with(|c| {
         if c.around.host.printed(text) {
-            return Ok(());
+            return c.count(text.len());
         }
         let (app, handler) = (&*c.around.app.name, c.plugin.name_of(c.handler));
         let entity = c.around.entity.unwrap_or("");
