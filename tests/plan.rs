@@ -231,7 +231,8 @@ fn a_live_connection_is_explained_as_the_files_would() {
     assert!(online.contains("generation 2") && online.contains("7        request.query.pass"), "{online}");
     let (code, _, _) = weir(&live, &["explain", "-c", &config, "--live", ids[kept], "--on", "room:7"]);
     assert_eq!(code, 0);
-    let (code, _, err) = weir(&live, &["explain", "-c", &config, "--live", &ids[kept].replace('a', "b"), "--on", "x"]);
+    let (code, _, err) =
+        weir(&live, &["explain", "-c", &config, "--live", "00000000-0000-4000-8000-000000000000", "--on", "x"]);
     assert!(code == 1 && err.contains("404"), "{err}");
     drop(ben);
     assert_eq!(live.ann.fence().unwrap(), None::<Got>);

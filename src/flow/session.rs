@@ -56,6 +56,9 @@ pub struct Greeting {
     pub waiting: Vec<ChannelName>,
     /// Whether it is said; it may have been at the open.
     pub hello: bool,
+    /// What the client sent meanwhile waits: bytes that came behind its handshake, and its socket.
+    pub leftover: Vec<u8>,
+    pub unread: bool,
 }
 
 /// Boxed, because nearly all connections have none.

@@ -182,7 +182,7 @@ impl Walk<'_> {
         if !waiting.is_empty() {
             self.session.held.get_or_insert_default();
         }
-        self.session.greeting = Some(Box::new(Greeting { waiting, hello }));
+        self.session.greeting = Some(Box::new(Greeting { waiting, hello, leftover: Vec::new(), unread: false }));
         permits.into_iter().for_each(|permit| self.seat(permit, Whose::Endpoint));
     }
 

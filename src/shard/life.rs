@@ -7,7 +7,7 @@ use super::queue::{Flushed, Queue};
 use super::shard::{Shard, random_u128};
 use super::socket::Socket;
 use crate::dialect::{Answer, Dialect, Json};
-use crate::flow::{App, Rows, Session, Walk};
+use crate::flow::{App, Greeting, Rows, Session, Walk};
 use crate::hub::Seat;
 use crate::model::{Close, ConnectionId, Identity, Slot};
 use crate::observe::CloseReason;
@@ -75,8 +75,10 @@ impl Shard {
         self.schedule(slot);
         // What came behind the handshake is the beginning of the stream.
         let mut leftover = Vec::from(new.leftover);
-        if !leftover.is_empty() {
-            self.feed(slot, &mut leftover);
+        match self.conns.get_mut(slot as usize).and_then(|c| c.session.greeting.as_mut()) {
+            Some(greeting) => greeting.leftover = leftover,
+            None if leftover.is_empty() => {}
+            None => self.feed(slot, &mut leftover),
         }
         if self.conns.get(slot as usize).is_some_and(|c| c.socket.may_hold_input()) {
             self.unread.push(slot);
@@ -110,9 +112,13 @@ impl Shard {
     pub(super) fn greet_on(&mut self, slot: Slot) {
         let greeting = &mut self.conns[slot as usize].session.greeting;
         let Some(greeting) = greeting.take_if(|greeting| greeting.waiting.is_empty()) else { return };
+        let Greeting { hello, mut leftover, unread, .. } = *greeting;
+        if unread {
+            self.unread.push(slot);
+        }
         let Some(app) = self.app_of(slot).filter(|_| self.conns[slot as usize].is_open()) else { return };
         let Some(json) = app.json(self.conns[slot as usize].session.endpoint) else { return };
-        if greeting.hello {
+        if hello {
             self.answer(slot, &Answer::Hello);
         }
         if app.handlers.is_some()
@@ -123,6 +129,9 @@ impl Shard {
         self.let_go(slot);
         if let Some(close) = json.close_after_hello() {
             self.close(slot, close.clone());
+        }
+        if !leftover.is_empty() {
+            self.feed(slot, &mut leftover);
         }
     }
 

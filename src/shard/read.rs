@@ -21,6 +21,11 @@ impl Shard {
         let mut buffer = std::mem::take(&mut self.buffer);
         for n in 0.. {
             let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.stage != Stage::Gone) else { break };
+            // Who is not greeted yet is not heard yet: its messages keep their order behind its handlers' greeting.
+            if let Some(greeting) = &mut conn.session.greeting {
+                greeting.unread = true;
+                break;
+            }
             if n == READS {
                 self.unread.push(slot);
                 break;
