@@ -271,10 +271,11 @@ impl Shard {
             return Err(e);
         }
         for event in events.iter() {
+            busy = true;
+            // Rung since `hear`: this look has used the ring up, so the mailbox is heard once more before any wait.
             if event.token() == BELL {
                 continue;
             }
-            busy = true;
             let slot = event.token().0 as Slot;
             self.guarded(slot, |shard| {
                 if event.is_writable() {
