@@ -3,6 +3,7 @@
 //! Nothing is put in force: the candidate is read as a reload reads it, held against what is in force and against
 //! every live connection, and forgotten. No listener is bound, nothing is fetched, no figure of reloads moves.
 
+use super::process::aside;
 use crate::api::{NotDone, Wanted};
 use crate::auth::Fetcher;
 use crate::config::{self, Changes, Compiled, Environment, Means, Restart};
@@ -76,12 +77,13 @@ impl Planner {
         }
         let file = if path.extension().is_some_and(|e| e == "toml") { path.into() } else { path.join("gateway.toml") };
         let (planner, (previous, number)) = (self.clone(), self.in_force().await);
-        let read = self.background.spawn_blocking(move || {
+        let read = aside(move || {
             let means = Means { env: &planner.env, fetcher: &planner.fetcher, previous: Some(&previous) };
             let (compiled, restart) = config::read_candidate(&file, &means);
             compiled_plan(compiled, restart, (&previous, &planner.gateway, number), &file)
         });
-        let (mut plan, candidate) = read.await.map_err(|error| NotDone::Internal(error.to_string()))?;
+        let mistake = || NotDone::Internal("reading the files ended by a mistake of Weir's own".into());
+        let (mut plan, candidate) = read.await.ok_or_else(mistake)?;
         if let Some(candidate) = candidate {
             let revoked = self.port.foresee(&candidate.generation).await;
             plan.revoked = Some(revoked.map_err(|_: Refusal| NotDone::Overloaded("The shards are overloaded"))?);

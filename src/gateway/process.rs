@@ -14,6 +14,22 @@ pub fn raise_open_files() {
     }
 }
 
+/// How far work on files steps back behind the shards, as `nice` counts it.
+const NICE: i32 = 10;
+
+/// Work that takes a core for a while, on a thread of its own behind all others: deliveries do not wait for it. `None`:
+/// it ended by a mistake, or there was no thread.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let behind = move || {
+        // SAFETY: concerns this thread alone, and what it starts; where it is refused, nothing has changed.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+        let _ = tell.send(work());
+    };
+    std::thread::Builder::new().name("files".into()).spawn(behind).ok()?;
+    told.await.ok()
+}
+
 /// Resolves at the next SIGTERM or SIGINT.
 pub async fn stop_asked() {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {

@@ -5,6 +5,7 @@
 
 use super::listeners::Listeners;
 use super::notify::Systemd;
+use super::process::aside;
 use super::scripts::Scripts;
 use crate::api::{Doing, NotDone};
 use crate::auth::Fetcher;
@@ -184,16 +185,15 @@ impl Reload {
     async fn once(&mut self, by: &str) -> Outcome {
         let (gateway, env, fetcher) = (self.gateway.clone(), self.env.clone(), self.fetcher.clone());
         let previous = self.compiled.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            config::read(&gateway, &Means { env: &env, fetcher: &fetcher, previous: Some(&previous) })
-        });
+        let read =
+            aside(move || config::read(&gateway, &Means { env: &env, fetcher: &fetcher, previous: Some(&previous) }));
         let faults = match read.await {
-            Ok(Ok(compiled)) => match self.settled().await.and_then(|()| self.take(compiled, by)) {
+            Some(Ok(compiled)) => match self.settled().await.and_then(|()| self.take(compiled, by)) {
                 Ok(told) => return Ok(told),
                 Err(faults) => faults,
             },
-            Ok(Err(faults)) => faults,
-            Err(error) => vec![self.fault(format!("reading the files ended by a mistake of Weir's own: {error}"))],
+            Some(Err(faults)) => faults,
+            None => vec![self.fault("reading the files ended by a mistake of Weir's own".into())],
         };
         Err(self.refuse(faults, by))
     }
