@@ -65,15 +65,11 @@ fn event(request: &Request, matched: &Matched<'_>, visitor: &Visitor, body: Opti
         headers: shown.filter_map(|(name, value)| Some((name.as_str().into(), value.to_str().ok()?.into()))).collect(),
         ip: request.ip,
     };
+    let data = body.map_or_else(Bytes::new, |body| Bytes::copy_from_slice(body.get().as_bytes()));
     Event {
-        trigger: Trigger::Route(Box::new(web)),
-        data: body.map_or_else(Bytes::new, |body| Bytes::copy_from_slice(body.get().as_bytes())),
         identity: visitor.identity.clone().unwrap_or_else(Identity::anonymous),
-        connection: None,
-        asker: None,
-        channel: None,
         vars: matched.vars.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
-        at: request.now,
+        ..Event::of_nobody(Trigger::Route(Box::new(web)), data, request.now)
     }
 }
 

@@ -6,9 +6,8 @@ use super::world::{Cause, Job, World};
 use crate::dialect::{Answer, Asked};
 use crate::flow::{self, After, Publishing, Wish};
 use crate::hub::Tally;
-use crate::model::{ChannelName, Close, Code, Identity, Millis, Refusal, Slot};
+use crate::model::{ChannelName, Close, Code, Millis, Refusal, Slot};
 use crate::script::{Around, Event, Failure, Finished, Ran, State, Trigger};
-use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 
 /// Calls that one step may lead to; beyond, handlers call each other without end.
@@ -87,24 +86,10 @@ impl World {
             return self.fault(format!("timer `{}`: there is no function `{}`", timer.name, timer.function));
         };
         let trigger = Trigger::Timer { name: timer.name };
-        let event = self.of_nobody(trigger, timer.data.into());
+        let event = Event::of_nobody(trigger, timer.data.into(), self.now);
         let (app, generation, entity) = (handlers.script.clone(), self.generation, timer.entity);
         let wish = Wish { app, generation, handler, entity, event, failed: None, after: After::Nothing };
         self.jobs.push_back(Job::Call(Box::new(wish), Cause::Nobody));
-    }
-
-    /// An event that no connection caused.
-    pub fn of_nobody(&self, trigger: Trigger, data: Bytes) -> Event {
-        Event {
-            trigger,
-            data,
-            identity: Identity::anonymous(),
-            connection: None,
-            asker: None,
-            channel: None,
-            vars: Vec::new(),
-            at: self.now,
-        }
     }
 
     /// A call ended well: first what waited for it, then what it asks for.
@@ -191,7 +176,7 @@ impl World {
         let Some((handlers, bound)) = bound else { return self.publish_now(publishing, tally, None) };
         let draft = &publishing.draft;
         let trigger = Trigger::Publish { event: draft.event.clone(), key: draft.key.clone() };
-        let event = self.of_nobody(trigger, draft.data.clone());
+        let event = Event::of_nobody(trigger, draft.data.clone(), self.now);
         let policy = self.app.policy.clone();
         match handlers.about_channel(bound, &policy, publishing.target.channel(), self.generation, event) {
             Err(refusal) => give(refused, refusal),
@@ -210,7 +195,7 @@ impl World {
         let bound = handlers.as_ref().and_then(|h| Some((h, h.class(target.class())?.published.as_ref()?)));
         let told = bound.and_then(|(handlers, bound)| {
             let trigger = Trigger::Published { event: draft.event.clone(), key: draft.key.clone() };
-            let mut event = self.of_nobody(trigger, draft.data.clone());
+            let mut event = Event::of_nobody(trigger, draft.data.clone(), self.now);
             if let Some(about) = about {
                 event.identity = about.identity.clone();
                 event.connection = about.connection.clone();

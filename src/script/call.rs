@@ -107,6 +107,22 @@ pub struct Event {
     pub at: Millis,
 }
 
+impl Event {
+    /// An event that no connection caused.
+    pub fn of_nobody(trigger: Trigger, data: Bytes, at: Millis) -> Event {
+        Event {
+            trigger,
+            data,
+            identity: Identity::anonymous(),
+            connection: None,
+            asker: None,
+            channel: None,
+            vars: Vec::new(),
+            at,
+        }
+    }
+}
+
 /// One call, on its way to a worker.
 pub struct Call {
     /// The app as its call began; a reload does not change it.

@@ -3,15 +3,14 @@
 //! Nothing here waits: a full worker queue refuses, a result is put in a mailbox.
 
 use super::mailbox::Input;
-use super::shard::Shard;
+use super::shard::{Shard, clock};
 use super::shared::Shared;
 use crate::dialect::{Answer, Asked};
 use crate::flow::{self, After, App, Draft, Publishing, Wish};
 use crate::hub::Tally;
-use crate::model::{ChannelName, Close, Code, ConnectionId, Identity, Refusal, Slot};
+use crate::model::{ChannelName, Close, Code, ConnectionId, Refusal, Slot};
 use crate::observe::Via;
 use crate::script::{Asker, Call, Event, Finished, Message, NotTaken, Then, Trigger, Workers};
-use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -65,7 +64,7 @@ impl Shared {
             return self.publish_now(app, generation, publishing, tally, via, None);
         };
         let Draft { event, key, data, .. } = publishing.draft.clone();
-        let event = of_nobody(Trigger::Publish { event, key }, data);
+        let event = Event::of_nobody(Trigger::Publish { event, key }, data, clock());
         let wish = handlers.about_channel(bound, &app.policy, publishing.target.channel(), generation, event);
         match wish {
             Err(refusal) => drop(refused.send(refusal)),
@@ -100,7 +99,7 @@ impl Shared {
             let trigger = Trigger::Published { event: draft.event.clone(), key: draft.key.clone() };
             let event = match about {
                 Some(event) => Event { trigger, data: draft.data.clone(), ..event },
-                None => of_nobody(trigger, draft.data.clone()),
+                None => Event::of_nobody(trigger, draft.data.clone(), clock()),
             };
             handlers.about_channel(&bound, &app.policy, target.channel(), generation, event)
         });
@@ -128,20 +127,6 @@ impl Shared {
             shard.counts.app(app.id).published(Via::Plugin);
             flow::publish(&mut shard.hub, &app, target, draft, None, tally, None, shard.now);
         });
-    }
-}
-
-/// An event that no connection caused.
-fn of_nobody(trigger: Trigger, data: Bytes) -> Event {
-    Event {
-        trigger,
-        data,
-        identity: Identity::anonymous(),
-        connection: None,
-        asker: None,
-        channel: None,
-        vars: Vec::new(),
-        at: super::clock(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::core::{Core, Ready};
 use super::keep;
 use super::timers::{Name, Owner, Timer};
-use crate::model::{Identity, Millis};
+use crate::model::Millis;
 use crate::script::{App, Call, Event, Trigger};
 use crate::store::{self, StoreError};
 use std::sync::Arc;
@@ -44,16 +44,7 @@ impl Core {
             return drop(self.timers.cancel(&timer.owner, &timer.name));
         };
         let Some(handler) = app.plugin.find(&timer.function) else { return self.drop_timer(&app, &timer) };
-        let event = Event {
-            trigger: Trigger::Timer { name: timer.name.text().clone() },
-            data: timer.data,
-            identity: Identity::anonymous(),
-            connection: None,
-            asker: None,
-            channel: None,
-            vars: Vec::new(),
-            at: now,
-        };
+        let event = Event::of_nobody(Trigger::Timer { name: timer.name.text().clone() }, timer.data, now);
         let call = Call { app, generation: 0, handler, entity: timer.owner.1, event, then: Box::new(|_| ()) };
         if self.submit(call, Some(id)).is_err() {
             self.timers.retry(id, now + super::RETRY_MS);
