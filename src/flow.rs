@@ -27,7 +27,7 @@ pub use subscribe::Whose;
 use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Json};
 use crate::hub::{self, Hub};
-use crate::model::{ChannelName, Close, Code, Command, Identity, Millis, Priority, Refusal, Request};
+use crate::model::{ChannelName, Close, Code, Command, Identity, Mono, Now, Priority, Refusal, Request};
 use crate::observe::{Counts, LimitName, Local};
 use crate::policy::{Asking, History, Permit, Policy, Presence};
 use bytes::Bytes;
@@ -36,7 +36,7 @@ use std::sync::Arc;
 /// Buckets of users, over all shards.
 pub trait UserBuckets {
     /// Up to `wanted` of the user's tokens.
-    fn take(&self, app: &App, identity: &Identity, wanted: u32, now: Millis) -> u32;
+    fn take(&self, app: &App, identity: &Identity, wanted: u32, now: Mono) -> u32;
 }
 
 /// One connection's way through the corridor, with all that it may touch.
@@ -49,14 +49,14 @@ pub struct Walk<'a> {
     pub hub: &'a mut Hub,
     pub counts: &'a mut Local,
     pub users: &'a dyn UserBuckets,
-    pub now: Millis,
+    pub now: Now,
     pub replies: &'a mut Replies,
 }
 
 /// An app's tables as they stand now, for rules.
 pub struct Rows<'a> {
     pub tables: &'a Tables,
-    pub now: Millis,
+    pub now: Mono,
     /// Asks for rows that are not here, for the next decision; else they are missing and stay so.
     pub asks: bool,
 }
@@ -87,7 +87,7 @@ const USER_GRANT: u32 = 16;
 impl Walk<'_> {
     /// One message, all the way.
     pub fn receive(&mut self, text: &str) {
-        self.session.last_message = self.now;
+        self.session.last_message = self.now.mono;
         self.counts.app(self.app.id).messages += 1;
         let request = match self.json.read(text) {
             Ok(request) => request,
@@ -153,7 +153,7 @@ impl Walk<'_> {
 
     /// Whether one more message may come now, and whether this one may come from somebody unknown.
     fn admit(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
-        let (limits, now) = (&self.app.limits, self.now);
+        let (limits, now) = (&self.app.limits, self.now.mono);
         if self.session.bucket.take(1, limits.messages, now) == 0 {
             self.counts.limit(LimitName::Messages);
             return Err(Refusal::new(Code::RateLimited));
@@ -195,7 +195,7 @@ impl Walk<'_> {
             identity: &session.identity,
             request: session.request.as_deref().map(|r| r as &dyn crate::policy::RequestView),
             tables: &self.rows,
-            now: self.now,
+            now: self.now.wall,
         }
     }
 
@@ -246,10 +246,10 @@ impl Walk<'_> {
             session.subs.iter().for_each(|sub| f(hub.channel(sub.channel).name.as_str()));
         };
         let about = About {
-            now: self.now,
+            now: self.now.wall,
             connection: session.id,
-            connected_at: session.connected_at,
-            last_activity: session.last_activity,
+            connected_at: session.connected_at.wall,
+            last_activity: self.now.wall_of(session.last_activity),
             identity: &session.identity,
             channels: &channels,
             ip: session.ip,

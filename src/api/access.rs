@@ -8,7 +8,7 @@ use super::settings::{AccessSettings, AccessWord, AuthAccess};
 use super::verb::Verb;
 use crate::auth::{Authenticator, Cause, Credentials, Lookup, Outcome, Resolve, Table, Tables};
 use crate::dialect::Template;
-use crate::model::{Identity, Millis, Problem, did_you_mean, one_of};
+use crate::model::{Identity, Mono, Problem, did_you_mean, one_of};
 use crate::policy::{Asking, Rule, Scope};
 use crate::script;
 use hyper::header::HeaderName;
@@ -170,7 +170,7 @@ impl Access {
     pub fn permits(&self, visitor: &Visitor, viewed: &Viewed<'_>, tables: &Tables) -> Result<(), Fail> {
         let (Access::Auth { rule: Some(rule), .. }, Some(identity)) = (self, &visitor.identity) else { return Ok(()) };
         let now = viewed.request.now;
-        let asking = Asking { identity, request: Some(viewed), tables: &Rows(tables, now), now };
+        let asking = Asking { identity, request: Some(viewed), tables: &Rows(tables, now.mono), now: now.wall };
         match rule.allows(&asking) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fail::new(Why::Forbidden, "Not allowed for this user")),
@@ -239,7 +239,7 @@ impl StandIn {
         }
         let user = serde_json::from_slice::<String>(&text).ok().filter(|user| !user.is_empty());
         let user = user.or_else(|| self.first_of.as_ref()?.first_key().map(str::to_owned))?;
-        let mut claims = match self.first_of.as_ref().map(|t| t.cached(&user, request.now)) {
+        let mut claims = match self.first_of.as_ref().map(|t| t.cached(&user, request.now.mono)) {
             Some(Lookup::Row(row)) => (*row).clone(),
             Some(Lookup::Absent | Lookup::Unknown) | None => Map::new(),
         };
@@ -251,7 +251,7 @@ impl StandIn {
 }
 
 /// An app's tables as rules read them: what is known now.
-struct Rows<'a>(&'a Tables, Millis);
+struct Rows<'a>(&'a Tables, Mono);
 
 impl crate::model::Tables for Rows<'_> {
     fn row(&self, table: &str, key: &str) -> Option<Arc<Map<String, Value>>> {

@@ -153,7 +153,7 @@ impl<'a> Shown<'a> {
             event: event.event.as_deref(),
             key: event.key.as_deref(),
             data: serde_json::from_slice(&event.data).ok(),
-            at: iso8601(event.at),
+            at: iso8601(event.at.wall),
         }
     }
 }

@@ -210,7 +210,7 @@ async fn one<G: Gateway>(
     let work = async move { run(&gateway, &ground, call, Via::Api).await.map(|done| done.to_json()) };
     match once {
         None => work.await,
-        Some(once) => context.state.once.run(id, verb, once, body, request.now, work).await,
+        Some(once) => context.state.once.run(id, verb, once, body, request.now.mono, work).await,
     }
 }
 

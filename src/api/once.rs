@@ -3,7 +3,7 @@
 use super::fail::{Fail, Why};
 use super::keys::Fingerprint;
 use super::verb::Verb;
-use crate::model::{AppId, Millis};
+use crate::model::{AppId, Mono};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 const KEYS_MAX: usize = 10_000;
 const KEY_BYTES_MAX: usize = 255;
 /// How long a key is remembered.
-const TTL_MS: Millis = 300_000;
+const TTL_MS: u64 = 300_000;
 
 /// JSON text, or why not.
 pub(super) type Answer = Result<String, Fail>;
@@ -25,13 +25,13 @@ pub(super) struct Once(Mutex<Table>);
 struct Table {
     entries: HashMap<Name, Entry>,
     /// Oldest first.
-    order: VecDeque<(Millis, Name)>,
+    order: VecDeque<(Mono, Name)>,
 }
 
 #[derive(Clone)]
 struct Entry {
     body: Fingerprint,
-    at: Millis,
+    at: Mono,
     answer: watch::Receiver<Option<Answer>>,
 }
 
@@ -50,7 +50,7 @@ impl Once {
         verb: Verb,
         key: String,
         body: &[u8],
-        now: Millis,
+        now: Mono,
         work: impl Future<Output = Answer> + Send + 'static,
     ) -> Answer {
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
@@ -74,7 +74,7 @@ impl Once {
         told
     }
 
-    fn turn(&self, name: &Name, body: Fingerprint, now: Millis) -> Result<Turn, Fail> {
+    fn turn(&self, name: &Name, body: Fingerprint, now: Mono) -> Result<Turn, Fail> {
         let mut table = self.0.lock().unwrap_or_else(|e| e.into_inner());
         table.expire(now);
         if let Some(entry) = table.entries.get(name) {
@@ -99,9 +99,9 @@ impl Once {
 }
 
 impl Table {
-    fn expire(&mut self, now: Millis) {
+    fn expire(&mut self, now: Mono) {
         while let Some((at, name)) = self.order.front() {
-            if now.saturating_sub(*at) < TTL_MS && self.order.len() < KEYS_MAX {
+            if now.since(*at) < TTL_MS && self.order.len() < KEYS_MAX {
                 break;
             }
             // A forgotten key may be here twice: only the newer place counts.
@@ -117,8 +117,8 @@ impl Table {
 mod tests {
     use super::*;
 
-    async fn ask(once: &Once, key: &str, body: &str, now: Millis, answer: Answer) -> Answer {
-        once.run(AppId(0), Verb::Publish, key.into(), body.as_bytes(), now, async move { answer }).await
+    async fn ask(once: &Once, key: &str, body: &str, now: u64, answer: Answer) -> Answer {
+        once.run(AppId(0), Verb::Publish, key.into(), body.as_bytes(), Mono::from_ms(now), async move { answer }).await
     }
 
     #[tokio::test]

@@ -193,7 +193,7 @@ impl Scene<'_> {
             }
             Place::Setting(value) => Some(value.to_string()),
             Place::Port => Some(self.request.port.to_string()),
-            Place::Now => Some(quoted(&iso8601(self.request.now))),
+            Place::Now => Some(quoted(&iso8601(self.request.now.wall))),
             Place::Done(field) => self.done.and_then(|d| d.field(field)),
             Place::Result(path) => {
                 let whole = self.done.and_then(|d| d.field("result"));
@@ -217,7 +217,7 @@ impl Scene<'_> {
             }
             Stat::By(Some(claim)) => json!(self.stats?.by.iter().find(|(c, _)| c == claim)?.1),
             Stat::History => self.app?.history(self.request.now),
-            Stat::Errors => self.app?.errors(self.request.now),
+            Stat::Errors => self.app?.errors(self.request.now.mono),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Token buckets of routes, one a caller.
 
-use crate::model::{Millis, Rate};
+use crate::model::{Mono, Now, Rate};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,7 @@ pub(super) struct Rates(Mutex<HashMap<Caller, Bucket>>);
 struct Bucket {
     /// In 1/`per` of a request, so that the refill is exact.
     level: u64,
-    at: Millis,
+    at: Mono,
     rate: Rate,
 }
 
@@ -33,8 +33,8 @@ pub(super) struct Verdict {
 }
 
 impl Bucket {
-    fn refill(&mut self, now: Millis) {
-        let passed = now.saturating_sub(self.at);
+    fn refill(&mut self, now: Mono) {
+        let passed = now.since(self.at);
         self.at = self.at.max(now);
         self.level = self.full().min(self.level.saturating_add(passed.saturating_mul(self.rate.burst.into())));
     }
@@ -49,11 +49,11 @@ impl Bucket {
 }
 
 impl Rates {
-    pub fn take(&self, caller: Caller, rate: Rate, now: Millis) -> Verdict {
+    pub fn take(&self, caller: Caller, rate: Rate, now: Now) -> Verdict {
         let mut buckets = self.0.lock().unwrap_or_else(|e| e.into_inner());
         if buckets.len() >= CALLERS_MAX && !buckets.contains_key(&caller) {
             buckets.retain(|_, bucket| {
-                bucket.refill(now);
+                bucket.refill(now.mono);
                 bucket.level < bucket.full()
             });
             if buckets.len() >= CALLERS_MAX {
@@ -63,14 +63,14 @@ impl Rates {
                     allowed: false,
                     limit: rate.burst,
                     remaining: 0,
-                    reset_s: now / 1000 + wait_s,
+                    reset_s: now.wall / 1000 + wait_s,
                     wait_s,
                 };
             }
         }
-        let bucket = buckets.entry(caller).or_insert_with(|| Bucket { level: u64::MAX, at: now, rate });
+        let bucket = buckets.entry(caller).or_insert_with(|| Bucket { level: u64::MAX, at: now.mono, rate });
         bucket.rate = rate; // a reload may have changed it
-        bucket.refill(now);
+        bucket.refill(now.mono);
         let (one, per_ms) = (bucket.one(), u64::from(rate.burst.max(1)));
         let allowed = rate.burst > 0 && bucket.level >= one;
         if allowed {
@@ -81,7 +81,7 @@ impl Rates {
             allowed,
             limit: rate.burst,
             remaining: (bucket.level / one) as u32,
-            reset_s: (now + ms(bucket.full() - bucket.level)).div_ceil(1000),
+            reset_s: (now.wall + ms(bucket.full() - bucket.level)).div_ceil(1000),
             wait_s: ms(one.saturating_sub(bucket.level)).div_ceil(1000).max(1),
         }
     }
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn ten_a_minute_are_allowed_then_one_every_six_seconds() {
         let (rates, rate) = (Rates::default(), Rate { burst: 10, per: Ms(60_000) });
-        let take = |who: &str, now| rates.take(("app".into(), "r".into(), who.into()), rate, now);
+        let take = |who: &str, now| rates.take(("app".into(), "r".into(), who.into()), rate, Now::at(now));
         for left in (0..10).rev() {
             let verdict = take("ann", 1_000_000);
             assert!(verdict.allowed && verdict.remaining == left, "{verdict:?}");

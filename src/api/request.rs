@@ -1,6 +1,6 @@
 //! A request as `listen` hands it over.
 
-use crate::model::Millis;
+use crate::model::Now;
 use crate::model::query_pairs;
 use crate::policy::RequestView;
 use bytes::Bytes;
@@ -26,7 +26,7 @@ pub struct Request {
     pub listener: Arc<str>,
     /// The port that the listener is bound to.
     pub port: u16,
-    pub now: Millis,
+    pub now: Now,
 }
 
 impl Request {

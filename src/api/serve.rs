@@ -132,7 +132,7 @@ async fn answer<G: Gateway>(
                 },
                 Action::Handler(_) => return Err(internal("a handler is no verb".into())),
                 Action::IssueToken(auth) => {
-                    let token = auth.issue(&issue(&mut args)?, request.now);
+                    let token = auth.issue(&issue(&mut args)?, request.now.wall);
                     return finish(context, matched, &mut scene, token.map(Done::Token).map_err(internal)?).await;
                 }
             };

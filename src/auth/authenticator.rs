@@ -10,7 +10,7 @@ use super::settings::{HmacSettings, JwtSettings, Settings};
 use super::stamp::Stamp;
 use super::table::{Table, Tables};
 use super::trusted::{self, Trusted};
-use crate::model::{Identity, Millis, Problem, did_you_mean};
+use crate::model::{Identity, Millis, Now, Problem, did_you_mean};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ impl Authenticator {
     }
 
     /// Who this is. The first token found is the one that counts: another is not looked for if it fails.
-    pub async fn authenticate(&self, credentials: &Credentials<'_>, now: Millis) -> Outcome {
+    pub async fn authenticate(&self, credentials: &Credentials<'_>, now: Now) -> Outcome {
         match self.judge(credentials, now).await {
             None => Outcome::Missing,
             Some(identity) => identity.into(),
@@ -104,10 +104,10 @@ impl Authenticator {
     }
 
     /// `None`: there is nothing to judge.
-    async fn judge(&self, credentials: &Credentials<'_>, now: Millis) -> Option<Result<Identity, Failure>> {
+    async fn judge(&self, credentials: &Credentials<'_>, now: Now) -> Option<Result<Identity, Failure>> {
         if let Kind::Trusted(trusted) = &self.kind {
             return Some(match trusted.claims(credentials)? {
-                Ok(claims) => self.mapping.identity(claims, None, now).await,
+                Ok(claims) => self.mapping.identity(claims, None, now.mono).await,
                 Err(failure) => Err(failure),
             });
         }
@@ -120,7 +120,7 @@ impl Authenticator {
         &self,
         token: &str,
         said: Option<&Map<String, Value>>,
-        now: Millis,
+        now: Now,
     ) -> Result<Identity, Failure> {
         self.check_said(self.admit(token, now).await?, said)
     }
@@ -143,7 +143,7 @@ impl Authenticator {
     }
 
     /// Whether the request's token verifies and has `claim`, a name or a dotted path. Table, `require` and `forbid` do not matter.
-    pub async fn peek(&self, credentials: &Credentials<'_>, claim: &str, now: Millis) -> Peek {
+    pub async fn peek(&self, credentials: &Credentials<'_>, claim: &str, now: Now) -> Peek {
         match token(&self.from, credentials).filter(|_| self.takes_tokens()) {
             None => Peek::Missing,
             Some(token) => match self.claims(&token, now).await {
@@ -157,7 +157,7 @@ impl Authenticator {
     /// Fresh credentials on a live connection: they must be of the user that it already is, in the same world of his
     /// (`match`, or a trusted client's `require`). `bearer` and the like do not matter: the token came in a message.
     /// Nobody becomes somebody only where tokens are taken from messages.
-    pub async fn refresh(&self, current: &Identity, credentials: &Credentials<'_>, now: Millis) -> Outcome {
+    pub async fn refresh(&self, current: &Identity, credentials: &Credentials<'_>, now: Now) -> Outcome {
         let (fresh, fixed) = match (&self.kind, credentials.message) {
             (Kind::Trusted(trusted), _) => (self.judge(credentials, now).await, trusted.fixed()),
             (Kind::Jwt { .. } | Kind::Hmac(_), Some(token)) => {
@@ -182,22 +182,22 @@ impl Authenticator {
         fresh.map(|fresh| Identity { version: current.version.wrapping_add(1), ..fresh }).into()
     }
 
-    pub(super) async fn admit(&self, token: &str, now: Millis) -> Result<Identity, Failure> {
+    pub(super) async fn admit(&self, token: &str, now: Now) -> Result<Identity, Failure> {
         let (claims, ends) = self.claims(token, now).await?;
-        self.mapping.identity(claims, ends, now).await
+        self.mapping.identity(claims, ends, now.mono).await
     }
 
     /// The claims of a token that verifies and has not ended, and when it will.
-    async fn claims(&self, token: &str, now: Millis) -> Result<(Map<String, Value>, Option<Millis>), Failure> {
+    async fn claims(&self, token: &str, now: Now) -> Result<(Map<String, Value>, Option<Millis>), Failure> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(Failure::new(Cause::Malformed, "too long for a token"));
         }
         match &self.kind {
             Kind::Trusted(_) => Err(Failure::new(Cause::Malformed, "no tokens are taken here")),
-            Kind::Hmac(stamp) => stamp.verify(token, now).map(|(claims, ends)| (claims, Some(ends))),
+            Kind::Hmac(stamp) => stamp.verify(token, now.wall).map(|(claims, ends)| (claims, Some(ends))),
             Kind::Jwt { keys, times } => {
-                let claims = verify(keys, token, now).await?;
-                let ends = times.check(&claims, now)?;
+                let claims = verify(keys, token, now.mono).await?;
+                let ends = times.check(&claims, now.wall)?;
                 Ok((claims, ends))
             }
         }

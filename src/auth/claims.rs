@@ -3,7 +3,7 @@
 use super::outcome::{Cause, Failure};
 use super::settings::{Require, UnknownRow};
 use super::table::{Row, Table};
-use crate::model::{Identity, Millis};
+use crate::model::{Identity, Millis, Mono};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ impl Mapping {
         &self,
         mut claims: Map<String, Value>,
         ends: Option<Millis>,
-        now: Millis,
+        now: Mono,
     ) -> Result<Identity, Failure> {
         self.check_token(&claims)?;
         let user = self.user(&claims)?;
@@ -144,7 +144,7 @@ impl Mapping {
         &self,
         claims: &Map<String, Value>,
         user: Option<&str>,
-        now: Millis,
+        now: Mono,
     ) -> Result<Option<Arc<Row>>, Failure> {
         let Some(table) = &self.table else { return Ok(None) };
         let key = match &self.table_key {

@@ -3,7 +3,7 @@
 use super::authenticator::{Authenticator, Kind};
 use super::jwt::verify;
 use super::outcome::Outcome;
-use crate::model::Millis;
+use crate::model::Now;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
@@ -53,13 +53,13 @@ impl Authenticator {
     }
 
     /// As if a client had come with this token, wherever it had carried it. May fetch keys and rows.
-    pub async fn inspect(&self, token: &str, now: Millis) -> Inspection {
+    pub async fn inspect(&self, token: &str, now: Now) -> Inspection {
         let (mut key, mut others) = (None, Vec::new());
         match &self.kind {
             Kind::Hmac(_) | Kind::Trusted(_) => {}
             Kind::Jwt { keys, .. } => {
                 for candidate in keys {
-                    match verify(from_ref(candidate), token, now).await {
+                    match verify(from_ref(candidate), token, now.mono).await {
                         Ok(_) => key = key.or(Some(candidate.name().to_owned())),
                         Err(failure) => others.push((candidate.name().to_owned(), failure.reason.into_owned())),
                     }

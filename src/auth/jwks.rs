@@ -4,7 +4,7 @@ use super::fetch::{Ask, FetchError, Fetcher, finished};
 use super::key::fits;
 use super::outcome::{Cause, Failure};
 use super::settings::JwksSettings;
-use crate::model::Millis;
+use crate::model::Mono;
 use hyper::Uri;
 use hyper::header::HeaderMap;
 use jsonwebtoken::DecodingKey;
@@ -88,8 +88,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    set: Option<(Arc<KeySet>, Millis)>,
-    tried_at: Option<Millis>,
+    set: Option<(Arc<KeySet>, Mono)>,
+    tried_at: Option<Mono>,
     flight: Option<Flight>,
 }
 
@@ -118,9 +118,9 @@ impl RemoteKeys {
         &self,
         alg: jsonwebtoken::Algorithm,
         kid: Option<&str>,
-        now: Millis,
+        now: Mono,
     ) -> Result<Vec<DecodingKey>, Failure> {
-        let age = self.set().map(|(_, at)| now.abs_diff(at));
+        let age = self.set().map(|(_, at)| now.since(at));
         if age.is_none_or(|age| age >= self.refresh_ms) {
             let flight = self.fetch(now);
             if age.is_none_or(|age| age >= self.refresh_ms.saturating_mul(2)) {
@@ -139,18 +139,18 @@ impl RemoteKeys {
         Ok(self.set().map(|(set, _)| found(set)).unwrap_or_default())
     }
 
-    fn set(&self) -> Option<(Arc<KeySet>, Millis)> {
+    fn set(&self) -> Option<(Arc<KeySet>, Mono)> {
         self.shared.lock().set.clone()
     }
 
     /// The fetch under way, a new one, or `None` where the last is too recent.
-    fn fetch(&self, now: Millis) -> Option<Flight> {
+    fn fetch(&self, now: Mono) -> Option<Flight> {
         let mut state = self.shared.lock();
         // A flight that closed without its end went down with its runtime.
         if let Some(flight) = state.flight.as_ref().filter(|f| f.has_changed().is_ok()) {
             return Some(flight.clone());
         }
-        if state.tried_at.is_some_and(|at| now.abs_diff(at) < self.min_interval_ms) {
+        if state.tried_at.is_some_and(|at| now.since(at) < self.min_interval_ms) {
             return None;
         }
         state.tried_at = Some(now);
@@ -172,7 +172,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn land(&self, answer: Result<KeySet, FetchError>, at: Millis) {
+    fn land(&self, answer: Result<KeySet, FetchError>, at: Mono) {
         let mut state = self.lock();
         state.flight = None;
         match answer {

@@ -3,12 +3,12 @@
 use super::key::Key;
 use super::outcome::{Cause, Failure};
 use super::settings::Expires;
-use crate::model::Millis;
+use crate::model::{Millis, Mono};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// The claims of a JWT that one of `keys` verifies. Only its signature is judged here, not its claims.
-pub(super) async fn verify(keys: &[Arc<Key>], token: &str, now: Millis) -> Result<Map<String, Value>, Failure> {
+pub(super) async fn verify(keys: &[Arc<Key>], token: &str, now: Mono) -> Result<Map<String, Value>, Failure> {
     let malformed = || Failure::new(Cause::Malformed, "not a signed JWT");
     let header = jsonwebtoken::decode_header(token).map_err(|_| malformed())?;
     if header.crit.is_some() {

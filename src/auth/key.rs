@@ -5,7 +5,7 @@ use super::fetch::{Fetcher, address};
 use super::jwks::{KeySet, RemoteKeys};
 use super::outcome::Failure;
 use super::settings::{Algorithm, JwksSettings, KeySettings};
-use crate::model::{Millis, Problem, SecretSource};
+use crate::model::{Mono, Problem, SecretSource};
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, EncodingKey};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -159,7 +159,7 @@ impl Key {
         &self,
         alg: jsonwebtoken::Algorithm,
         kid: Option<&str>,
-        now: Millis,
+        now: Mono,
     ) -> Result<Vec<DecodingKey>, Failure> {
         match &self.material {
             Material::One { verify, .. } => Ok(vec![verify.clone()]),

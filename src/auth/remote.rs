@@ -4,7 +4,7 @@ use super::Resolve;
 use super::fetch::{Ask, FetchError, Fetcher, address, finished};
 use super::settings::{HeaderSetting, TableSettings};
 use super::table::{Lookup, Row, Unavailable};
-use crate::model::{Millis, Problem};
+use crate::model::{Mono, Problem};
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,9 +39,9 @@ type Flight = watch::Receiver<Option<Result<Answer, FetchError>>>;
 #[derive(Clone)]
 struct Entry {
     row: Answer,
-    asked_at: Millis,
+    asked_at: Mono,
     /// Not to be asked again before, though it is too old: the source failed.
-    retry_at: Millis,
+    retry_at: Mono,
 }
 
 /// Two generations: what was used since the last turn, and what was used in the turn before. A full young generation
@@ -118,7 +118,7 @@ impl Remote {
         self.shared.version.load(Ordering::Acquire)
     }
 
-    pub async fn row(&self, key: &str, now: Millis) -> Result<Answer, Unavailable> {
+    pub async fn row(&self, key: &str, now: Mono) -> Result<Answer, Unavailable> {
         if !is_askable(key) {
             return Ok(None);
         }
@@ -135,7 +135,7 @@ impl Remote {
         }
     }
 
-    pub fn cached(&self, key: &str, now: Millis) -> Lookup {
+    pub fn cached(&self, key: &str, now: Mono) -> Lookup {
         let s = &self.shared;
         if !is_askable(key) {
             return Lookup::Absent;
@@ -148,14 +148,14 @@ impl Remote {
         }
     }
 
-    pub fn prepare(&self, key: &str, now: Millis) {
+    pub fn prepare(&self, key: &str, now: Mono) {
         if is_askable(key) {
             self.ask(key, now);
         }
     }
 
     /// What is known and fresh, or the one look-up for it.
-    fn ask(&self, key: &str, now: Millis) -> Asked {
+    fn ask(&self, key: &str, now: Mono) -> Asked {
         let s = &self.shared;
         let mut cache = s.lock();
         if let Some(entry) = cache.get(key, s.half()) {
@@ -201,8 +201,8 @@ impl Shared {
         self.settings.entries as usize / 2
     }
 
-    fn age(&self, entry: &Entry, now: Millis) -> u64 {
-        now.abs_diff(entry.asked_at)
+    fn age(&self, entry: &Entry, now: Mono) -> u64 {
+        now.since(entry.asked_at)
     }
 
     fn life(&self, entry: &Entry) -> u64 {
@@ -223,7 +223,7 @@ impl Shared {
         }
     }
 
-    fn land(&self, key: &str, answer: Result<Answer, FetchError>, now: Millis) {
+    fn land(&self, key: &str, answer: Result<Answer, FetchError>, now: Mono) {
         let half = self.half();
         let mut cache = self.lock();
         cache.flights.remove(key);
@@ -232,11 +232,11 @@ impl Shared {
                 if cache.get(key, half).is_some_and(|before| before.row != row) {
                     self.version.fetch_add(1, Ordering::Release);
                 }
-                cache.put(key, Entry { row, asked_at: now, retry_at: 0 }, half);
+                cache.put(key, Entry { row, asked_at: now, retry_at: now }, half);
             }
             Err(why) => {
                 if let Some(entry) = cache.get(key, half) {
-                    entry.retry_at = now.saturating_add(RETRY_MS);
+                    entry.retry_at = now + RETRY_MS;
                 }
                 tracing::warn!(table = %self.table, "row not fetched: {why}");
             }

@@ -4,7 +4,7 @@ use super::Resolve;
 use super::fetch::Fetcher;
 use super::remote::Remote;
 use super::settings::TableSettings;
-use crate::model::{Millis, Problem};
+use crate::model::{Mono, Problem};
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -165,7 +165,7 @@ impl Table {
     }
 
     /// The row of `key`, asked for at its source where what is known is too old. `None`: there is none.
-    pub async fn row(&self, key: &str, now: Millis) -> Result<Option<Arc<Row>>, Unavailable> {
+    pub async fn row(&self, key: &str, now: Mono) -> Result<Option<Arc<Row>>, Unavailable> {
         match &self.rows {
             Rows::Here { rows, .. } => Ok(rows.get(key).cloned()),
             Rows::Remote(remote) => remote.row(key, now).await,
@@ -173,7 +173,7 @@ impl Table {
     }
 
     /// What is known of the row now, without waiting; for rules.
-    pub fn cached(&self, key: &str, now: Millis) -> Lookup {
+    pub fn cached(&self, key: &str, now: Mono) -> Lookup {
         match &self.rows {
             Rows::Here { rows, .. } => rows.get(key).map_or(Lookup::Absent, |row| Lookup::Row(row.clone())),
             Rows::Remote(remote) => remote.cached(key, now),
@@ -181,7 +181,7 @@ impl Table {
     }
 
     /// Asks the source for a row that is unknown or too old, without waiting: `cached` and `version` tell when it came.
-    pub fn prepare(&self, key: &str, now: Millis) {
+    pub fn prepare(&self, key: &str, now: Mono) {
         if let Rows::Remote(remote) = &self.rows {
             remote.prepare(key, now);
         }

@@ -10,7 +10,7 @@ use crate::config::{App, Environment};
 use crate::dialect::Settings;
 use crate::dialect::json::Verb;
 use crate::listen::PathPattern;
-use crate::shard::clock;
+use crate::observe::clock;
 use fastwebsockets::{Frame, OpCode, Payload};
 use hyper::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
@@ -90,7 +90,7 @@ fn plan(files: &Files, a: &Arguments) -> Result<Steps, String> {
     let token = match (&a.token, &a.user) {
         (Some(token), _) => Some(token.clone()),
         (None, Some(user)) => {
-            Some(token::auth(app, None)?.issue(&Issue { user: user.clone(), ..Issue::default() }, clock())?)
+            Some(token::auth(app, None)?.issue(&Issue { user: user.clone(), ..Issue::default() }, clock().wall)?)
         }
         (None, None) => None,
     };
@@ -268,7 +268,7 @@ fn random() -> u128 {
     let mut bytes = [0; 16];
     // An operating system without random numbers still has a clock: the id only has to be this run's own.
     if getrandom::fill(&mut bytes).is_err() {
-        bytes[..8].copy_from_slice(&clock().to_ne_bytes());
+        bytes[..8].copy_from_slice(&clock().wall.to_ne_bytes());
     }
     u128::from_ne_bytes(bytes)
 }

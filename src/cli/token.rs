@@ -4,7 +4,7 @@ use super::files::{self, Files, fail, object};
 use crate::auth::{Authenticator, Inspection, Issue, Outcome, Unverified};
 use crate::config::{App, Environment};
 use crate::model::{Millis, Ms, did_you_mean, iso8601, one_of};
-use crate::shard::clock;
+use crate::observe::clock;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::process::ExitCode;
@@ -96,7 +96,7 @@ fn issue(files: &Files, a: &IssueArguments) -> Result<String, String> {
     }
     let issue =
         Issue { user: a.user.clone(), claims: a.claims.clone().unwrap_or_default(), ttl_ms: a.ttl.map(|t| t.0) };
-    auth.issue(&issue, clock())
+    auth.issue(&issue, clock().wall)
 }
 
 /// The authenticator of this name; the first that takes tokens on an endpoint where none is named.
@@ -133,7 +133,7 @@ fn inspect(files: &Files, a: &InspectArguments) -> Result<(String, bool), String
         }
     }
     let good = found.iter().any(|(_, i)| matches!(i.outcome, Outcome::Identity(_)));
-    Ok((if a.json { as_json(says.as_ref(), &found).to_string() } else { text(says.as_ref(), &found, now) }, good))
+    Ok((if a.json { as_json(says.as_ref(), &found).to_string() } else { text(says.as_ref(), &found, now.wall) }, good))
 }
 
 fn text(says: Option<&Unverified>, found: &[(&str, Inspection)], now: Millis) -> String {

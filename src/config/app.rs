@@ -153,7 +153,7 @@ impl Compiling<'_> {
             checks: file.check.len(),
             routes: file.route.len(),
         };
-        self.tell("", cases::run(&file.check, &app, crate::shard::clock()));
+        self.tell("", cases::run(&file.check, &app, crate::observe::clock()));
         tell(&self.sheet.doc, "", lint::app(file, &app), warnings);
         tell(&self.sheet.doc, "", rehearsal::untested(file, files), warnings);
         Some(app)

@@ -3,7 +3,7 @@
 use super::app::App;
 use crate::flow::Rows;
 use crate::listen::PathPattern;
-use crate::model::{ChannelName, Identity, Millis, Refusal};
+use crate::model::{ChannelName, Identity, Now, Refusal};
 use crate::policy::{Asking, Explanation, History, Policy, Presence, Publish, RequestView, RightKind, Subscribe};
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 pub struct AsIf {
     pub identity: Identity,
     request: Option<Request>,
-    pub now: Millis,
+    pub now: Now,
 }
 
 /// `/progress/r1?plan=gold`, from this machine, without headers.
@@ -25,7 +25,7 @@ struct Request {
 impl AsIf {
     /// `request`: a path and perhaps a query, as the connection was opened with. The endpoint of `app` that such a
     /// connection has gives the path's variables. Err: what is wrong with `request`.
-    pub fn new(app: &App, identity: Identity, request: Option<&str>, now: Millis) -> Result<AsIf, String> {
+    pub fn new(app: &App, identity: Identity, request: Option<&str>, now: Now) -> Result<AsIf, String> {
         let request = request.map(|text| Request::parse(app, text)).transpose()?;
         Ok(AsIf { identity, request, now })
     }
@@ -46,9 +46,9 @@ impl AsIf {
     }
 
     fn with<T>(&self, app: &App, then: impl FnOnce(&Asking<'_>) -> T) -> T {
-        let rows = Rows { tables: &app.flow.tables, now: self.now, asks: true };
+        let rows = Rows { tables: &app.flow.tables, now: self.now.mono, asks: true };
         let request = self.request.as_ref().map(|r| r as &dyn RequestView);
-        then(&Asking { identity: &self.identity, request, tables: &rows, now: self.now })
+        then(&Asking { identity: &self.identity, request, tables: &rows, now: self.now.wall })
     }
 }
 

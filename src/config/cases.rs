@@ -2,7 +2,7 @@
 
 use super::app::App;
 use super::as_if::AsIf;
-use crate::model::{ChannelName, Identity, Millis, Problem};
+use crate::model::{ChannelName, Identity, Now, Problem};
 use crate::policy::{Explanation, RightKind};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -58,12 +58,12 @@ impl Does {
 }
 
 /// Checks that are not true, as problems of the app's file.
-pub fn run(checks: &[CheckSettings], app: &App, now: Millis) -> Vec<Problem> {
+pub fn run(checks: &[CheckSettings], app: &App, now: Now) -> Vec<Problem> {
     let each = checks.iter().enumerate();
     each.filter_map(|(i, check)| one(check, &format!("check[{i}]"), app, now).err()).collect()
 }
 
-fn one(check: &CheckSettings, path: &str, app: &App, now: Millis) -> Result<(), Problem> {
+fn one(check: &CheckSettings, path: &str, app: &App, now: Now) -> Result<(), Problem> {
     let on = ChannelName::parse(&check.on).map_err(|bad| {
         Problem::new(format!("{path}.on"), format!("`{}` is no channel: {bad}", check.on.escape_debug()))
     })?;

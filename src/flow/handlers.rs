@@ -156,7 +156,7 @@ impl Session {
             shard: self.shard,
             slot: self.slot,
             ip: self.ip,
-            connected_at: self.connected_at,
+            connected_at: self.connected_at.wall,
             endpoint: endpoint.clone(),
             user_agent: self.user_agent.clone(),
             request: self.request.clone(),

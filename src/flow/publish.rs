@@ -4,7 +4,7 @@ use super::session::Remembered;
 use super::{After, App, Publishing, Walk, Wish};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{self, Asker, Hub, Publication, Published, Tally};
-use crate::model::{AppId, ChannelName, Event, EventKind, Millis, Priority, Refusal, Sender};
+use crate::model::{AppId, ChannelName, Event, EventKind, Now, Priority, Refusal, Sender};
 use crate::observe::Via;
 use crate::policy::{Cache, Permit, Policy, Publish, RightKind, Scope};
 use crate::script::Trigger;
@@ -183,7 +183,7 @@ pub fn publish(
     sender: Option<Sender>,
     tally: Option<Arc<Tally>>,
     answer: Option<Asker>,
-    at: Millis,
+    at: Now,
 ) {
     let Draft { data, event, key, exclude, priority } = draft;
     let event = Event { kind: EventKind::Message, data, event, key, sender, exclude, priority, offset: 0, at };

@@ -2,7 +2,7 @@
 
 use super::{Target, Wish};
 use crate::hub::{Batch, Hub, Seat};
-use crate::model::{AppId, ChannelName, ConnectionId, Identity, Member, Millis, Rate, Refusal, Slot};
+use crate::model::{AppId, ChannelName, ConnectionId, Identity, Member, Mono, Now, Rate, Refusal, Slot};
 use crate::policy::RequestView;
 use serde_json::value::RawValue;
 use std::net::IpAddr;
@@ -24,11 +24,11 @@ pub struct Session {
     pub request: Option<Arc<dyn RequestView + Send + Sync>>,
     /// Its number among the shards.
     pub shard: u16,
-    pub connected_at: Millis,
+    pub connected_at: Now,
     /// Of any frame.
-    pub last_activity: Millis,
+    pub last_activity: Mono,
     /// Of a message.
-    pub last_message: Millis,
+    pub last_message: Mono,
     pub subs: Vec<Sub>,
     /// Subscribe messages whose channels' homes have not all answered.
     pub(super) asks: Option<Box<Asks>>,
@@ -110,7 +110,7 @@ pub(super) struct Remembered {
 }
 
 impl Session {
-    pub fn new(id: ConnectionId, app: AppId, endpoint: u16, ip: IpAddr, now: Millis) -> Session {
+    pub fn new(id: ConnectionId, app: AppId, endpoint: u16, ip: IpAddr, now: Now) -> Session {
         Session {
             id,
             app,
@@ -122,8 +122,8 @@ impl Session {
             user_agent: None,
             request: None,
             connected_at: now,
-            last_activity: now,
-            last_message: now,
+            last_activity: now.mono,
+            last_message: now.mono,
             subs: Vec::new(),
             asks: None,
             next_ask: 0,
@@ -144,19 +144,19 @@ impl Session {
 
 impl Session {
     /// Gives up the seat of one subscription. Seats of others that thereby have a new index are added to `moved`.
-    pub fn rise(&mut self, at: usize, hub: &mut Hub, now: Millis, moved: &mut Vec<(Seat, u32)>) {
+    pub fn rise(&mut self, at: usize, hub: &mut Hub, now: Now, moved: &mut Vec<(Seat, u32)>) {
         let sub = self.subs.swap_remove(at);
         if let Some(moved) = self.subs.get(at) {
             hub.channel_mut(moved.channel).seats[moved.seat as usize].sub = at as u32;
         }
-        let member = Member { connection: self.id, identity: self.identity.clone(), joined_at: now };
+        let member = Member { connection: self.id, identity: self.identity.clone(), joined_at: now.wall };
         if let Some(seat) = hub.rise(sub.channel, sub.seat, member, now) {
             moved.push((seat, sub.seat));
         }
     }
 
     /// Gives up all seats; what it asked for and was not yet given, too. Needs no app: that one may be gone.
-    pub fn leave_all(&mut self, hub: &mut Hub, now: Millis, moved: &mut Vec<(Seat, u32)>) {
+    pub fn leave_all(&mut self, hub: &mut Hub, now: Now, moved: &mut Vec<(Seat, u32)>) {
         self.asks = None;
         self.held = None;
         while !self.subs.is_empty() {
@@ -170,18 +170,18 @@ impl Session {
 pub struct Bucket {
     /// Tokens used, in 2⁻²⁰; refills by going down.
     used: u64,
-    at: Millis,
+    at: Mono,
 }
 
 impl Bucket {
     const ONE: u64 = 1 << 20;
 
     /// Takes up to `wanted` tokens; returns how many there were.
-    pub fn take(&mut self, wanted: u32, rate: Rate, now: Millis) -> u32 {
+    pub fn take(&mut self, wanted: u32, rate: Rate, now: Mono) -> u32 {
         let size = rate.burst as u64 * Self::ONE;
         let refilled = match rate.per.0 {
             0 => size,
-            per => (now.saturating_sub(self.at)).saturating_mul(size) / per,
+            per => now.since(self.at).saturating_mul(size) / per,
         };
         // Whole units only, so that frequent takes lose next to no time.
         if refilled > 0 {
@@ -200,8 +200,8 @@ impl Bucket {
     }
 
     /// Whether it is full again: nothing would be lost by forgetting it.
-    pub fn is_full(&self, rate: Rate, now: Millis) -> bool {
-        now.saturating_sub(self.at) >= rate.per.0
+    pub fn is_full(&self, rate: Rate, now: Mono) -> bool {
+        now.since(self.at) >= rate.per.0
     }
 }
 
@@ -213,14 +213,14 @@ mod tests {
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
         let rate = Rate { burst: 100, per: Ms::secs(1) };
-        let mut bucket = Bucket::default();
-        assert_eq!(bucket.take(1_000, rate, 5_000), 100);
-        assert_eq!(bucket.take(1, rate, 5_000), 0);
-        assert_eq!(bucket.take(1, rate, 5_009), 0);
-        assert_eq!(bucket.take(5, rate, 5_011), 1);
+        let (mut bucket, at) = (Bucket::default(), Mono::from_ms);
+        assert_eq!(bucket.take(1_000, rate, at(5_000)), 100);
+        assert_eq!(bucket.take(1, rate, at(5_000)), 0);
+        assert_eq!(bucket.take(1, rate, at(5_009)), 0);
+        assert_eq!(bucket.take(5, rate, at(5_011)), 1);
         // Asking often does not slow the refill down.
-        let taken: u32 = (5_012..=6_011).map(|now| bucket.take(1, rate, now)).sum();
+        let taken: u32 = (5_012..=6_011).map(|now| bucket.take(1, rate, at(now))).sum();
         assert!((99..=101).contains(&taken), "{taken}");
-        assert!(bucket.is_full(rate, 7_011));
+        assert!(bucket.is_full(rate, at(7_011)));
     }
 }

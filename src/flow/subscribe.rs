@@ -215,7 +215,7 @@ impl Walk<'_> {
             home: home(self.app, self.hub.shards(), &channel),
             shard: session.shard,
             slot: session.slot,
-            member: Member { connection: session.id, identity: session.identity.clone(), joined_at: self.now },
+            member: Member { connection: session.id, identity: session.identity.clone(), joined_at: self.now.wall },
             since,
             request,
             alias: (text != channel.as_str()).then(|| text.into()),

@@ -2,7 +2,8 @@
 
 use crate::api::{self, Admin, Context, State};
 use crate::listen::{Answering, Api, ApiRequest, Front};
-use crate::shard::{Port, clock};
+use crate::observe::clock;
+use crate::shard::Port;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

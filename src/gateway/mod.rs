@@ -18,8 +18,8 @@ use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Means, Watch, summary};
 use crate::listen::{Attempts, Context, serve};
 use crate::model::Close;
-use crate::observe::{Logs, Metrics, finish_audit, start_audit};
-use crate::shard::{Accepted, Door, Port, Shared, clock, start};
+use crate::observe::{Logs, Metrics, clock, finish_audit, start_audit};
+use crate::shard::{Accepted, Door, Port, Shared, start};
 use arc_swap::ArcSwap;
 use listeners::Listeners;
 use office::Office;
@@ -153,7 +153,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     systemd.ready(&format!("{} apps, generation 1 {}", compiled.apps.len(), &compiled.digest[..12]));
     let watchdog = systemd.clone();
     tokio::spawn(async move { watchdog.alive().await });
-    metrics.in_force(1, clock());
+    metrics.in_force(1, clock().wall);
     let listeners = Arc::new(Mutex::new(listeners));
     if let Some(mut watch) = watch {
         watch.follow(compiled.files.keys());

@@ -10,8 +10,9 @@ use crate::config::{self, Changes, Compiled, Environment, Means, Restart};
 use crate::flow::{Revoke, Rows};
 use crate::listen::Front;
 use crate::model::Refusal;
+use crate::observe::clock;
 use crate::policy::{Asking, RequestView};
-use crate::shard::{Port, Revoked, clock};
+use crate::shard::{Port, Revoked};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde_json::Value;
@@ -112,9 +113,9 @@ impl Planner {
         };
         let explained = self.background.spawn_blocking(move || {
             let now = clock();
-            let rows = Rows { tables: &live.app.tables, now, asks: false };
+            let rows = Rows { tables: &live.app.tables, now: now.mono, asks: false };
             let request = live.request.as_deref().map(|r| r as &dyn RequestView);
-            let asking = Asking { identity: &live.identity, request, tables: &rows, now };
+            let asking = Asking { identity: &live.identity, request, tables: &rows, now: now.wall };
             let mut told = live.app.policy.explain(wanted.does, &wanted.on, &asking).to_json();
             told["generation"] = live.generation.into();
             told["connection"] = wanted.connection.to_string().into();

@@ -4,10 +4,11 @@ use crate::flow::{App, Draft, Generation};
 use crate::hub::Tally;
 use crate::listen::Front;
 use crate::model::{
-    AppId, AppStats, ChannelInfo, ChannelName, Code, ConnectionInfo, Event, Member, Millis, Refusal, Target,
+    AppId, AppStats, ChannelInfo, ChannelName, Code, ConnectionInfo, Event, Member, Now, Refusal, Target,
 };
+use crate::observe::clock;
 use crate::script::{Asker, Carry, Connection, Effect, Host};
-use crate::shard::{Port, clock};
+use crate::shard::Port;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -141,7 +142,7 @@ impl Counting {
 }
 
 impl Host for Stage {
-    fn now(&self) -> Millis {
+    fn now(&self) -> Now {
         clock()
     }
 
@@ -182,7 +183,7 @@ impl Host for Stage {
         let mut stats = self.wait(wait_ms, self.port.stats(app, claims))?;
         let metrics = &self.port.shared().metrics;
         if let Some(app) = metrics.find(app) {
-            stats.traffic = app.traffic(clock(), metrics.uptime());
+            stats.traffic = app.traffic(clock().mono, metrics.uptime());
         }
         let (counted, measured) = metrics.own.of(app);
         stats.own = counted.into_iter().map(|(name, n)| (name, n as f64)).chain(measured).collect();

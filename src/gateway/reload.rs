@@ -12,8 +12,8 @@ use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Means, Watch, count};
 use crate::listen::Front;
 use crate::model::{Millis, Problem, iso8601};
-use crate::observe::{Logs, audit_reload};
-use crate::shard::{Shared, clock};
+use crate::observe::{Logs, audit_reload, clock};
+use crate::shard::Shared;
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -80,7 +80,7 @@ fn in_force(compiled: &Compiled, number: u64) -> Value {
         |path: &PathBuf, digest: &str| if compiled.secrets.contains(path) { "secret".into() } else { digest.into() };
     let files: serde_json::Map<String, Value> =
         compiled.files.iter().map(|(path, digest)| (path.display().to_string(), shown(path, digest))).collect();
-    json!({ "generation": number, "digest": &*compiled.digest, "loaded_at": iso8601(clock()), "files": files })
+    json!({ "generation": number, "digest": &*compiled.digest, "loaded_at": iso8601(clock().wall), "files": files })
 }
 
 impl Desk {
@@ -249,13 +249,13 @@ impl Reload {
             "files put in force"
         );
         compiled.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        metrics.in_force(number, clock());
+        metrics.in_force(number, clock().wall);
         metrics.reload("success");
         let mut told = in_force(&compiled, number);
         (self.compiled, self.number) = (Arc::new(compiled), number);
         let mut status = self.desk.status();
         status.in_force = told.clone();
-        status.last = Some(Last { at: clock(), by: by.to_owned(), result: "success", faults: Vec::new() });
+        status.last = Some(Last { at: clock().wall, by: by.to_owned(), result: "success", faults: Vec::new() });
         told["changed"] = changed.into();
         Ok(told)
     }
@@ -269,8 +269,8 @@ impl Reload {
             let (generation, mended) = (self.number, mended.then_some(true));
             tracing::info!(by, generation, mended, "the files are those in force");
             self.shared.metrics.reload("unchanged");
-            self.shared.metrics.reloaded(true, clock());
-            status.last = Some(Last { at: clock(), by: by.to_owned(), result: "unchanged", faults: Vec::new() });
+            self.shared.metrics.reloaded(true, clock().wall);
+            status.last = Some(Last { at: clock().wall, by: by.to_owned(), result: "unchanged", faults: Vec::new() });
         }
         let mut told = status.in_force.clone();
         told["changed"] = json!([]);
@@ -293,8 +293,8 @@ impl Reload {
             "{sum}: the files are not put in force, what was in force still is"
         );
         self.shared.metrics.reload("fault");
-        self.shared.metrics.reloaded(false, clock());
-        status.last = Some(Last { at: clock(), by: by.to_owned(), result: "fault", faults });
+        self.shared.metrics.reloaded(false, clock().wall);
+        status.last = Some(Last { at: clock().wall, by: by.to_owned(), result: "fault", faults });
         told
     }
 }

@@ -3,9 +3,8 @@
 use super::plugins::Stage;
 use crate::config::Compiled;
 use crate::model::{Millis, Problem};
-use crate::observe::Metrics;
+use crate::observe::{Metrics, clock};
 use crate::script::{self, Outbox, Workers};
-use crate::shard::clock;
 use crate::store::{self, Done, Parcel, Store, StoreError, Timer, Write};
 use crate::webhook::Post;
 use std::io;
@@ -79,7 +78,7 @@ impl Scripts {
         loop {
             tokio::time::sleep(SWEEP).await;
             let store = self.store.clone();
-            let swept = tokio::task::spawn_blocking(move || store.sweep(clock())).await;
+            let swept = tokio::task::spawn_blocking(move || store.sweep(clock().wall)).await;
             if let Ok(Err(error)) = swept {
                 tracing::error!(%error, "the store could not be swept");
             }

@@ -2,7 +2,7 @@
 
 use super::moving::homes_differ;
 use super::{ClassOptions, Hub};
-use crate::model::{AppId, ChannelName, Millis};
+use crate::model::{AppId, ChannelName, Now};
 use crate::policy::Policy;
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Hub {
 
     /// From now on classes have the numbers of this generation; those of other generations are looked up by name.
     /// Channels of apps whose classes were set find theirs and their home, and give up what their class does not keep.
-    pub fn begin(&mut self, generation: u64, now: Millis) {
+    pub fn begin(&mut self, generation: u64, now: Now) {
         let first = std::mem::replace(&mut self.generation, generation) == 0;
         let changed = |classes: &[Classes], app: AppId| classes.get(app.0 as usize).is_some_and(|c| c.changed);
         for number in self.table.numbers() {
@@ -100,7 +100,7 @@ mod tests {
         let kept = ClassOptions { history: Some(HistoryOptions { keep: 9, ttl: Ms::secs(60) }), ..Default::default() };
         let options = names.iter().map(|name| if name.contains("kept") { kept } else { ClassOptions::default() });
         hub.set_classes(APP, options.collect(), Some(Arc::new(policy)));
-        hub.begin(generation, 0);
+        hub.begin(generation, crate::model::Now::default());
     }
 
     fn publish(hub: &mut Hub, generation: u64, name: &str, class: u16) -> usize {
@@ -114,7 +114,7 @@ mod tests {
             exclude: None,
             priority: crate::model::Priority::default(),
             offset: 0,
-            at: 0,
+            at: crate::model::Now::default(),
         };
         let channels = smallvec::smallvec![(name.clone(), class)];
         hub.publish(0, Publication { app: APP, channels, generation, event, tally: None, answer: None });

@@ -1,6 +1,6 @@
 //! The events that a channel keeps, and the answer to "what did I miss?".
 
-use crate::model::{Event, Millis, Position};
+use crate::model::{Event, Mono, Position};
 use std::collections::VecDeque;
 
 /// Newest last; offsets without a gap.
@@ -48,9 +48,9 @@ impl History {
     }
 
     /// Forgets what is older than `before`. Returns the bytes freed.
-    pub fn expire(&mut self, before: Millis) -> usize {
+    pub fn expire(&mut self, before: Mono) -> usize {
         let bytes = self.bytes;
-        while self.events.front().is_some_and(|e| e.at < before) {
+        while self.events.front().is_some_and(|e| e.at.mono < before) {
             self.pop();
         }
         bytes - self.bytes
@@ -84,7 +84,7 @@ impl History {
         self.bytes
     }
 
-    pub fn newest_at(&self) -> Option<Millis> {
-        self.events.back().map(|e| e.at)
+    pub fn newest_at(&self) -> Option<Mono> {
+        self.events.back().map(|e| e.at.mono)
     }
 }

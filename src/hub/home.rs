@@ -2,7 +2,7 @@
 
 use super::history::{History, Page};
 use super::{ClassOptions, Tally};
-use crate::model::{AppId, ChannelName, ConnectionId, Event, Identity, Member, Millis, Position, Slot};
+use crate::model::{AppId, ChannelName, ConnectionId, Event, Identity, Member, Millis, Mono, Now, Position, Slot};
 use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub struct Join {
     pub request: u32,
     /// The name that the client used, where it was an alias.
     pub alias: Option<Box<str>>,
-    pub now: Millis,
+    pub now: Now,
 }
 
 /// A seat offered, with what was missed.
@@ -196,13 +196,13 @@ impl Home {
         &mut self,
         since: Option<Position>,
         options: &ClassOptions,
-        now: Millis,
+        now: Mono,
     ) -> (Option<bool>, Vec<Event>) {
         let Some(history) = options.history.filter(|_| since.is_some()) else {
             let last = self.kept.as_deref().and_then(|k| k.last.clone()).filter(|_| options.last);
             return (since.map(|_| false), last.into_iter().collect());
         };
-        self.kept().history.expire(now.saturating_sub(history.ttl.0));
+        self.kept().history.expire(now.before(history.ttl.0));
         let page = self.page(since, usize::MAX);
         if page.complete { (Some(true), page.events) } else { (Some(false), Vec::new()) }
     }
@@ -233,11 +233,11 @@ impl Home {
     }
 
     /// Forgets what is too old. Returns the bytes freed.
-    pub fn expire(&mut self, options: &ClassOptions, now: Millis) -> usize {
+    pub fn expire(&mut self, options: &ClassOptions, now: Mono) -> usize {
         let Some(kept) = self.kept.as_deref_mut() else { return 0 };
         match options.history {
-            Some(h) => kept.history.expire(now.saturating_sub(h.ttl.0)),
-            None => kept.history.expire(Millis::MAX),
+            Some(h) => kept.history.expire(now.before(h.ttl.0)),
+            None => kept.history.expire(Mono::MAX),
         }
     }
 
@@ -250,7 +250,7 @@ impl Home {
         if !options.last {
             kept.last = None;
         }
-        if options.history.is_none() { kept.history.expire(Millis::MAX) } else { 0 }
+        if options.history.is_none() { kept.history.expire(Mono::MAX) } else { 0 }
     }
 
     /// Forgets all of its history and starts again. Returns the bytes freed.
@@ -266,7 +266,7 @@ impl Home {
         self.kept.as_deref().map_or(0, |kept| kept.history.bytes())
     }
 
-    pub fn newest_at(&self) -> Option<Millis> {
+    pub fn newest_at(&self) -> Option<Mono> {
         self.kept.as_deref()?.history.newest_at()
     }
 }

@@ -21,7 +21,7 @@ pub use home::{Asker, Join, Joined, Leave, Published};
 pub use options::{ClassOptions, HistoryOptions, Overflow};
 pub use tally::Tally;
 
-use crate::model::{AppId, ChannelName, Event, Member, Millis, Position, Slot};
+use crate::model::{AppId, ChannelName, Event, Member, Mono, Now, Position, Slot};
 use channel::Table;
 use classes::Classes;
 use home::Group;
@@ -161,20 +161,20 @@ impl Hub {
     }
 
     /// Gives up a seat that a `Joined` offered: its connection has gone meanwhile.
-    pub fn decline(&mut self, joined: Joined, now: Millis) {
+    pub fn decline(&mut self, joined: Joined, now: Now) {
         let home = self.home_of(&joined);
         let leave = Leave {
             app: joined.app,
             channel: joined.channel,
             generation: self.generation,
             shard: self.me,
-            member: Member { connection: joined.connection, identity: joined.identity, joined_at: now },
+            member: Member { connection: joined.connection, identity: joined.identity, joined_at: now.wall },
         };
         self.leave_home(home, leave, now);
     }
 
     /// Empties a seat. Returns the seat that took its place in the list, whose connection has to be told its new index.
-    pub fn rise(&mut self, number: u32, index: u32, member: Member, now: Millis) -> Option<Seat> {
+    pub fn rise(&mut self, number: u32, index: u32, member: Member, now: Now) -> Option<Seat> {
         let channel = &mut self.table[number];
         channel.seats.swap_remove(index as usize);
         let moved = channel.seats.get(index as usize).copied();
@@ -186,7 +186,7 @@ impl Hub {
         moved
     }
 
-    fn leave_home(&mut self, home: u16, leave: Leave, now: Millis) {
+    fn leave_home(&mut self, home: u16, leave: Leave, now: Now) {
         if home == self.me && self.is_plain(leave.generation) {
             self.leave(leave, now);
         } else if home == self.me {
@@ -209,7 +209,7 @@ impl Hub {
     }
 
     /// A message of another hub.
-    pub fn hear(&mut self, message: Message, now: Millis) {
+    pub fn hear(&mut self, message: Message, now: Now) {
         match message {
             Message::Join(_) | Message::Leave(_) | Message::Publish(_) | Message::Present(_) => {
                 self.admit(message, now)
@@ -278,7 +278,7 @@ impl Hub {
 
     /// Forgets what is older than its class says, then, above `bytes_max`, the channels that were quiet longest:
     /// they start a new epoch. Returns how many channels were evicted.
-    pub fn sweep(&mut self, now: Millis, bytes_max: usize) -> usize {
+    pub fn sweep(&mut self, now: Mono, bytes_max: usize) -> usize {
         let mut freed = 0;
         for number in self.table.numbers() {
             let (app, class) = (self.table[number].app, self.table[number].class);
@@ -292,7 +292,7 @@ impl Hub {
         if self.history_bytes <= bytes_max {
             return 0;
         }
-        let mut quiet: Vec<(Millis, u32)> = (self.table.numbers().into_iter())
+        let mut quiet: Vec<(Mono, u32)> = (self.table.numbers().into_iter())
             .filter_map(|n| Some((self.table[n].home.as_ref().and_then(|h| h.newest_at())?, n)))
             .collect();
         quiet.sort_unstable();

@@ -9,7 +9,7 @@
 
 use super::home::Home;
 use super::{Hub, Message, Out, Publication, home_of};
-use crate::model::{AppId, ChannelName, Member, Millis};
+use crate::model::{AppId, ChannelName, Member, Now};
 use crate::policy::Policy;
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl Hub {
     }
 
     /// A generation begins: everybody is told, and what came early is heard.
-    pub(super) fn begin_moves(&mut self, first: bool, now: Millis) {
+    pub(super) fn begin_moves(&mut self, first: bool, now: Now) {
         let (generation, me) = (self.generation, self.me as usize);
         if first || self.shards == 1 {
             self.forget_homes();
@@ -103,12 +103,12 @@ impl Hub {
         }
     }
 
-    pub(super) fn fence(&mut self, from: u16, generation: u64, now: Millis) {
+    pub(super) fn fence(&mut self, from: u16, generation: u64, now: Now) {
         self.moves.fences[from as usize] = generation;
         self.advance(now);
     }
 
-    pub(super) fn handed(&mut self, from: u16, generation: u64, now: Millis) {
+    pub(super) fn handed(&mut self, from: u16, generation: u64, now: Now) {
         self.moves.handed[from as usize] = generation;
         self.advance(now);
     }
@@ -120,7 +120,7 @@ impl Hub {
     }
 
     /// As far as others are.
-    fn advance(&mut self, now: Millis) {
+    fn advance(&mut self, now: Now) {
         let (generation, me) = (self.generation, self.me as usize);
         if self.moves.settled == generation || self.moves.fences.iter().any(|g| *g < generation) {
             return;
@@ -183,7 +183,7 @@ impl Hub {
     }
 
     /// What is meant for a channel's home: now, or when it is here, or on to where it is.
-    pub(super) fn admit(&mut self, message: Message, now: Millis) {
+    pub(super) fn admit(&mut self, message: Message, now: Now) {
         let Some((app, generation)) = message.generation() else { return };
         let homes = |of: &dyn Fn(&ChannelName) -> Option<u16>| {
             message.channels().find_map(|name| of(name).filter(|home| *home != self.me))
@@ -230,7 +230,7 @@ impl Hub {
     }
 
     /// Somebody is on a channel whose class has begun to list who is there. To be told to its home.
-    pub fn present(&mut self, number: u32, member: Member, now: Millis) {
+    pub fn present(&mut self, number: u32, member: Member, now: Now) {
         let channel = &self.table[number];
         let present = Present { app: channel.app, channel: channel.name.clone(), generation: self.generation, member };
         let (home, message) = (channel.home_shard, Message::Present(Box::new(present)));

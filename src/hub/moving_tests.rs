@@ -1,7 +1,7 @@
 //! Homes that change while events are on their way: every order in which threads may get to it, as far as chance goes.
 
 use crate::hub::{ClassOptions, HistoryOptions, Hub, Join, Joined, Message, Out, Publication, Seat, home_of};
-use crate::model::{AppId, ChannelName, ConnectionId, Event, EventKind, Identity, Member, Ms, Position};
+use crate::model::{AppId, ChannelName, ConnectionId, Event, EventKind, Identity, Member, Ms, Now, Position};
 use crate::policy::{ChannelSettings, Policy};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -80,11 +80,11 @@ impl World {
     fn open(&mut self, shard: u16, letter: Letter) {
         let at = shard as usize;
         match letter {
-            Letter::Hub(message) => self.hubs[at].hear(message, 0),
+            Letter::Hub(message) => self.hubs[at].hear(message, Now::default()),
             Letter::Begin(generation) => {
                 let (options, policy) = classes(generation);
                 self.hubs[at].set_classes(APP, options, Some(policy));
-                self.hubs[at].begin(generation, 0);
+                self.hubs[at].begin(generation, Now::default());
                 self.begun[at] = generation;
                 self.list(shard, None);
             }
@@ -98,7 +98,7 @@ impl World {
         let Some(number) = hub.find(APP, "c:1") else { return };
         let seats: Vec<Seat> = if hub.lists(number) { hub.channel(number).seats.to_vec() } else { Vec::new() };
         for seat in seats.into_iter().filter(|seat| only.is_none_or(|slot| slot == seat.slot)) {
-            hub.present(number, member(shard, seat.slot), 0);
+            hub.present(number, member(shard, seat.slot), Now::default());
         }
     }
 
@@ -148,7 +148,7 @@ impl World {
             since,
             request: 0,
             alias: None,
-            now: 0,
+            now: Now::default(),
         };
         self.hubs[shard as usize].subscribe(Box::new(join));
         self.carry(shard);
@@ -165,7 +165,7 @@ impl World {
             exclude: None,
             priority: crate::model::Priority::default(),
             offset: 0,
-            at: 0,
+            at: Now::default(),
         };
         let channels = smallvec::smallvec![(name(), 0)];
         let publication = Publication { app: APP, channels, generation, event, tally: None, answer: None };

@@ -2,7 +2,7 @@
 
 use super::home::{self, Group, Home, Join, Joined, Leave, Published};
 use super::{Batch, Hub, Message, Out, Part, Publication, Tally};
-use crate::model::{Event, EventKind, Member, Millis, Sender};
+use crate::model::{Event, EventKind, Member, Now, Sender};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ impl Hub {
         let options = self.options(join.app, class);
         let epoch = self.epoch;
         let channel = &mut self.table[number];
-        let home = channel.home.get_or_insert_with(|| Box::new(Home::new(epoch, join.now)));
+        let home = channel.home.get_or_insert_with(|| Box::new(Home::new(epoch, join.now.wall)));
         if options.members_max.is_some_and(|max| home.seats() >= max) {
             match join.shard == self.me {
                 true => self.out.push(Out::Full(Box::new(join))),
@@ -26,7 +26,7 @@ impl Hub {
             }
             return self.drop_unused(number);
         }
-        let (recovered, events) = home.recover(join.since, &options, join.now);
+        let (recovered, events) = home.recover(join.since, &options, join.now.mono);
         let position = options.history.is_some().then(|| home.position());
         match join.shard == self.me {
             true => home.here += 1,
@@ -61,7 +61,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn leave(&mut self, leave: Leave, now: Millis) {
+    pub(super) fn leave(&mut self, leave: Leave, now: Now) {
         let Some(number) = self.table.find(leave.app, &leave.channel) else { return };
         let class = self.table[number].class;
         let presence = self.options(leave.app, class).presence;
@@ -78,7 +78,7 @@ impl Hub {
         self.drop_unused(number);
     }
 
-    fn announce(&mut self, number: u32, kind: EventKind, member: &Member, at: Millis) {
+    fn announce(&mut self, number: u32, kind: EventKind, member: &Member, at: Now) {
         let event = Event {
             kind,
             data: home::member_json(member).into(),
@@ -108,7 +108,7 @@ impl Hub {
                 None => continue, // nobody is there and nothing is kept
             };
             let epoch = self.epoch;
-            let home = self.table[number].home.get_or_insert_with(|| Box::new(Home::new(epoch, event.at)));
+            let home = self.table[number].home.get_or_insert_with(|| Box::new(Home::new(epoch, event.at.wall)));
             if keeps {
                 event.offset = home.offset + 1;
                 self.history_bytes = (self.history_bytes as isize + home.keep(&event, &options)) as usize;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{ConnectionId, EventKind, Identity, Ms};
+use crate::model::{ConnectionId, EventKind, Identity, Mono, Ms, Now};
 use bytes::Bytes;
 
 const APP: AppId = AppId(0);
@@ -45,7 +45,7 @@ impl World {
             since,
             request: 0,
             alias: None,
-            now: 0,
+            now: Now::default(),
         }
     }
 
@@ -70,7 +70,7 @@ impl World {
             exclude,
             priority: crate::model::Priority::default(),
             offset: 0,
-            at: 1_000,
+            at: Now::at(1_000),
         };
         let channels = channels.iter().map(|c| (ChannelName::parse(c).unwrap(), 0)).collect();
         let home = self.home;
@@ -108,7 +108,7 @@ impl World {
                 return;
             }
             for (shard, message) in letters {
-                self.hubs[shard as usize].hear(message, 0);
+                self.hubs[shard as usize].hear(message, Now::default());
             }
         }
     }
@@ -253,14 +253,14 @@ fn evicted_history_starts_a_new_epoch() {
     let name = ChannelName::parse("old").unwrap();
     let before = world.hubs[0].history(APP, &name, None, 10).position;
     assert!(world.hubs[0].history_bytes() > 1000);
-    assert_eq!(world.hubs[0].sweep(2_000, 100), 1);
+    assert_eq!(world.hubs[0].sweep(Mono::from_ms(2_000), 100), 1);
     assert_eq!(world.hubs[0].history_bytes(), 0);
     world.publish(0, &["old"], "y", None);
     world.tick();
     let page = world.hubs[0].history(APP, &name, Some(before), 10);
     assert!(!page.complete && page.position.epoch != before.epoch);
     // Too old by its class: forgotten, and the channel with it.
-    world.hubs[0].sweep(1_000_000, usize::MAX);
+    world.hubs[0].sweep(Mono::from_ms(1_000_000), usize::MAX);
     assert_eq!((world.hubs[0].history_bytes(), world.hubs[0].find(APP, "old")), (0, None));
 }
 
@@ -292,12 +292,12 @@ fn presence_tells_of_users_not_of_their_second_window() {
     let number = world.hubs[1].find(APP, "room").unwrap();
     let member = |w: &World, c| w.hubs[home].presence(APP, &name).into_iter().find(|m| m.connection == c).unwrap();
     let gone = member(&world, id(1, 2));
-    world.hubs[1].rise(number, 0, gone, 5);
+    world.hubs[1].rise(number, 0, gone, Now::at(5));
     world.tick();
     assert_eq!(world.heard_by(0, 1).len(), 1, "u2 is still here in another window");
     let number = world.hubs[0].find(APP, "room").unwrap();
     let gone = member(&world, id(0, 2));
-    world.hubs[0].rise(number, 1, gone, 5);
+    world.hubs[0].rise(number, 1, gone, Now::at(5));
     world.tick();
     assert_eq!(world.heard_by(0, 1).len(), 2);
     assert!(world.heard_by(0, 1)[1].contains("\"u2\""));
@@ -314,7 +314,7 @@ fn a_channel_that_nobody_needs_is_gone() {
     for shard in 0..2usize {
         let number = world.hubs[shard].find(APP, "tmp").unwrap();
         let member = Member { connection: id(shard as u16, 1), identity: Arc::default(), joined_at: 0 };
-        world.hubs[shard].rise(number, 0, member, 0);
+        world.hubs[shard].rise(number, 0, member, Now::default());
     }
     world.tick();
     assert!(world.hubs.iter().all(|h| h.find(APP, "tmp").is_none()));
@@ -333,7 +333,7 @@ fn a_channel_takes_no_more_than_its_class_says_over_all_shards() {
     for shard in [0, 2] {
         let number = world.hubs[shard as usize].find(APP, "room").unwrap();
         let gone = Member { connection: id(shard, 0), identity: Identity::anonymous(), joined_at: 0 };
-        world.hubs[shard as usize].rise(number, 0, gone, 0);
+        world.hubs[shard as usize].rise(number, 0, gone, Now::default());
         world.settle();
         world.full.clear();
         world.join(1, 2, "room", None);
@@ -345,7 +345,7 @@ fn a_channel_takes_no_more_than_its_class_says_over_all_shards() {
 #[test]
 fn a_channel_is_as_old_as_its_first_subscriber() {
     let mut world = World::new(2, ClassOptions::default());
-    for (slot, now) in [(0, 70), (1, 90)] {
+    for (slot, now) in [(0, 70), (1, 90)].map(|(slot, ms)| (slot, Now::at(ms))) {
         let join = Join { now, ..world.asking(slot as u16, slot, "room", None) };
         world.hubs[slot as usize].subscribe(Box::new(join));
         world.settle();
@@ -365,7 +365,7 @@ fn a_seat_that_is_offered_is_not_free_and_one_declined_is() {
     let mut outs: Vec<Out> = world.hubs[0].drain().collect();
     assert!(matches!(&outs[..], [Out::Joined(_), Out::Full(_), Out::Full(_)]), "{outs:?}");
     let Out::Joined(offered) = outs.remove(0) else { return };
-    world.hubs[0].decline(*offered, 0);
+    world.hubs[0].decline(*offered, Now::default());
     assert!(world.hubs[0].find(APP, "room").is_none(), "nobody is there: it is forgotten");
     world.join(0, 3, "room", None);
     assert_eq!((world.joined.len(), world.full.len()), (1, 0));

@@ -1,6 +1,6 @@
 //! Connection attempts by address: a token bucket each, in a table that cannot grow without end.
 
-use crate::model::{Millis, Rate};
+use crate::model::{Mono, Rate};
 use crate::shard::party;
 use hashbrown::HashMap;
 use std::net::IpAddr;
@@ -21,12 +21,12 @@ pub struct Attempts {
 struct Bucket {
     /// In `1 / rate.per` of an attempt, so that a millisecond refills `rate.burst` of them.
     level: u64,
-    at: Millis,
+    at: Mono,
 }
 
 impl Bucket {
-    fn at(self, now: Millis, rate: &Rate) -> Bucket {
-        let refill = now.saturating_sub(self.at).saturating_mul(u64::from(rate.burst));
+    fn at(self, now: Mono, rate: &Rate) -> Bucket {
+        let refill = now.since(self.at).saturating_mul(u64::from(rate.burst));
         Bucket { level: self.level.saturating_add(refill).min(full(rate)), at: self.at.max(now) }
     }
 }
@@ -51,7 +51,7 @@ impl Attempts {
     }
 
     /// Counts an attempt. The error is the time until the next may succeed, in ms.
-    pub fn attempt(&self, ip: IpAddr, rate: &Rate, now: Millis) -> Result<(), u64> {
+    pub fn attempt(&self, ip: IpAddr, rate: &Rate, now: Mono) -> Result<(), u64> {
         let ip = party(ip);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = Bucket { level: full(rate), at: now };
@@ -69,7 +69,7 @@ impl Attempts {
 }
 
 /// Forgets full buckets; where there is none, the fullest of a sample.
-fn make_room(buckets: &mut HashMap<IpAddr, Bucket>, rate: &Rate, now: Millis, max: usize) {
+fn make_room(buckets: &mut HashMap<IpAddr, Bucket>, rate: &Rate, now: Mono, max: usize) {
     let level = |bucket: &Bucket| bucket.at(now, rate).level;
     let fullest = buckets.iter().take(SAMPLE).map(|(ip, bucket)| (*ip, level(bucket))).max_by_key(|(_, level)| *level);
     // The walk over all is paid once for many newcomers: only where the sample promises that it frees some.
@@ -94,12 +94,12 @@ mod tests {
     fn attempts_come_back_with_time() {
         let attempts = Attempts::default();
         let ip = "192.0.2.1".parse().unwrap();
-        assert_eq!(attempts.attempt(ip, &RATE, 0), Ok(()));
-        assert_eq!(attempts.attempt(ip, &RATE, 0), Ok(()));
-        assert_eq!(attempts.attempt(ip, &RATE, 0), Err(30_000));
-        assert_eq!(attempts.attempt("::ffff:192.0.2.1".parse().unwrap(), &RATE, 10_000), Err(20_000));
-        assert_eq!(attempts.attempt("192.0.2.2".parse().unwrap(), &RATE, 10_000), Ok(()));
-        assert_eq!(attempts.attempt(ip, &RATE, 30_000), Ok(()));
+        assert_eq!(attempts.attempt(ip, &RATE, Mono::from_ms(0)), Ok(()));
+        assert_eq!(attempts.attempt(ip, &RATE, Mono::from_ms(0)), Ok(()));
+        assert_eq!(attempts.attempt(ip, &RATE, Mono::from_ms(0)), Err(30_000));
+        assert_eq!(attempts.attempt("::ffff:192.0.2.1".parse().unwrap(), &RATE, Mono::from_ms(10_000)), Err(20_000));
+        assert_eq!(attempts.attempt("192.0.2.2".parse().unwrap(), &RATE, Mono::from_ms(10_000)), Ok(()));
+        assert_eq!(attempts.attempt(ip, &RATE, Mono::from_ms(30_000)), Ok(()));
     }
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
         let attempts = Attempts::with_room(8);
         for i in 0..100u32 {
             let ip = IpAddr::from(i.to_be_bytes());
-            assert_eq!(attempts.attempt(ip, &RATE, u64::from(i)), Ok(()));
+            assert_eq!(attempts.attempt(ip, &RATE, Mono::from_ms(i.into())), Ok(()));
         }
         assert!(attempts.buckets.lock().unwrap().len() <= 8);
     }

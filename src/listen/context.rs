@@ -4,7 +4,7 @@ use super::attempts::Attempts;
 use super::entrance::Entrance;
 use crate::api::Site;
 use crate::flow::Generation;
-use crate::model::Millis;
+use crate::model::Now;
 use crate::observe::Metrics;
 use crate::shard::Counts;
 use arc_swap::ArcSwap;
@@ -34,7 +34,7 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// `true`: HTTP connections end after the request at hand.
     pub draining: watch::Receiver<bool>,
-    pub clock: fn() -> Millis,
+    pub clock: fn() -> Now,
 }
 
 /// An HTTP request that is no upgrade.

@@ -209,7 +209,7 @@ fn check_bounds(x: &Exchange, ip: IpAddr) -> Result<(), Refused> {
     if ip.is_loopback() && !limits.attempts_loopback {
         return Ok(());
     }
-    x.context.attempts.attempt(ip, &limits.attempts_per_ip, (x.context.clock)()).map_err(|wait_ms| {
+    x.context.attempts.attempt(ip, &limits.attempts_per_ip, (x.context.clock)().mono).map_err(|wait_ms| {
         let detail = "too many connection attempts from this address";
         let retry_s = wait_ms.div_ceil(1000).max(1);
         Refused::limit(x, LimitName::AttemptsPerIp, StatusCode::TOO_MANY_REQUESTS, detail, retry_s)

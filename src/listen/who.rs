@@ -6,7 +6,7 @@
 use super::router::Candidate;
 use crate::auth::{Action, Authenticator, Credentials, Outcome, Peek};
 use crate::flow::Generation;
-use crate::model::{Close, Identity, Millis};
+use crate::model::{Close, Identity, Now};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub async fn decide(
     candidates: &[Candidate<'_>],
     generation: &Generation,
     credentials: &Credentials<'_>,
-    now: Millis,
+    now: Now,
 ) -> Option<Decision> {
     let (mut failed, mut passed): (Option<Decision>, Option<Decision>) = (None, None);
     for (candidate, c) in candidates.iter().enumerate() {
@@ -76,7 +76,7 @@ async fn peek<'a>(
     auth: &'a [Arc<Authenticator>],
     has: &[String],
     credentials: &Credentials<'_>,
-    now: Millis,
+    now: Now,
 ) -> (Peek, Option<&'a Authenticator>) {
     for by in auth {
         let mut all = Peek::Has;
@@ -99,7 +99,7 @@ enum Found<'a> {
     Failed(&'a Authenticator, Cow<'static, str>),
 }
 
-async fn authenticate<'a>(auth: &'a [Arc<Authenticator>], credentials: &Credentials<'_>, now: Millis) -> Found<'a> {
+async fn authenticate<'a>(auth: &'a [Arc<Authenticator>], credentials: &Credentials<'_>, now: Now) -> Found<'a> {
     for by in auth {
         match by.authenticate(credentials, now).await {
             Outcome::Identity(identity) => return Found::Identity(identity),

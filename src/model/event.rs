@@ -1,6 +1,6 @@
 //! What subscribers hear.
 
-use super::{ConnectionId, Identity, Millis};
+use super::{ConnectionId, Identity, Now};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -83,7 +83,8 @@ pub struct Event {
     pub priority: Priority,
     /// In its channel; 0 where the class keeps none.
     pub offset: u64,
-    pub at: Millis,
+    /// Shown by the wall clock; its age goes by the monotonic one.
+    pub at: Now,
 }
 
 /// Who published an event.

@@ -14,6 +14,7 @@ mod refusal;
 mod secret;
 mod tables;
 mod target;
+mod time;
 mod units;
 
 pub use close::Close;
@@ -30,10 +31,8 @@ pub use refusal::{Code, LimitKind, Refusal};
 pub use secret::{Secret, SecretSource};
 pub use tables::Tables;
 pub use target::{Filter, Target};
+pub use time::{Millis, Mono, Now};
 pub use units::{Ms, MsOrOff, Rate, Size, SizeOrOff};
-
-/// Milliseconds since 1970-01-01T00:00:00Z. Rooms are handed the time; only `shard` and `gateway` read a clock.
-pub type Millis = u64;
 
 /// A number of a connection inside its shard: dense, reused after a close.
 pub type Slot = u32;

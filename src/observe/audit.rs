@@ -4,7 +4,8 @@
 //! thread writes it, so nobody waits for a disk, and what does not fit its queue is dropped, counted, and told in the
 //! file by a record `gap`. The file is opened anew for each run of records, so that it may be rotated.
 
-use crate::model::{Millis, iso8601};
+use super::clock;
+use crate::model::iso8601;
 use arc_swap::ArcSwapOption;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// `[audit]` of gateway.toml.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
@@ -198,7 +199,7 @@ impl Audit {
             );
             return;
         };
-        let mut line = serde_json::to_vec(&Stamped { at: iso8601(now()), record: r }).unwrap_or_default();
+        let mut line = serde_json::to_vec(&Stamped { at: iso8601(clock().wall), record: r }).unwrap_or_default();
         line.push(b'\n');
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = file.try_send(Line::Text(line)) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -240,7 +241,9 @@ fn write_all(path: &Path, lines: &Receiver<Line>, dropped: &AtomicU64) {
         let lost = dropped.load(Ordering::Relaxed);
         if lost > told {
             let record = Record { audit: "gap", result: "dropped", count: Some(lost - told), ..Record::default() };
-            text.extend(serde_json::to_vec(&Stamped { at: iso8601(now()), record: &record }).unwrap_or_default());
+            text.extend(
+                serde_json::to_vec(&Stamped { at: iso8601(clock().wall), record: &record }).unwrap_or_default(),
+            );
             text.push(b'\n');
             told = lost;
         }
@@ -253,11 +256,6 @@ fn write_all(path: &Path, lines: &Receiver<Line>, dropped: &AtomicU64) {
             let _ = done.try_send(());
         }
     }
-}
-
-/// Records carry the time of writing down; nothing is decided by it.
-fn now() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
 #[cfg(test)]

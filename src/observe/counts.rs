@@ -2,7 +2,7 @@
 
 use super::labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
 use super::metrics::{AppMetrics, Metrics};
-use crate::model::{AppId, Code, Millis};
+use crate::model::{AppId, Code, Mono};
 use std::sync::Arc;
 
 /// One shard's counts. `flush` adds them to the process's and starts again at nothing.
@@ -91,7 +91,7 @@ impl Local {
 
     /// Adds all of it to the process's metrics. Once a tick; costs next to nothing where nothing happened.
     /// An app that `Metrics::app` was not told of keeps its counts until it is.
-    pub fn flush(&mut self, metrics: &Metrics, now: Millis) {
+    pub fn flush(&mut self, metrics: &Metrics, now: Mono) {
         add(&metrics.bytes_received, &mut self.bytes_received);
         add(&metrics.bytes_sent, &mut self.bytes_sent);
         tell(&metrics.queue_bytes, self.queue_bytes, &mut self.told.first);
@@ -147,15 +147,15 @@ mod tests {
             app.published(Via::Client);
             shard.queue_bytes = 100;
             shard.limit(LimitName::QueueBytes);
-            shard.flush(&metrics, 0);
+            shard.flush(&metrics, Mono::default());
         }
         assert!(!metrics.text().contains("app="), "an app without a name is not shown");
         metrics.app(AppId(1), "clinic");
-        a.flush(&metrics, 0);
-        b.flush(&metrics, 0);
+        a.flush(&metrics, Mono::default());
+        b.flush(&metrics, Mono::default());
         a.app(AppId(1)).subscriptions = 1;
         a.queue_bytes = 0;
-        a.flush(&metrics, 0);
+        a.flush(&metrics, Mono::default());
         let text = metrics.text();
         for line in [
             "weir_connections{app=\"clinic\"} 4",
@@ -168,6 +168,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }
-        assert_eq!(metrics.find(AppId(1)).unwrap().history(0)["opened"], 6);
+        assert_eq!(metrics.find(AppId(1)).unwrap().history(crate::model::Now::default())["opened"], 6);
     }
 }

@@ -8,7 +8,7 @@ use super::own::Own;
 use super::process::Process;
 use super::recent::Recent;
 use super::webhooks::Webhooks;
-use crate::model::{AppId, Code, Millis, Traffic};
+use crate::model::{AppId, Code, Millis, Mono, Now, Traffic};
 use prometheus::core::Collector;
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -265,7 +265,7 @@ impl Families {
 }
 
 impl AppMetrics {
-    pub(super) fn add(&self, counts: &mut Counts, now: Millis) {
+    pub(super) fn add(&self, counts: &mut Counts, now: Mono) {
         let closed: u64 = counts.closed.iter().sum();
         let refused: u64 = counts.refusals.iter().sum();
         if counts.opened + closed + refused + counts.messages + counts.deliveries > 0 {
@@ -290,7 +290,7 @@ impl AppMetrics {
     }
 
     /// What was heard and said so far.
-    pub fn traffic(&self, now: Millis, uptime: Duration) -> Traffic {
+    pub fn traffic(&self, now: Mono, uptime: Duration) -> Traffic {
         let sum = |counters: &[IntCounter]| counters.iter().map(|c| c.get()).sum();
         Traffic {
             received: self.messages.get(),
@@ -303,12 +303,12 @@ impl AppMetrics {
     }
 
     /// Connections opened and closed, in all and over the last minutes: `{stats.history}`.
-    pub fn history(&self, now: Millis) -> serde_json::Value {
+    pub fn history(&self, now: Now) -> serde_json::Value {
         self.recent.lock().unwrap_or_else(|e| e.into_inner()).history(now)
     }
 
     /// Refusals, in all and over the last minutes: `{stats.errors}`.
-    pub fn errors(&self, now: Millis) -> serde_json::Value {
+    pub fn errors(&self, now: Mono) -> serde_json::Value {
         self.recent.lock().unwrap_or_else(|e| e.into_inner()).errors(now)
     }
 }

@@ -6,6 +6,7 @@
 //! In: counts, log settings. Out: Prometheus text, minutes as JSON, log lines on stderr.
 
 mod audit;
+mod clock;
 mod counts;
 mod handlers;
 mod labels;
@@ -21,6 +22,7 @@ pub use audit::{
     AuditSettings, Record, audit, audit_dropped, audit_join, audit_reload, audit_revocation, audits_publishes,
     finish_audit, start as start_audit, unaudited,
 };
+pub use clock::clock;
 pub use counts::{Counts, Local};
 pub use handlers::{HandlerMetrics, KindMetrics, TimerMetrics};
 pub use labels::{AuthOutcome, CallResult, CloseReason, HandlerLimit, LimitName, SlowAction, Via};

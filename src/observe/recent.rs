@@ -2,17 +2,17 @@
 
 use super::counts::Counts;
 use super::labels::CloseReason;
-use crate::model::{Code, Millis, iso8601};
+use crate::model::{Code, Mono, Now, iso8601};
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 
 /// How many minutes are kept.
 pub const RECENT_MINUTES: usize = 15;
-const MINUTE: Millis = 60_000;
+const MINUTE: u64 = 60_000;
 
 #[derive(Clone, Default)]
 struct Minute {
-    /// Minutes since 1970.
+    /// In minutes of the monotonic clock.
     at: u64,
     opened: u64,
     messages: u64,
@@ -51,8 +51,8 @@ fn named<'a>(counts: impl Iterator<Item = (&'a str, &'a u64)>) -> Value {
 }
 
 impl Recent {
-    pub fn add(&mut self, counts: &Counts, now: Millis) {
-        let at = now / MINUTE;
+    pub fn add(&mut self, counts: &Counts, now: Mono) {
+        let at = now.ms() / MINUTE;
         self.total.add(counts);
         // Shards read their clocks one after another: a late flush counts in the newest minute.
         if self.minutes.back().is_none_or(|m| m.at < at) {
@@ -66,27 +66,29 @@ impl Recent {
         }
     }
 
-    fn since(&self, now: Millis) -> impl Iterator<Item = &Minute> {
-        let first = (now / MINUTE + 1).saturating_sub(RECENT_MINUTES as u64);
+    fn since(&self, now: Mono) -> impl Iterator<Item = &Minute> {
+        let first = (now.ms() / MINUTE + 1).saturating_sub(RECENT_MINUTES as u64);
         self.minutes.iter().filter(move |m| m.at >= first)
     }
 
     /// Deliveries a second over the last sixty, the minute before counted by the share of it that is younger.
-    pub fn deliveries_per_second(&self, now: Millis) -> f64 {
+    pub fn deliveries_per_second(&self, now: Mono) -> f64 {
+        let now = now.ms();
         let of = |at: u64| self.minutes.iter().find(|m| m.at == at).map_or(0, |m| m.deliveries) as f64;
         let older = 1.0 - (now % MINUTE) as f64 / MINUTE as f64;
         (of(now / MINUTE) + of((now / MINUTE).wrapping_sub(1)) * older) / 60.0
     }
 
-    pub fn history(&self, now: Millis) -> Value {
-        let minutes: Vec<Value> = (self.since(now))
+    pub fn history(&self, now: Now) -> Value {
+        let at = |m: &Minute| iso8601(now.wall_of(Mono::from_ms(m.at * MINUTE)) / MINUTE * MINUTE);
+        let minutes: Vec<Value> = (self.since(now.mono))
             .filter(|m| m.opened > 0 || m.closed.iter().any(|n| *n > 0))
-            .map(|m| json!({ "at": iso8601(m.at * MINUTE), "opened": m.opened, "closed": m.closed() }))
+            .map(|m| json!({ "at": at(m), "opened": m.opened, "closed": m.closed() }))
             .collect();
         json!({ "opened": self.total.opened, "closed": self.total.closed(), "minutes": minutes })
     }
 
-    pub fn errors(&self, now: Millis) -> Value {
+    pub fn errors(&self, now: Mono) -> Value {
         let mut recent = Minute::default();
         for minute in self.since(now) {
             recent.messages += minute.messages;
@@ -113,9 +115,9 @@ mod tests {
             let mut counts = Counts { opened: 2, messages: 4, deliveries: 120, ..Counts::default() };
             counts.closed(CloseReason::Client);
             counts.refused(Code::Denied);
-            recent.add(&counts, minute * MINUTE + 5);
+            recent.add(&counts, Mono::from_ms(minute * MINUTE + 5));
         }
-        let history = recent.history(39 * MINUTE + 30_000);
+        let history = recent.history(Now::at(39 * MINUTE + 30_000));
         assert_eq!(history["opened"], 80);
         assert_eq!(history["closed"], json!({ "client": 40 }));
         assert_eq!(history["minutes"].as_array().unwrap().len(), RECENT_MINUTES);
@@ -123,10 +125,10 @@ mod tests {
             history["minutes"][14],
             json!({ "at": "1970-01-01T00:39:00.000Z", "opened": 2, "closed": { "client": 1 } })
         );
-        let errors = recent.errors(39 * MINUTE);
+        let errors = recent.errors(Mono::from_ms(39 * MINUTE));
         assert_eq!((&errors["total"], &errors["lastMinutes"]["errors"]), (&json!(40), &json!(15)));
         assert_eq!(errors["lastMinutes"]["perMessage"], 0.25);
-        assert_eq!(recent.deliveries_per_second(39 * MINUTE + 30_000), 3.0);
-        assert_eq!(recent.history(100 * MINUTE)["minutes"], json!([]), "quiet minutes end it");
+        assert_eq!(recent.deliveries_per_second(Mono::from_ms(39 * MINUTE + 30_000)), 3.0);
+        assert_eq!(recent.history(Now::at(100 * MINUTE))["minutes"], json!([]), "quiet minutes end it");
     }
 }

@@ -65,7 +65,7 @@ impl Gateway for Backstage {
 
     async fn send(&self, _: AppId, target: model::Target, text: Bytes) -> Result<u32, Refusal> {
         Ok(self.0.each(&target, |world, slot| {
-            let (app, now) = (world.app.clone(), world.now);
+            let (app, now) = (world.app.clone(), world.now.wall);
             let mut stamped = Vec::new();
             match app.json(world.players[slot as usize].session.endpoint) {
                 Some(json) => json.direct(&text, now, &mut stamped),
@@ -98,7 +98,7 @@ impl Gateway for Backstage {
         let world = self.0.world();
         let idle = |slot: &Slot| {
             let session = &world.players[*slot as usize].session;
-            world.now.saturating_sub(session.last_activity) >= idle_ms
+            world.now.mono.since(session.last_activity) >= idle_ms
         };
         let all = world.targets(&model::Target::Filter(model::Filter::default()));
         let ids: Vec<_> = all.into_iter().filter(idle).map(|slot| world.players[slot as usize].session.id).collect();

@@ -101,7 +101,7 @@ impl World {
         let app = self.app.clone();
         let Some(json) = app.json(self.players[slot as usize].session.endpoint) else { return };
         let mut text = Vec::new();
-        json.direct_event(message.event.as_deref(), &message.data, self.now, &mut text);
+        json.direct_event(message.event.as_deref(), &message.data, self.now.wall, &mut text);
         self.tell(slot, &text);
     }
 }

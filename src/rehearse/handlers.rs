@@ -6,7 +6,7 @@ use super::world::{Cause, Job, World};
 use crate::dialect::{Answer, Asked};
 use crate::flow::{self, After, Publishing, Wish};
 use crate::hub::Tally;
-use crate::model::{ChannelName, Close, Code, Millis, Refusal, Slot};
+use crate::model::{ChannelName, Close, Code, Millis, Now, Refusal, Slot};
 use crate::script::{Around, Event, Failure, Finished, Ran, State, Trigger};
 use std::sync::{Arc, Mutex};
 
@@ -67,11 +67,11 @@ impl Stage {
                 if fired == FIRED_MAX {
                     world.fault(format!("timers fired more than {FIRED_MAX} times; the clock stops"));
                 }
-                world.now = world.now.max(until);
+                world.now = Now::at(world.now.wall.max(until));
                 world.forget_quiet();
                 return;
             };
-            world.now = world.now.max(timer.due);
+            world.now = Now::at(world.now.wall.max(timer.due));
             world.fire(timer);
             drop(world);
             self.settle();

@@ -3,7 +3,7 @@
 use super::stage::Stage;
 use super::world::World;
 use crate::model::{
-    AppId, AppStats, ChannelInfo, ChannelName, ConnectionInfo, Event, Member, Millis, Refusal, Slot, Target,
+    AppId, AppStats, ChannelInfo, ChannelName, ConnectionInfo, Event, Member, Millis, Now, Refusal, Slot, Target,
 };
 use crate::script::Host;
 use crate::store::{Done, Parcel, Store, StoreError, Timer, Write};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 const PRINTED_MAX: usize = 10_000;
 
 impl Host for Stage {
-    fn now(&self) -> Millis {
+    fn now(&self) -> Now {
         self.world().now
     }
 
@@ -127,8 +127,8 @@ impl World {
             ip: session.ip,
             user_agent: session.user_agent.clone(),
             endpoint: self.app.endpoint(session.endpoint)?.path.clone(),
-            connected_at: session.connected_at,
-            last_activity: session.last_activity,
+            connected_at: session.connected_at.wall,
+            last_activity: self.now.wall_of(session.last_activity),
             queued_bytes: 0,
         })
     }

@@ -83,7 +83,7 @@ impl World {
             let name: Arc<str> = settings.handler.as_str().into();
             self.kept.set += 1;
             self.kept.timers.push(Timer {
-                due: self.now + settings.every.0,
+                due: self.now.wall + settings.every.0,
                 number: self.kept.set,
                 entity: settings.entity.as_deref().map(Arc::from),
                 function: name.clone(),
@@ -98,7 +98,7 @@ impl World {
     /// Entities without timers that were quiet for longer than their kind's `forget_after`.
     pub fn forget_quiet(&mut self) {
         let Some(handlers) = &self.app.handlers else { return };
-        let (kinds, now, timers) = (&handlers.script.entities, self.now, &self.kept.timers);
+        let (kinds, now, timers) = (&handlers.script.entities, self.now.wall, &self.kept.timers);
         let forgets = EntitySettings::default().forget_after;
         self.kept.states.retain(|entity, (_, at)| {
             let kind = kinds.get(entity.split(':').next().unwrap_or_default());
@@ -138,9 +138,9 @@ impl World {
                 (Keep::Store, Ok(text)) => State::from_json(&text).unwrap_or(state),
                 _ => state,
             };
-            self.kept.states.insert(entity.clone(), (state, self.now));
+            self.kept.states.insert(entity.clone(), (state, self.now.wall));
         }
-        let (before, now) = (self.kept.timers.clone(), self.now);
+        let (before, now) = (self.kept.timers.clone(), self.now.wall);
         for one in kept {
             match one {
                 script::Kept::Set { key, value, expires_ms } => {

@@ -20,7 +20,7 @@ impl World {
         self.connected += 1;
         let app = self.app.clone();
         let id = match app.endpoint(endpoint) {
-            Some(endpoint) => endpoint.dialect.connection_ids().make(self.now, CONNECTIONS | self.connected),
+            Some(endpoint) => endpoint.dialect.connection_ids().make(self.now.wall, CONNECTIONS | self.connected),
             None => ConnectionId::uuid(CONNECTIONS | self.connected),
         };
         let mut session = Session::new(id, app.id, endpoint, IP, self.now);
@@ -64,7 +64,7 @@ impl World {
         }
         let app = self.app.clone();
         let session = &mut self.players[slot as usize].session;
-        session.last_activity = self.now;
+        session.last_activity = self.now.mono;
         match app.endpoint(session.endpoint).map(|e| &*e.dialect) {
             Some(Dialect::Json(_)) => drop(self.walk(slot, |walk| walk.receive(text))),
             _ => self.tell(slot, text.as_bytes()),
@@ -80,7 +80,7 @@ impl World {
             json: app.json(session.endpoint)?,
             app: &app,
             generation: self.generation,
-            rows: Rows { tables: &app.tables, now: self.now, asks: true },
+            rows: Rows { tables: &app.tables, now: self.now.mono, asks: true },
             session,
             hub: &mut self.hub,
             counts: &mut self.counts,

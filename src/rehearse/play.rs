@@ -121,7 +121,7 @@ impl Player {
         let fill = |text: &str| fill(text, &self.captured);
         match does {
             Does::At(at) => {
-                let now = self.stage.world().now;
+                let now = self.stage.world().now.wall;
                 if *at < now {
                     return Err(format!("it is {} already", iso8601(now)));
                 }
@@ -130,7 +130,7 @@ impl Player {
             }
             Does::Set(_) => Err("settings stand at the beginning of a test".into()),
             Does::After(ms) => {
-                let until = self.stage.world().now.saturating_add(*ms);
+                let until = self.stage.world().now.wall.saturating_add(*ms);
                 self.stage.go_on(until);
                 Ok(())
             }
@@ -180,7 +180,7 @@ impl Player {
             Does::Store { key, expected } => {
                 let (key, expected) = (fill(key)?, expected.as_deref().map(fill).transpose()?);
                 let world = self.stage.world();
-                let value = world.kept.value(&key, world.now).map(str::to_owned);
+                let value = world.kept.value(&key, world.now.wall).map(str::to_owned);
                 drop(world);
                 self.is(expected.as_deref(), value.as_deref(), &format!("`{key}`"))
             }

@@ -5,7 +5,7 @@ use super::world::World;
 use crate::api::State;
 use crate::flow::{App, Generation, Handlers};
 use crate::listen::Front;
-use crate::model::{Millis, Ms};
+use crate::model::{Millis, Ms, Now};
 use crate::observe::Metrics;
 use crate::script::{self, Plugin};
 use serde_json::{Map, Value};
@@ -76,7 +76,7 @@ impl Stage {
         };
         let metrics = Metrics::new();
         drop(metrics.app(app.id, &app.name));
-        let mut world = World::new(app.clone(), GENERATION, now, metrics.clone());
+        let mut world = World::new(app.clone(), GENERATION, Now::at(now), metrics.clone());
         world.arm_file_timers(&timers);
         let (state, world) = (Arc::default(), Mutex::new(world));
         Ok(Arc::new(Stage { app, limits, generation, front, metrics, state, chance: Chance::default(), world }))

@@ -3,7 +3,7 @@
 use super::keep::Kept;
 use crate::flow::{App, Bucket, Draft, Replies, Session, Target, UserBuckets, Wish};
 use crate::hub::{Hub, Tally};
-use crate::model::{AppId, Close, Identity, Millis, Refusal, Slot};
+use crate::model::{AppId, Close, Identity, Mono, Now, Refusal, Slot};
 use crate::observe::{Local, Metrics};
 use crate::script::Finished;
 use std::cell::RefCell;
@@ -17,7 +17,7 @@ pub(super) const ME: u16 = 0;
 pub(super) struct World {
     pub app: Arc<App>,
     pub generation: u64,
-    pub now: Millis,
+    pub now: Now,
     /// Of the step that is being played: what comes of it is told with it.
     pub line: u32,
     /// Ids of connections that were given out.
@@ -89,7 +89,7 @@ pub(super) enum Cause {
 pub(super) struct Buckets(RefCell<HashMap<(AppId, Arc<str>), Bucket>>);
 
 impl UserBuckets for Buckets {
-    fn take(&self, app: &App, identity: &Identity, wanted: u32, now: Millis) -> u32 {
+    fn take(&self, app: &App, identity: &Identity, wanted: u32, now: Mono) -> u32 {
         let Some(user) = &identity.user else { return wanted };
         let mut buckets = self.0.borrow_mut();
         buckets.entry((app.id, user.clone())).or_default().take(wanted, app.limits.messages_per_user, now)
@@ -97,7 +97,7 @@ impl UserBuckets for Buckets {
 }
 
 impl World {
-    pub fn new(app: Arc<App>, generation: u64, now: Millis, metrics: Arc<Metrics>) -> World {
+    pub fn new(app: Arc<App>, generation: u64, now: Now, metrics: Arc<Metrics>) -> World {
         let mut hub = Hub::new(ME, 1, 1);
         hub.set_classes(app.id, app.classes.clone(), Some(app.policy.clone()));
         hub.begin(generation, now);

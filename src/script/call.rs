@@ -1,7 +1,7 @@
 //! One call of a handler: what it is told, and what becomes of it.
 
 use super::{App, Reply};
-use crate::model::{ChannelName, ConnectionId, Identity, Millis, Refusal, Slot};
+use crate::model::{ChannelName, ConnectionId, Identity, Millis, Now, Refusal, Slot};
 use crate::policy::RequestView;
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -104,12 +104,12 @@ pub struct Event {
     pub channel: Option<ChannelName>,
     /// `event.vars`: of the class's pattern, the endpoint's or the route's path.
     pub vars: Vec<(Arc<str>, Box<str>)>,
-    pub at: Millis,
+    pub at: Now,
 }
 
 impl Event {
     /// An event that no connection caused.
-    pub fn of_nobody(trigger: Trigger, data: Bytes, at: Millis) -> Event {
+    pub fn of_nobody(trigger: Trigger, data: Bytes, at: Now) -> Event {
         Event {
             trigger,
             data,

@@ -1,12 +1,12 @@
 //! What handlers see of the world, and who carries out what they ask for: the gateway; in tests somebody with a fixed clock.
 
 use super::{Asker, Connection, Effect};
-use crate::model::{AppId, AppStats, ChannelInfo, ChannelName, ConnectionInfo, Event, Member, Millis, Refusal, Target};
+use crate::model::{AppId, AppStats, ChannelInfo, ChannelName, ConnectionInfo, Event, Member, Now, Refusal, Target};
 use crate::store::Parcel;
 
 /// Read-only. Every read may wait up to `wait_ms`, then it fails with `overloaded`.
 pub trait Host: Send + Sync {
-    fn now(&self) -> Millis;
+    fn now(&self) -> Now;
     /// 128 random bits.
     fn random(&self) -> u128;
     /// Those of a fresh id: a rehearsal counts them, so that its tests can name them.

@@ -156,7 +156,7 @@ pub(super) fn event(event: &Event, reads: &Reads, limits: &Limits) -> Result<Map
     let optional = |text: Option<&str>| text.map_or(Dynamic::UNIT, shared);
     put(&FIELDS[0], &|| event.trigger.as_str().into());
     put(&FIELDS[3], &|| Dynamic::from(UserValue(event.identity.clone())));
-    put(&FIELDS[7], &|| Dynamic::from_int(event.at as i64));
+    put(&FIELDS[7], &|| Dynamic::from_int(event.at.wall as i64));
     if let Some(connection) = &event.connection {
         put(&FIELDS[4], &|| Dynamic::from(ConnectionValue(connection.clone())));
     }

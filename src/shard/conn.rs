@@ -5,7 +5,7 @@ use super::encode::Encoding;
 use super::queue::Queue;
 use super::socket::Socket;
 use crate::flow::Session;
-use crate::model::{Close, Millis};
+use crate::model::{Close, Mono};
 use crate::wire::Reader;
 
 /// What every delivery touches comes first: two cache lines of a structure of several.
@@ -14,7 +14,7 @@ pub struct Conn {
     pub queue: Queue,
     pub socket: Socket,
     /// When the socket last took something while more waited.
-    pub progress_at: Millis,
+    pub progress_at: Mono,
     pub encoding: Encoding,
     /// The mark of the publication heard last: none is heard twice.
     pub heard: u32,
@@ -27,8 +27,8 @@ pub struct Conn {
     pub conflated: Option<Box<super::overflow::Conflated>>,
     pub session: Session,
     pub reader: Reader,
-    /// When the last unanswered ping was sent; 0: none is out.
-    pub pinged_at: Millis,
+    /// When the last unanswered ping was sent; `None`: none is out.
+    pub pinged_at: Option<Mono>,
     /// The tick that the wheel will look at it.
     pub tick: u64,
     /// Given back when the connection is gone.
@@ -47,7 +47,7 @@ pub enum Stage {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Closing {
-    pub since: Millis,
+    pub since: Mono,
     pub close: Close,
     /// The client's close frame has come.
     pub answered: bool,

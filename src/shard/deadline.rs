@@ -5,7 +5,7 @@ use super::shard::Shard;
 use crate::auth::{Action, Authenticator, Credentials, Outcome};
 use crate::dialect::Answer;
 use crate::flow::{App, Question, Revoke};
-use crate::model::{Close, Code, LimitKind, Millis, Refusal, Slot};
+use crate::model::{Close, Code, LimitKind, Mono, Refusal, Slot};
 use crate::observe::{AuthOutcome, CloseReason, LimitName, SlowAction};
 use crate::wire::{self, OpCode};
 use serde_json::value::RawValue;
@@ -34,11 +34,11 @@ impl Shard {
     pub(super) fn schedule(&mut self, slot: Slot) {
         let Some(app) = self.app_of(slot) else { return };
         let Some((at, _)) = self.next_due(slot, &app) else { return };
-        let tick = self.wheel.schedule(slot, at.max(self.now));
+        let tick = self.wheel.schedule(slot, at.max(self.now.mono));
         self.conns[slot as usize].tick = tick;
     }
 
-    fn next_due(&self, slot: Slot, app: &App) -> Option<(Millis, Due)> {
+    fn next_due(&self, slot: Slot, app: &App) -> Option<(Mono, Due)> {
         let conn = self.conns.get(slot as usize)?;
         let (limits, session) = (&app.limits, &conn.session);
         match &conn.stage {
@@ -46,29 +46,29 @@ impl Shard {
             Stage::Closing(closing) => return Some((closing.since + limits.close_timeout.0, Due::CloseEnd)),
             Stage::Gone => return None,
         }
-        let mut next: Option<(Millis, Due)> = None;
-        let mut consider = |at: Option<Millis>, due: Due| {
+        let mut next: Option<(Mono, Due)> = None;
+        let mut consider = |at: Option<Mono>, due: Due| {
             if let Some(at) = at {
                 next = Some(next.map_or((at, due), |n| n.min((at, due))));
             }
         };
         if session.newcomer {
-            consider(Some(session.connected_at + limits.auth_timeout.0), Due::Auth);
+            consider(Some(session.connected_at.mono + limits.auth_timeout.0), Due::Auth);
         }
         if conn.blocked {
             consider(Some(conn.progress_at + limits.queue_age.0), Due::Slow);
         }
         match conn.pinged_at {
-            0 => consider(limits.ping_interval.0.map(|ms| session.last_activity + ms), Due::Ping),
-            at => consider(Some(at + limits.pong_timeout.0), Due::Pong),
+            None => consider(limits.ping_interval.0.map(|ms| session.last_activity + ms), Due::Ping),
+            Some(at) => consider(Some(at + limits.pong_timeout.0), Due::Pong),
         }
         consider(limits.idle_timeout.0.map(|ms| session.last_activity + ms), Due::Idle);
         consider(limits.message_idle_timeout.0.map(|ms| session.last_message + ms), Due::MessageIdle);
         if let (Some(ends), Some(expiry)) = (session.identity.expires_at, session.expiry) {
             if !session.warned && expiry.warn_before_ms > 0 {
-                consider(Some(ends.saturating_sub(expiry.warn_before_ms)), Due::Expiring);
+                consider(Some(self.now.mono_of(ends.saturating_sub(expiry.warn_before_ms))), Due::Expiring);
             }
-            consider(Some(ends), Due::Expired);
+            consider(Some(self.now.mono_of(ends)), Due::Expired);
         }
         next
     }
@@ -80,7 +80,7 @@ impl Shard {
         }
         let Some(app) = self.app_of(slot) else { return };
         let Some((at, due)) = self.next_due(slot, &app) else { return };
-        if at <= self.now {
+        if at <= self.now.mono {
             self.act(slot, due, &app);
         }
         if self.conns.get(slot as usize).is_some_and(|c| c.tick == tick) {
@@ -93,7 +93,7 @@ impl Shard {
         let conn = &mut self.conns[slot as usize];
         match due {
             Due::Ping => {
-                conn.pinged_at = now;
+                conn.pinged_at = Some(now.mono);
                 let mut frame = Vec::with_capacity(2);
                 wire::frame(OpCode::Ping, b"", &mut frame);
                 self.push_reply(slot, frame);
@@ -118,7 +118,7 @@ impl Shard {
             }
             Due::Expiring => {
                 conn.session.warned = true;
-                let in_ms = conn.session.identity.expires_at.unwrap_or(now).saturating_sub(now);
+                let in_ms = conn.session.identity.expires_at.unwrap_or(now.wall).saturating_sub(now.wall);
                 self.answer(slot, &Answer::Expiring { in_ms });
             }
             Due::Expired => self.close(slot, Close::EXPIRED),
@@ -263,7 +263,7 @@ impl Shard {
         let generation = self.generation.clone();
         let shards = self.shared.shards();
         let bound: u64 = generation.apps.iter().flatten().map(|a| a.limits.history_bytes.0).sum();
-        let evicted = self.hub.sweep(self.now, bound as usize / shards);
+        let evicted = self.hub.sweep(self.now.mono, bound as usize / shards);
         (0..evicted).for_each(|_| self.counts.limit(LimitName::HistoryBytes));
         self.counts.history_bytes = self.hub.history_bytes() as u64;
         self.queued_bytes = self.conns.iter().map(|(_, c)| c.queue.bytes()).sum();
@@ -313,7 +313,7 @@ impl Shard {
         if over > 0 {
             // Queues are empty and it is still too much: the oldest histories go, or newcomers would be turned away until
             // they expire.
-            let evicted = self.hub.sweep(self.now, self.hub.history_bytes().saturating_sub(over));
+            let evicted = self.hub.sweep(self.now.mono, self.hub.history_bytes().saturating_sub(over));
             (0..evicted).for_each(|_| self.counts.limit(LimitName::HistoryBytes));
         }
     }

@@ -132,7 +132,7 @@ impl Shard {
         let Some(app) = self.app_of(slot) else { return };
         let Some(json) = app.json(self.conns[slot as usize].session.endpoint) else { return };
         let mut text = Vec::with_capacity(message.data.len() + 128);
-        json.direct_event(message.event.as_deref(), &message.data, self.now, &mut text);
+        json.direct_event(message.event.as_deref(), &message.data, self.now.wall, &mut text);
         let window = self.conns[slot as usize].encoding.window;
         let mut frame = Vec::with_capacity(text.len() + 16);
         self.encoder.frame(&text, window, app.limits.deflate_threshold.0, &mut frame);
@@ -146,7 +146,7 @@ impl Shard {
         let text = match app.json(self.conns[slot as usize].session.endpoint) {
             None => text,
             Some(json) => {
-                json.direct(text, self.now, &mut stamped);
+                json.direct(text, self.now.wall, &mut stamped);
                 &stamped
             }
         };

@@ -137,7 +137,7 @@ impl Shard {
             app: now,
             generation: candidate.number,
             json,
-            rows: Rows { tables: &now.tables, now: self.now, asks: false },
+            rows: Rows { tables: &now.tables, now: self.now.mono, asks: false },
             session,
             hub: &mut self.hub,
             counts: &mut self.counts,

@@ -172,8 +172,11 @@ impl Shard {
         let session = &self.conns[slot as usize].session;
         let number = session.subs[at].channel;
         if self.hub.lists(number) {
-            let member =
-                Member { connection: session.id, identity: session.identity.clone(), joined_at: session.connected_at };
+            let member = Member {
+                connection: session.id,
+                identity: session.identity.clone(),
+                joined_at: session.connected_at.wall,
+            };
             self.hub.present(number, member, self.now);
         }
     }
@@ -207,7 +210,7 @@ impl Shard {
             let used = self.conns.iter().any(|(_, c)| c.is_open() && c.session.listener == number);
             if used && !self.drains.iter().any(|d| d.listener == Some(number)) {
                 let close = Close::LISTENER_REMOVED;
-                self.drains.push(Drain { listener: Some(number), pace, close, since: self.now, closed: 0 });
+                self.drains.push(Drain { listener: Some(number), pace, close, since: self.now.mono, closed: 0 });
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Nothing here waits: a full worker queue refuses, a result is put in a mailbox.
 
 use super::mailbox::Input;
-use super::shard::{Shard, clock};
+use super::shard::Shard;
 use super::shared::Shared;
 use crate::dialect::{Answer, Asked};
 use crate::flow::{self, After, App, Draft, Publishing, Wish};
@@ -64,7 +64,7 @@ impl Shared {
             return self.publish_now(app, generation, publishing, tally, via, None);
         };
         let Draft { event, key, data, .. } = publishing.draft.clone();
-        let event = Event::of_nobody(Trigger::Publish { event, key }, data, clock());
+        let event = Event::of_nobody(Trigger::Publish { event, key }, data, crate::observe::clock());
         let wish = handlers.about_channel(bound, &app.policy, publishing.target.channel(), generation, event);
         match wish {
             Err(refusal) => drop(refused.send(refusal)),
@@ -99,7 +99,7 @@ impl Shared {
             let trigger = Trigger::Published { event: draft.event.clone(), key: draft.key.clone() };
             let event = match about {
                 Some(event) => Event { trigger, data: draft.data.clone(), ..event },
-                None => Event::of_nobody(trigger, draft.data.clone(), clock()),
+                None => Event::of_nobody(trigger, draft.data.clone(), crate::observe::clock()),
             };
             handlers.about_channel(&bound, &app.policy, target.channel(), generation, event)
         });

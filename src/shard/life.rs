@@ -23,7 +23,7 @@ impl Shard {
         let number = same.or_else(|| app.endpoint_of(&new.endpoint_key));
         let Some((number, endpoint)) = number.and_then(|n| Some((n, app.endpoint(n)?))) else { return };
         let Ok(socket) = Socket::new(new.stream, new.tls) else { return };
-        let id = endpoint.dialect.connection_ids().make(self.now, random_u128());
+        let id = endpoint.dialect.connection_ids().make(self.now.wall, random_u128());
         let mut session = Session::new(id, app.id, number, new.ip, self.now);
         session.listener = new.listener;
         session.shard = self.me;
@@ -42,8 +42,8 @@ impl Shard {
             blocked: false,
             heard: self.mark,
             encoding: Encoding::new(number, new.deflate),
-            progress_at: self.now,
-            pinged_at: 0,
+            progress_at: self.now.mono,
+            pinged_at: None,
             tick: 0,
             conflated: None,
             seat: new.seat,
@@ -141,7 +141,7 @@ impl Shard {
             app,
             generation: self.generation.number,
             json,
-            rows: Rows { tables: &app.tables, now: self.now, asks: true },
+            rows: Rows { tables: &app.tables, now: self.now.mono, asks: true },
             session: &mut self.conns[slot as usize].session,
             hub: &mut self.hub,
             counts: &mut self.counts,
@@ -217,7 +217,7 @@ impl Shard {
         self.push_reply(slot, frame);
         let conn = &mut self.conns[slot as usize];
         self.leaving.push((slot, conn.session.id));
-        conn.stage = Stage::Closing(Box::new(Closing { since: self.now, close, answered: false }));
+        conn.stage = Stage::Closing(Box::new(Closing { since: self.now.mono, close, answered: false }));
         conn.conflated = None;
         self.schedule(slot);
     }
@@ -242,7 +242,7 @@ impl Shard {
         self.push_reply(slot, frame);
         let conn = &mut self.conns[slot as usize];
         self.leaving.push((slot, conn.session.id));
-        conn.stage = Stage::Closing(Box::new(Closing { since: self.now, close, answered: true }));
+        conn.stage = Stage::Closing(Box::new(Closing { since: self.now.mono, close, answered: true }));
         self.schedule(slot);
     }
 
@@ -286,11 +286,11 @@ impl Shard {
                 if flushed == Flushed::Blocked {
                     // From now on it waits: it was not blocked before, or its socket said that it is not any more.
                     conn.blocked = true;
-                    conn.progress_at = self.now;
+                    conn.progress_at = self.now.mono;
                     self.schedule(slot);
                     return;
                 }
-                conn.progress_at = self.now;
+                conn.progress_at = self.now.mono;
                 if conn.conflated.is_some() {
                     return self.release(slot);
                 }
@@ -348,7 +348,7 @@ impl Shard {
     pub(super) fn drain_some(&mut self) {
         let mut drains = std::mem::take(&mut self.drains);
         drains.retain_mut(|drain| {
-            let elapsed = self.now.saturating_sub(drain.since) + 100;
+            let elapsed = self.now.mono.since(drain.since) + 100;
             let due = (elapsed * drain.pace as u64 / 1_000).saturating_sub(drain.closed);
             if due == 0 {
                 return true;

@@ -35,6 +35,6 @@ pub use foresee::{EndingConnection, EndingSubscription, Revoked};
 pub use live::LiveConnection;
 pub use mailbox::Mailbox;
 pub use port::{Port, Receipt};
-pub use shard::{Shard, clock};
+pub use shard::Shard;
 pub use shared::Shared;
 pub use thread::{Shards, start};

@@ -141,7 +141,7 @@ impl Port {
         let answers = self.all(move |shard| {
             let idle: Vec<Slot> = (shard.conns.iter())
                 .filter(|(_, c)| c.session.app == app && c.is_open())
-                .filter(|(_, c)| shard.now.saturating_sub(c.session.last_activity) >= idle_ms)
+                .filter(|(_, c)| shard.now.mono.since(c.session.last_activity) >= idle_ms)
                 .map(|(slot, _)| slot as Slot)
                 .collect();
             idle.iter().for_each(|slot| shard.close(*slot, Close::IDLE));
@@ -348,8 +348,8 @@ impl Shard {
             ip: session.ip,
             user_agent: session.user_agent.clone(),
             endpoint: app.endpoint(session.endpoint)?.path.clone(),
-            connected_at: session.connected_at,
-            last_activity: session.last_activity,
+            connected_at: session.connected_at.wall,
+            last_activity: self.now.wall_of(session.last_activity),
             queued_bytes: conn.queue.bytes(),
         })
     }

@@ -57,11 +57,11 @@ impl Shard {
 
     /// The next bytes of a connection.
     pub(super) fn feed(&mut self, slot: Slot, bytes: &mut [u8]) {
-        let now = self.now;
+        let now = self.now.mono;
         let Some(app) = self.app_of(slot) else { return };
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
         conn.session.last_activity = now;
-        conn.pinged_at = 0;
+        conn.pinged_at = None;
         // Without an endpoint it is closing: its own close frame is all that is heard.
         let dialect = app.endpoint(conn.session.endpoint).map_or(&Dialect::Echo, |e| &*e.dialect);
         let limits =
@@ -138,7 +138,7 @@ impl Shard {
     }
 
     fn echo(&mut self, slot: Slot, app: &crate::flow::App, op: OpCode, data: &[u8]) {
-        self.conns[slot as usize].session.last_message = self.now;
+        self.conns[slot as usize].session.last_message = self.now.mono;
         self.counts.app(app.id).messages += 1;
         let window = self.conns[slot as usize].encoding.window;
         let mut frame = Vec::with_capacity(data.len() + 14);

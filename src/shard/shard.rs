@@ -10,8 +10,8 @@ use super::shared::Shared;
 use super::wheel::{TICK_MS, Wheel};
 use crate::flow::{App, Generation};
 use crate::hub::{Hub, Message, Out};
-use crate::model::{AppId, Close, ConnectionId, Millis, Priority, Slot};
-use crate::observe::{CloseReason, Local};
+use crate::model::{AppId, Close, ConnectionId, Mono, Now, Priority, Slot};
+use crate::observe::{CloseReason, Local, clock};
 use crate::wire::Inflater;
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -56,7 +56,8 @@ pub struct Shard {
     /// Read less than was there: again in the next turn.
     pub(super) unread: Vec<Slot>,
     pub(super) mark: u32,
-    pub(super) now: Millis,
+    /// Of this turn.
+    pub(super) now: Now,
     pub(super) buffer: Vec<u8>,
     pub(super) text: Vec<u8>,
     pub(super) replies: crate::flow::Replies,
@@ -79,7 +80,7 @@ pub struct Shard {
     /// Apps whose files are gone, while connections of theirs close.
     pub(super) former: HashMap<AppId, Arc<App>>,
     pub(super) drains: Vec<Drain>,
-    swept_at: Millis,
+    swept_at: Mono,
     /// Connections at the last sweep, and whether memory was given back since they changed.
     pub(super) seen: usize,
     pub(super) settled: bool,
@@ -92,13 +93,8 @@ pub(super) struct Drain {
     pub listener: Option<u16>,
     pub pace: u32,
     pub close: Close,
-    pub since: Millis,
+    pub since: Mono,
     pub closed: u64,
-}
-
-/// Milliseconds since 1970.
-pub fn clock() -> Millis {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
 impl Shard {
@@ -121,7 +117,7 @@ impl Shard {
             shared,
             encoder: Encoder::new(),
             inflater: Inflater::new(),
-            wheel: Wheel::new(now),
+            wheel: Wheel::new(now.mono),
             dirty: Vec::new(),
             leaving: Vec::new(),
             gone: Vec::new(),
@@ -144,7 +140,7 @@ impl Shard {
             asked_early: Vec::new(),
             former: HashMap::new(),
             drains: Vec::new(),
-            swept_at: now,
+            swept_at: now.mono,
             seen: 0,
             settled: true,
             stopping: false,
@@ -184,7 +180,7 @@ impl Shard {
         if !self.drains.is_empty() {
             return TICK_MS;
         }
-        self.wheel.next().map_or(SWEEP_MS, |at| at.saturating_sub(clock()).clamp(1, SWEEP_MS))
+        self.wheel.next().map_or(SWEEP_MS, |at| at.since(clock().mono).clamp(1, SWEEP_MS))
     }
 
     /// One turn. Returns whether anything happened.
@@ -202,8 +198,8 @@ impl Shard {
             self.mend();
         }
         busy |= !self.dirty.is_empty() || !self.gone.is_empty();
-        if self.now >= self.swept_at + SWEEP_MS {
-            self.swept_at = self.now;
+        if self.now.mono >= self.swept_at + SWEEP_MS {
+            self.swept_at = self.now.mono;
             self.sweep();
         }
         Ok(busy || !self.unread.is_empty())
@@ -238,7 +234,7 @@ impl Shard {
                     self.carry();
                 }
                 Input::Drain { pace, close } => {
-                    self.drains.push(Drain { listener: None, pace, close, since: self.now, closed: 0 });
+                    self.drains.push(Drain { listener: None, pace, close, since: self.now.mono, closed: 0 });
                 }
                 Input::Stop => self.stopping = true,
             }
@@ -368,7 +364,7 @@ impl Shard {
             }
         }
         self.counts.queue_bytes = self.queued_bytes as u64;
-        self.counts.flush(&self.shared.metrics, self.now);
+        self.counts.flush(&self.shared.metrics, self.now.mono);
     }
 
     pub(super) fn register(&self, slot: Slot) -> std::io::Result<()> {
@@ -387,7 +383,7 @@ impl Shard {
 
     fn look(&mut self) {
         let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(self.now, &mut due);
+        self.wheel.advance(self.now.mono, &mut due);
         for (slot, tick) in due.drain(..) {
             self.guarded(slot, |shard| shard.deadline(slot, tick));
         }
@@ -396,13 +392,13 @@ impl Shard {
 }
 
 pub(super) fn random_u32() -> u32 {
-    getrandom::u32().unwrap_or_else(|_| clock() as u32)
+    getrandom::u32().unwrap_or_else(|_| clock().wall as u32)
 }
 
 pub(super) fn random_u128() -> u128 {
     let mut bytes = [0; 16];
     if getrandom::fill(&mut bytes).is_err() {
-        return uuid::Uuid::from_u64_pair(clock(), random_u32() as u64).as_u128();
+        return uuid::Uuid::from_u64_pair(clock().wall, random_u32() as u64).as_u128();
     }
     u128::from_ne_bytes(bytes)
 }

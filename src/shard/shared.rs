@@ -3,7 +3,7 @@
 use super::counts::Counts;
 use super::mailbox::Mailbox;
 use crate::flow::{App, Bucket, UserBuckets};
-use crate::model::{AppId, Identity, Millis, Rate};
+use crate::model::{AppId, Identity, Mono, Rate};
 use crate::observe::Metrics;
 use crate::script::Workers;
 use hashbrown::HashMap;
@@ -91,7 +91,7 @@ impl Shared {
 }
 
 impl UserBuckets for Shared {
-    fn take(&self, app: &App, identity: &Identity, wanted: u32, now: Millis) -> u32 {
+    fn take(&self, app: &App, identity: &Identity, wanted: u32, now: Mono) -> u32 {
         let Some(user) = &identity.user else { return wanted };
         let rate: Rate = app.limits.messages_per_user;
         let mut buckets = self.buckets.lock().unwrap_or_else(|e| e.into_inner());

@@ -2,10 +2,10 @@
 
 use super::attempt::{Verdict, attempt, id_text};
 use super::lane::{Outgoing, Turn};
-use super::post::{Office, clock};
+use super::post::Office;
 use super::settings::Retry;
-use crate::model::Millis;
-use crate::observe::Delivery;
+use crate::model::{Millis, Mono};
+use crate::observe::{Delivery, clock};
 use crate::store::{Parcel, StoreError, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ pub(super) struct Flight {
 
 impl Flight {
     pub async fn run(mut self) {
-        let Some(Outgoing { parcel, webhook, metrics }) = &self.outgoing else { return };
+        let Some(Outgoing { parcel, created, webhook, metrics }) = &self.outgoing else { return };
         let office = &self.office;
         let Some(webhook) = webhook else {
             metrics.delivery(Delivery::Dead, None);
@@ -37,10 +37,10 @@ impl Flight {
             return self.settle();
         }
         let begun = Instant::now();
-        let verdict = attempt(&office.client, webhook, parcel, clock()).await;
+        let verdict = attempt(&office.client, webhook, parcel, clock().wall).await;
         let (took, now) = (Some(begun.elapsed()), clock());
-        let give_up_at = parcel.created_at.saturating_add(webhook.give_up_after.0);
-        office.note(parcel, &verdict, now);
+        let give_up_at = *created + webhook.give_up_after.0;
+        office.note(parcel, &verdict, now.mono);
         match verdict {
             Verdict::Delivered => {
                 metrics.delivery(Delivery::Ok, took);
@@ -52,7 +52,7 @@ impl Flight {
                 office.bury(parcel, &why).await;
                 self.settle();
             }
-            Verdict::Failed { why, .. } if now >= give_up_at => {
+            Verdict::Failed { why, .. } if now.mono >= give_up_at => {
                 metrics.delivery(Delivery::Dead, took);
                 office.bury(parcel, &why).await;
                 self.settle();
@@ -61,8 +61,8 @@ impl Flight {
                 metrics.delivery(Delivery::Retry, took);
                 let attempts = parcel.attempts.saturating_add(1);
                 // The last attempt is at the end of its time, not before.
-                let due = now.saturating_add(wait_ms(&webhook.retry, attempts, after_ms)).min(give_up_at);
-                office.commit_retry(parcel, attempts, due, why).await;
+                let due = (now.mono + wait_ms(&webhook.retry, attempts, after_ms)).min(give_up_at);
+                office.commit_retry(parcel, attempts, now.wall_of(due), why).await;
                 self.back(attempts, due);
             }
         }
@@ -75,11 +75,11 @@ impl Flight {
         }
     }
 
-    fn back(&mut self, attempts: u32, due: Millis) {
-        if let Some(Outgoing { parcel, .. }) = self.outgoing.take() {
-            let parcel = Parcel { attempts, due, ..parcel };
+    fn back(&mut self, attempts: u32, due: Mono) {
+        if let Some(Outgoing { parcel, created, .. }) = self.outgoing.take() {
+            let parcel = Parcel { attempts, ..parcel };
             let mut state = self.office.lock();
-            self.office.lane(&mut state, &parcel.app.clone(), &parcel.webhook.clone()).back(parcel);
+            self.office.lane(&mut state, &parcel.app.clone(), &parcel.webhook.clone()).back(parcel, created, due);
         }
     }
 }
@@ -88,7 +88,7 @@ impl Drop for Flight {
     fn drop(&mut self) {
         // Not settled: a mistake of ours ended it in the middle. Later, so that a mistake does not spin.
         if let Some(Outgoing { parcel, .. }) = &self.outgoing {
-            let (attempts, due) = (parcel.attempts, clock() + STORE_RETRY.as_millis() as u64);
+            let (attempts, due) = (parcel.attempts, clock().mono + STORE_RETRY.as_millis() as u64);
             self.back(attempts, due);
         }
     }
@@ -111,7 +111,7 @@ impl Office {
     }
 
     /// Tells when a webhook begins to fail and when it is well again; each single call only at level `debug`.
-    fn note(&self, parcel: &Parcel, verdict: &Verdict, now: Millis) {
+    fn note(&self, parcel: &Parcel, verdict: &Verdict, now: Mono) {
         let (app, webhook, id, attempts) = (&*parcel.app, &*parcel.webhook, id_text(parcel.id), parcel.attempts);
         let delivered = *verdict == Verdict::Delivered;
         let turn = self.lane(&mut self.lock(), &parcel.app, &parcel.webhook).turn(delivered, now);

@@ -1,7 +1,7 @@
 //! What waits for one webhook, in the order that it is due. No I/O; the time is handed in.
 
 use super::settings::{GIVE_UP_AFTER, Webhook};
-use crate::model::{Millis, Ms};
+use crate::model::{Mono, Ms, Now};
 use crate::observe::WebhookMetrics;
 use crate::store::Parcel;
 use std::collections::BTreeMap;
@@ -14,20 +14,28 @@ pub(super) struct Lane {
     give_up_after: Ms,
     /// It was told that it is gone while parcels wait for it.
     gone_told: bool,
-    waiting: BTreeMap<(Millis, u128), Parcel>,
+    /// By when they are due, and by their ids.
+    waiting: BTreeMap<(Mono, u128), Waiting>,
     in_flight: usize,
     /// Of bodies, of those in flight too.
     bytes: usize,
     /// It was told that calls fail, and not yet that they are well again.
     is_told: bool,
     /// When it was told last that calls fail.
-    told_at: Millis,
+    told_at: Mono,
     metrics: WebhookMetrics,
+}
+
+struct Waiting {
+    parcel: Parcel,
+    created: Mono,
 }
 
 /// A parcel that goes out now.
 pub(super) struct Outgoing {
     pub parcel: Parcel,
+    /// When it was made, by the clock that its waits go by.
+    pub created: Mono,
     /// `None`: there is nobody to call, and the wait for somebody is over.
     pub webhook: Option<Arc<Webhook>>,
     pub metrics: WebhookMetrics,
@@ -56,7 +64,7 @@ impl Lane {
             in_flight: 0,
             bytes: 0,
             is_told: false,
-            told_at: 0,
+            told_at: Mono::default(),
             metrics,
         }
     }
@@ -87,35 +95,39 @@ impl Lane {
             .is_some_and(|w| self.pending() < w.pending_max as usize && (self.bytes as u64) < w.pending_bytes.0)
     }
 
-    pub fn add(&mut self, parcel: Parcel) {
+    /// The store's times are the wall clock's. It may have been set back since they were written: so a parcel was made
+    /// now at the latest, and it waits no longer than it has waited in all.
+    pub fn add(&mut self, parcel: Parcel, now: Now) {
         self.bytes += parcel.body.len();
-        self.waiting.insert((parcel.due, parcel.id), parcel);
+        let created = now.mono_of(parcel.created_at).min(now.mono);
+        let due = now.mono_of(parcel.due).min(now.mono + parcel.due.saturating_sub(parcel.created_at));
+        self.waiting.insert((due, parcel.id), Waiting { parcel, created });
         self.metrics.pending(self.pending());
     }
 
     /// The next one that may go out at `now`; it counts as in flight until `settled` or `back`.
-    pub fn take(&mut self, now: Millis) -> Option<Outgoing> {
+    pub fn take(&mut self, now: Mono) -> Option<Outgoing> {
         let key = match &self.webhook {
             Some(w) if self.in_flight < usize::from(w.concurrency) => {
                 *self.waiting.first_key_value().filter(|((due, _), _)| *due <= now)?.0
             }
             None if self.in_flight < GONE_AT_ONCE => {
-                let over = |p: &Parcel| p.created_at.saturating_add(self.give_up_after.0) <= now;
-                *self.waiting.iter().find(|(_, parcel)| over(parcel))?.0
+                let over = |w: &Waiting| w.created + self.give_up_after.0 <= now;
+                *self.waiting.iter().find(|(_, waiting)| over(waiting))?.0
             }
             _ => return None,
         };
-        let parcel = self.waiting.remove(&key)?;
+        let Waiting { parcel, created } = self.waiting.remove(&key)?;
         self.in_flight += 1;
-        Some(Outgoing { parcel, webhook: self.webhook.clone(), metrics: self.metrics.clone() })
+        Some(Outgoing { parcel, created, webhook: self.webhook.clone(), metrics: self.metrics.clone() })
     }
 
     /// When the next one may go out; `None`: only once something changes.
-    pub fn next_at(&self) -> Option<Millis> {
+    pub fn next_at(&self) -> Option<Mono> {
         match &self.webhook {
             Some(w) if self.in_flight < usize::from(w.concurrency) => self.waiting.keys().next().map(|(due, _)| *due),
             None if self.in_flight < GONE_AT_ONCE => {
-                self.waiting.values().map(|p| p.created_at.saturating_add(self.give_up_after.0)).min()
+                self.waiting.values().map(|w| w.created + self.give_up_after.0).min()
             }
             _ => None,
         }
@@ -129,11 +141,11 @@ impl Lane {
     }
 
     /// A call was made: what is worth a line in the log. A webhook that works on and off gets two of them a minute.
-    pub fn turn(&mut self, delivered: bool, now: Millis) -> Option<Turn> {
+    pub fn turn(&mut self, delivered: bool, now: Mono) -> Option<Turn> {
         if delivered {
             return std::mem::take(&mut self.is_told).then_some(Turn::IsWell);
         }
-        if self.is_told || now < self.told_at.saturating_add(TELL_AGAIN_MS) {
+        if self.is_told || now < self.told_at + TELL_AGAIN_MS {
             return None;
         }
         (self.is_told, self.told_at) = (true, now);
@@ -141,9 +153,9 @@ impl Lane {
     }
 
     /// One that was in flight waits again, until it is due.
-    pub fn back(&mut self, parcel: Parcel) {
+    pub fn back(&mut self, parcel: Parcel, created: Mono, due: Mono) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.waiting.insert((parcel.due, parcel.id), parcel);
+        self.waiting.insert((due, parcel.id), Waiting { parcel, created });
     }
 }
 
@@ -159,7 +171,10 @@ mod tests {
         let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"));
         assert!(!lane.serve(None), "nobody waits for it");
         let [app, name] = ["clinic", "crm"].map(Arc::from);
-        lane.add(Parcel { id: 1, app, webhook: name, body: "1".into(), created_at: 1, attempts: 0, due: 1 });
+        lane.add(
+            Parcel { id: 1, app, webhook: name, body: "1".into(), created_at: 1, attempts: 0, due: 1 },
+            Now::at(1),
+        );
         assert!(lane.serve(None));
         assert!(!lane.serve(None));
         assert!(!lane.serve(Some(webhook)));
@@ -169,7 +184,7 @@ mod tests {
     #[test]
     fn a_webhook_that_works_on_and_off_does_not_flood_the_log() {
         let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"));
-        let now = 1_700_000_000_000;
+        let now = Mono::from_ms(1_700_000_000_000);
         assert_eq!(lane.turn(true, now), None);
         assert_eq!(lane.turn(false, now), Some(Turn::Fails));
         assert_eq!(lane.turn(false, now + 1), None);

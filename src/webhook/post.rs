@@ -4,14 +4,14 @@ use super::flight::Flight;
 use super::lane::{Lane, Outgoing};
 use super::settings::Webhook;
 use crate::auth::{HttpClient, http_client};
-use crate::model::Millis;
-use crate::observe::Metrics;
+use crate::model::Mono;
+use crate::observe::{Metrics, clock};
 use crate::store::{Parcel, Store};
 use bytes::Bytes;
 use http_body_util::Full;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -19,7 +19,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 /// The webhooks of the files in force: app → name → webhook.
 pub type Webhooks = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<Webhook>>>;
 
-/// The longest sleep: after it the clock is read again, which somebody may have set.
+/// The longest sleep: a lane that was missed waits no longer.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// The sender. A drop ends it at once; what was under way is then sent again at the next start.
@@ -87,7 +87,7 @@ impl Post {
     pub fn start(&self, parcels: Vec<Parcel>) {
         let mut state = self.office.lock();
         for parcel in parcels {
-            self.office.lane(&mut state, &parcel.app, &parcel.webhook).add(parcel);
+            self.office.lane(&mut state, &parcel.app, &parcel.webhook).add(parcel, clock());
         }
         drop(state);
         self.office.wake.notify_one();
@@ -96,7 +96,7 @@ impl Post {
     /// A new parcel was committed. Never waits for a call: it may be told by the store's own thread.
     pub fn sent(&self, parcel: Parcel) {
         let mut state = self.office.lock();
-        self.office.lane(&mut state, &parcel.app, &parcel.webhook).add(parcel);
+        self.office.lane(&mut state, &parcel.app, &parcel.webhook).add(parcel, clock());
         drop(state);
         self.office.wake.notify_one();
     }
@@ -146,14 +146,14 @@ impl Office {
         // Calls live in this set: they end with it.
         let mut flights = JoinSet::new();
         loop {
-            let (outgoing, next) = self.due(clock());
+            let (outgoing, next) = self.due(clock().mono);
             for outgoing in outgoing {
                 flights.spawn(Flight { office: self.clone(), outgoing: Some(outgoing) }.run());
             }
             if flights.is_empty() && self.lock().is_stopping {
                 return;
             }
-            let sleep = next.map_or(LOOK_AGAIN, |at| Duration::from_millis(at.saturating_sub(clock())).min(LOOK_AGAIN));
+            let sleep = next.map_or(LOOK_AGAIN, |at| Duration::from_millis(at.since(clock().mono)).min(LOOK_AGAIN));
             tokio::select! {
                 () = self.wake.notified() => {}
                 Some(ended) = flights.join_next() => look(&ended),
@@ -166,12 +166,12 @@ impl Office {
     }
 
     /// All that may go out at `now`, and when to look again.
-    fn due(&self, now: Millis) -> (Vec<Outgoing>, Option<Millis>) {
+    fn due(&self, now: Mono) -> (Vec<Outgoing>, Option<Mono>) {
         let mut state = self.lock();
         if !state.is_ready || state.is_stopping {
             return (Vec::new(), None);
         }
-        let (mut outgoing, mut next) = (Vec::new(), None::<Millis>);
+        let (mut outgoing, mut next) = (Vec::new(), None::<Mono>);
         for lane in state.lanes.values_mut().flat_map(BTreeMap::values_mut) {
             outgoing.extend(std::iter::from_fn(|| lane.take(now)));
             next = next.into_iter().chain(lane.next_at()).min();
@@ -185,8 +185,4 @@ fn look(ended: &Result<(), JoinError>) {
     if ended.as_ref().is_err_and(JoinError::is_panic) {
         tracing::error!("a panic while a parcel was under way");
     }
-}
-
-pub(super) fn clock() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }

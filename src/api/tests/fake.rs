@@ -133,7 +133,7 @@ impl Gateway for Fake {
             exclude: None,
             priority: crate::model::Priority::default(),
             offset: 3,
-            at: 0,
+            at: crate::model::Now::default(),
         };
         Ok(Page { events: vec![event], position: Position { epoch: 1, offset: 3 }, more: false, complete: true })
     }

@@ -8,7 +8,7 @@ mod verbs;
 use super::*;
 use crate::auth::{Authenticator, Fetcher, Keys as AuthKeys, Tables};
 use crate::flow::{App, Generation};
-use crate::model::{AppId, Problem, Secret, SecretSource};
+use crate::model::{AppId, Now, Problem, Secret, SecretSource};
 use crate::observe::{LogNames, Metrics};
 use crate::policy::{ChannelSettings, Policy};
 use bytes::Bytes;
@@ -168,7 +168,7 @@ fn request(line: &str, headers: &[(&'static str, &str)], body: &str) -> Request 
         ip: "192.0.2.1".parse().unwrap(),
         listener: listener.into(),
         port: 3001,
-        now: NOW,
+        now: Now::at(NOW),
     }
 }
 

@@ -107,7 +107,7 @@ async fn a_token_is_for_whoever_asks() {
     assert_eq!((status, &told["wsUrl"], &told["userId"]), (200, &json!("ws://localhost:3001"), &json!("admin")));
     let credentials = format!("token={}", told["token"].as_str().unwrap());
     let credentials = crate::auth::Credentials { query: &credentials, ..Default::default() };
-    let outcome = made().auths["hmac"].authenticate(&credentials, NOW).await;
+    let outcome = made().auths["hmac"].authenticate(&credentials, Now::at(NOW)).await;
     assert!(matches!(outcome, crate::auth::Outcome::Identity(who) if who.user.as_deref() == Some("admin")));
 }
 

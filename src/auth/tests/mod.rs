@@ -9,7 +9,7 @@ mod tokens;
 mod trusted;
 
 use super::*;
-use crate::model::{Identity, Millis, Problem, Secret, SecretSource};
+use crate::model::{Identity, Millis, Mono, Now, Problem, Secret, SecretSource};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::HeaderMap;
@@ -81,7 +81,7 @@ fn at(seconds: i64) -> i64 {
 }
 
 async fn show(auth: &Authenticator, token: &str) -> Outcome {
-    auth.authenticate(&Credentials::of_message(token), NOW).await
+    auth.authenticate(&Credentials::of_message(token), Now::at(NOW)).await
 }
 
 async fn admitted(auth: &Authenticator, token: &str) -> Arc<Identity> {

@@ -17,7 +17,7 @@ fn behind(url: &str) -> Value {
 }
 
 async fn at_time(auth: &Authenticator, token: &str, now: Millis) -> Result<String, Cause> {
-    match auth.authenticate(&Credentials::of_message(token), now).await {
+    match auth.authenticate(&Credentials::of_message(token), Now::at(now)).await {
         Outcome::Identity(identity) => Ok(identity.user.as_deref().unwrap_or_default().into()),
         Outcome::Failed { cause, .. } => Err(cause),
         Outcome::Missing => panic!("missing"),

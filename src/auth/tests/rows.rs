@@ -2,6 +2,8 @@
 
 use super::*;
 
+const NOW: Mono = Mono::from_ms(super::NOW);
+
 fn users(url: &str) -> Value {
     json!({ "users": {
         "url": format!("{url}/users/{{key}}"), "timeout": "30s", "ttl": "60s", "negative_ttl": "10s", "stale_for": "5m",
@@ -9,13 +11,13 @@ fn users(url: &str) -> Value {
     } })
 }
 
-async fn ask(source: &mut Source, table: &Table, key: &str, now: Millis, status: u16, body: &str) -> Option<Value> {
+async fn ask(source: &mut Source, table: &Table, key: &str, now: Mono, status: u16, body: &str) -> Option<Value> {
     let answer = async { source.next().await.answer(status, body) };
     let (row, ()) = tokio::join!(table.row(key, now), answer);
     row.unwrap().map(|row| Value::Object((*row).clone()))
 }
 
-async fn known(table: &Table, key: &str, now: Millis) -> Option<Value> {
+async fn known(table: &Table, key: &str, now: Mono) -> Option<Value> {
     table.row(key, now).await.unwrap().map(|row| Value::Object((*row).clone()))
 }
 
@@ -73,7 +75,7 @@ async fn an_old_row_is_used_while_its_source_fails() {
         assert!(source.is_idle());
     }
     let end = NOW + 60_000 + 300_000;
-    assert!(matches!(table.cached("u1", end - 1), Lookup::Row(_)));
+    assert!(matches!(table.cached("u1", end.before(1)), Lookup::Row(_)));
     assert_eq!(table.cached("u1", end), Lookup::Unknown);
     let answer = async { source.next().await.answer(503, "") };
     let (gone, ()) = tokio::join!(table.row("u1", end), answer);

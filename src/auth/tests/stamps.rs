@@ -94,7 +94,7 @@ async fn closes_are_as_written() {
     };
     assert_eq!(close(auth.on_missing()), (4000, "Authentication token is required".into()));
     assert_eq!(close(auth.on_failed()), (4001, "Authentication failed".into()));
-    assert!(matches!(auth.authenticate(&Credentials::default(), NOW).await, Outcome::Missing));
+    assert!(matches!(auth.authenticate(&Credentials::default(), Now::at(NOW)).await, Outcome::Missing));
     let issue = Issue { user: "u1".into(), ..Issue::default() };
     assert_eq!(auth.issue(&issue, NOW).unwrap(), issued("u1", NOW));
 }

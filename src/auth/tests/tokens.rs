@@ -142,7 +142,7 @@ async fn endpoints_of_one_path_are_told_apart_by_a_verified_claim() {
     let peek = async |token: Option<String>| {
         let query = token.map(|t| format!("token={t}"));
         let headers = HeaderMap::new();
-        auth.peek(&Credentials::of_request(query.as_deref(), &headers), "tenantId", NOW).await
+        auth.peek(&Credentials::of_request(query.as_deref(), &headers), "tenantId", Now::at(NOW)).await
     };
     assert_eq!(peek(None).await, Peek::Missing);
     assert_eq!(peek(Some(hs256(json!({ "exp": at(60), "tenantId": "t" })))).await, Peek::Has);
@@ -157,23 +157,25 @@ async fn a_fresh_token_on_a_live_connection_must_be_of_the_same_user() {
     let auth = auth(jwt(json!({ "from": ["bearer"], "close_on_expiry": true, "warn_before": "10s" })));
     assert_eq!(auth.expiry(), Some(Expiry { warn_before_ms: 10_000 }));
     let current = Identity { user: Some("ann".into()), version: 7, ..Identity::default() };
-    let Outcome::Identity(fresh) = auth.refresh(&current, &Credentials::of_message(&token("ann")), NOW).await else {
+    let Outcome::Identity(fresh) = auth.refresh(&current, &Credentials::of_message(&token("ann")), Now::at(NOW)).await
+    else {
         panic!("refused")
     };
     assert_eq!((fresh.version, fresh.expires_at), (8, Some(NOW + 600_000)));
-    let cause =
-        async |current: &Identity, token: &str| match auth.refresh(current, &Credentials::of_message(token), NOW).await
-        {
-            Outcome::Failed { cause, .. } => Some(cause),
-            _ => None,
-        };
+    let cause = async |current: &Identity, token: &str| match auth
+        .refresh(current, &Credentials::of_message(token), Now::at(NOW))
+        .await
+    {
+        Outcome::Failed { cause, .. } => Some(cause),
+        _ => None,
+    };
     assert_eq!(cause(&current, &token("ben")).await, Some(Cause::OtherUser));
     assert_eq!(cause(&current, "garbage").await, Some(Cause::Malformed));
     assert_eq!(cause(&Identity::default(), &token("ann")).await, Some(Cause::OtherUser));
     let in_band = self::auth(jwt(json!({})));
     assert!(in_band.takes_messages());
     assert!(matches!(
-        in_band.refresh(&Identity::default(), &Credentials::of_message(&token("ann")), NOW).await,
+        in_band.refresh(&Identity::default(), &Credentials::of_message(&token("ann")), Now::at(NOW)).await,
         Outcome::Identity(_)
     ));
 }

@@ -10,7 +10,7 @@ fn believing(more: Value) -> Authenticator {
 
 async fn says(auth: &Authenticator, claims: Value) -> Outcome {
     let claims = row(claims);
-    auth.authenticate(&Credentials { claims: Some(&claims), ..Credentials::default() }, NOW).await
+    auth.authenticate(&Credentials { claims: Some(&claims), ..Credentials::default() }, Now::at(NOW)).await
 }
 
 fn reason(outcome: Outcome) -> (Cause, String) {
@@ -62,7 +62,7 @@ async fn a_trusted_client_that_leaves_something_out_is_told_what() {
 #[tokio::test]
 async fn a_query_is_believed_only_where_the_settings_say_so() {
     let ask = async |auth: &Authenticator, query: &str| {
-        auth.authenticate(&Credentials { query, ..Credentials::default() }, NOW).await
+        auth.authenticate(&Credentials { query, ..Credentials::default() }, Now::at(NOW)).await
     };
     let query = "user_id=u%201&organization_id=o1";
     assert!(matches!(ask(&believing(json!({})), query).await, Outcome::Missing));
@@ -71,7 +71,7 @@ async fn a_query_is_believed_only_where_the_settings_say_so() {
     assert_eq!(identity.user.as_deref(), Some("u 1"));
     assert!(matches!(ask(&auth, "x=1").await, Outcome::Missing));
     assert_eq!(reason(ask(&auth, "user_id=u1").await).1, "field `organization_id` is missing");
-    let peeked = auth.peek(&Credentials { query, ..Credentials::default() }, "user_id", NOW).await;
+    let peeked = auth.peek(&Credentials { query, ..Credentials::default() }, "user_id", Now::at(NOW)).await;
     assert_eq!(peeked, Peek::Missing, "no token tells endpoints apart");
 }
 
@@ -83,7 +83,7 @@ async fn a_trusted_connection_stays_who_it_is() {
     };
     let again = async |user: &str, organization: &str| {
         let claims = row(json!({ "user_id": user, "organization_id": organization }));
-        auth.refresh(&current, &Credentials { claims: Some(&claims), ..Credentials::default() }, NOW).await
+        auth.refresh(&current, &Credentials { claims: Some(&claims), ..Credentials::default() }, Now::at(NOW)).await
     };
     assert!(matches!(again("u1", "o1").await, Outcome::Identity(fresh) if fresh.version == 1));
     assert_eq!(reason(again("u2", "o1").await), (Cause::OtherUser, "of another user".into()));
@@ -99,7 +99,7 @@ async fn what_is_said_beside_a_token_must_be_what_the_token_says() {
     let show = async |token: &str, claims: Value| {
         let claims = row(claims);
         let shown = Credentials { message: Some(token), claims: Some(&claims), ..Credentials::default() };
-        auth.authenticate(&shown, NOW).await
+        auth.authenticate(&shown, Now::at(NOW)).await
     };
     for said in [
         json!({}),
@@ -114,7 +114,7 @@ async fn what_is_said_beside_a_token_must_be_what_the_token_says() {
     assert_eq!(reason(show(&token("o1"), json!({ "user_id": "u2" })).await), differs("user_id"));
 
     let Outcome::Identity(current) = show(&token("o1"), json!({})).await else { panic!("refused") };
-    let fresh = async |token: &str| auth.refresh(&current, &Credentials::of_message(token), NOW).await;
+    let fresh = async |token: &str| auth.refresh(&current, &Credentials::of_message(token), Now::at(NOW)).await;
     assert!(matches!(fresh(&token("o1")).await, Outcome::Identity(_)));
     assert_eq!(reason(fresh(&token("o2")).await), (Cause::OtherUser, "of another `organization_id`".into()));
 }

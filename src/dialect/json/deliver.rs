@@ -4,7 +4,7 @@ use super::place::Heard;
 use super::settings::Envelope;
 use super::template::{Template, put};
 use super::{Json, scan, write};
-use crate::model::{Event, EventKind, Millis, Position};
+use crate::model::{Event, EventKind, Millis, Now, Position};
 use bytes::Bytes;
 use memchr::memmem;
 
@@ -52,7 +52,7 @@ impl Json {
             EventKind::Message => match self.delivery.wraps(event) {
                 Some(template) => template,
                 None => {
-                    self.direct(&event.data, event.at, out);
+                    self.direct(&event.data, event.at.wall, out);
                     return true;
                 }
             },
@@ -80,7 +80,7 @@ impl Json {
             exclude: None,
             priority: crate::model::Priority::default(),
             offset: 0,
-            at,
+            at: Now { wall: at, ..Now::default() },
         };
         match self.delivery.wraps(&event) {
             Some(template) => template.render(out, |place, out| value(place, None, 0, &event, out)),
@@ -135,7 +135,7 @@ fn value(place: &Heard, channel: Option<&str>, epoch: u32, event: &Event, out: &
         Heard::DataAt(path) => write::json_at(&event.data, path).is_some_and(|found| write::json(found, out)),
         Heard::Event => event.event.as_deref().is_some_and(|name| put(name, out)),
         Heard::Key => event.key.as_deref().is_some_and(|key| put(key, out)),
-        Heard::Timestamp => write::stamp(event.at, out),
+        Heard::Timestamp => write::stamp(event.at.wall, out),
         Heard::Position => position().is_some_and(|at| write::quoted(at, out)),
         Heard::Epoch => position().is_some_and(|at| write::quoted(format_args!("{:x}", at.epoch), out)),
         Heard::Offset => position().is_some_and(|at| put(&at.offset, out)),

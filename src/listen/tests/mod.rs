@@ -8,7 +8,7 @@ use super::*;
 use crate::auth::{Authenticator, Fetcher, Keys, Tables};
 use crate::dialect::Dialect;
 use crate::flow::{App, AppLimits, Endpoint, Generation, Limits};
-use crate::model::{AppId, Close, Millis, Secret};
+use crate::model::{AppId, Close, Millis, Now, Secret};
 use crate::observe::Metrics;
 use crate::policy::Policy;
 use crate::shard::{Closed, Counts, Door, NewConnection};
@@ -192,7 +192,7 @@ impl House {
             attempts: Arc::default(),
             metrics: Metrics::new(),
             draining,
-            clock: || NOW,
+            clock: || Now::at(NOW),
         });
         let (sender, adopted) = mpsc::unbounded_channel();
         let door = Rc::new(TestDoor(sender, Cell::new(setup.closed)));

@@ -12,13 +12,13 @@ const SEGMENT_BYTES_MAX: usize = 100;
 pub(super) fn add(shelf: &mut Shelf) {
     shelf.group("Time and chance");
     shelf.function("now", "The time, in milliseconds since 1970.", "let started = now();");
-    shelf.form(&[], "int", || with(|c| Ok(c.around.host.now() as i64)));
+    shelf.form(&[], "int", || with(|c| Ok(c.around.host.now().wall as i64)));
     shelf.function(
         "iso",
         "A time as `2026-01-01T00:00:00.000Z`; now's without an argument.",
         "reply(#{ timestamp: iso() });",
     );
-    shelf.form(&[], "string", || with(|c| Ok(iso8601(c.around.host.now()))));
+    shelf.form(&[], "string", || with(|c| Ok(iso8601(c.around.host.now().wall))));
     shelf.form(&["at: int"], "string", |at: i64| match u64::try_from(at) {
         Ok(at) => Ok(iso8601(at)),
         Err(_) => Err(raise(format!("a time is not negative, this is {at}"))),

@@ -116,14 +116,14 @@ fn get(call: &Current, key: &str) -> Result<Option<Dynamic>, Raised> {
             _ => {}
         }
     }
-    let found = store.get(&call.around.app.name, key, call.around.host.now());
+    let found = store.get(&call.around.app.name, key, call.around.host.now().wall);
     found.map_err(|e| broken(call, e))?.map(|text| arg::from_json(text.as_bytes())).transpose()
 }
 
 fn keys(call: &Current, prefix: &str) -> Result<Array, Raised> {
     let store = store(call)?;
     call.in_time()?;
-    let stored = store.keys(&call.around.app.name, prefix, KEYS_MAX, call.around.host.now());
+    let stored = store.keys(&call.around.app.name, prefix, KEYS_MAX, call.around.host.now().wall);
     let mut keys: BTreeSet<String> = stored.map_err(|e| broken(call, e))?.into_iter().collect();
     for kept in &call.recorded.borrow().kept {
         match kept {

@@ -111,7 +111,7 @@ fn history(channel: &str, count: i64) -> Result<Array, Raised> {
                 Ok(map([
                     ("data", arg::from_json(&event.data)?),
                     ("event", optional(event.event.as_deref())),
-                    ("at", Dynamic::from_int(event.at as i64)),
+                    ("at", Dynamic::from_int(event.at.wall as i64)),
                     ("offset", Dynamic::from_int(event.offset as i64)),
                     ("user", sender.map_or(Dynamic::UNIT, |s| Dynamic::from(UserValue(s.identity.clone())))),
                 ]))

@@ -26,8 +26,8 @@ impl Fixed {
 }
 
 impl Host for Fixed {
-    fn now(&self) -> Millis {
-        NOW
+    fn now(&self) -> Now {
+        Now { mono: Mono::from_ms(1_000_000), wall: NOW }
     }
     fn random(&self) -> u128 {
         let n = self.randoms.fetch_add(1, Ordering::Relaxed) as u128;
@@ -43,7 +43,7 @@ impl Host for Fixed {
             exclude: None,
             priority: crate::model::Priority::default(),
             offset: n,
-            at: NOW - 10 + n,
+            at: Now { wall: NOW - 10 + n, ..Now::default() },
         };
         self.answer((1..=limit.min(3) as u64).map(event).collect())
     }
@@ -114,7 +114,7 @@ pub fn message(data: &str) -> Event {
         asker: Some(Asker { id: None, kind: "note".into() }),
         channel: Some(ChannelName::parse("room:1").unwrap()),
         vars: vec![("room".into(), "1".into())],
-        at: NOW,
+        at: Now { wall: NOW, ..Now::default() },
     }
 }
 

@@ -71,7 +71,7 @@ impl Core {
             let code = if limit == HandlerLimit::Entities { Code::Limit } else { Code::Overloaded };
             Err((call, Refusal::new(code)))
         };
-        let now = call.event.at;
+        let now = call.event.at.mono;
         if handler.breaker.refuses(now).is_some() {
             return not_now(call, HandlerLimit::Breaker);
         }
@@ -104,7 +104,7 @@ impl Core {
         if !is_stored && !self.table.holds(app.id, key) && !self.timers.has(app.id, key) {
             return;
         }
-        let (key, now): (Arc<str>, _) = (key.into(), self.host.now());
+        let (key, now): (Arc<str>, _) = (key.into(), self.host.now().mono);
         // Never refused for a full queue: it makes room.
         match self.table.submit(&app, &key, Item::Forget(token), usize::MAX, &self.timers, now) {
             Ok(None) => {}
@@ -159,7 +159,7 @@ impl Core {
                     Next::Parked | Next::Free => return,
                 }
             }
-            if !self.table.release(&entity, &self.timers, self.host.now()) {
+            if !self.table.release(&entity, &self.timers, self.host.now().mono) {
                 return;
             }
             if self.pool.is_waiting() {
@@ -170,7 +170,7 @@ impl Core {
 
     /// Gives an entity up, or has the next worker go on with it.
     pub fn release(self: &Arc<Core>, entity: Arc<Entity>) {
-        if self.table.release(&entity, &self.timers, self.host.now()) {
+        if self.table.release(&entity, &self.timers, self.host.now().mono) {
             self.ready(Ready::Entity(entity));
         }
     }
@@ -191,7 +191,7 @@ impl Core {
 
     /// The store has answered, or was not needed: what the call did becomes true, or undone, and is told.
     fn complete(&self, mut turn: Turn, committed: Result<(), StoreError>) -> Option<Had> {
-        let now = turn.now;
+        let now = turn.now.mono;
         if let Err(error) = &committed {
             self.not_kept(&mut turn, error);
         } else {
@@ -202,7 +202,7 @@ impl Core {
         if let Some(id) = turn.fired {
             match turn.retry_at {
                 Some(at) => self.timers.retry(id, at),
-                None => self.timers.end(id, self.host.now()),
+                None => self.timers.end(id, self.host.now().mono),
             }
         }
         let parcels = std::mem::take(&mut turn.parcels);
@@ -240,7 +240,7 @@ impl Core {
         };
         turn.ended = Err(Refusal::new(code));
         turn.outcome = Some(if code == Code::Overloaded { CallResult::Overloaded } else { CallResult::Fault });
-        turn.retry_at = Some(self.host.now() + super::RETRY_MS);
+        turn.retry_at = Some(self.host.now().mono + super::RETRY_MS);
     }
 
     /// First whoever waits for the call, then its effects.
@@ -280,9 +280,9 @@ impl Core {
         let Some(entity) = entity else { return };
         while let Some((item, memory)) = entity.begin() {
             drop(item);
-            entity.put(memory, self.host.now());
+            entity.put(memory, self.host.now().mono);
         }
-        self.table.release(&entity, &self.timers, self.host.now());
+        self.table.release(&entity, &self.timers, self.host.now().mono);
     }
 
     /// `done` hears once, also where there is no store.
@@ -295,7 +295,7 @@ impl Core {
 
     fn sweep_store(&self, token: Token) {
         if let Some(store) = &self.store
-            && let Some(Err(error)) = guarded("the store", || store.sweep(self.host.now()))
+            && let Some(Err(error)) = guarded("the store", || store.sweep(self.host.now().wall))
         {
             tracing::warn!("the store did not forget what is over: {error}");
         }

@@ -2,7 +2,7 @@
 
 use super::job::{Job, Token};
 use super::table::Kind;
-use crate::model::{AppId, Millis};
+use crate::model::{AppId, Mono};
 use crate::script::State;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,8 +35,8 @@ pub(super) struct Slot {
     pub doomed: bool,
     /// In its kind's list of quiet ones.
     pub listed: bool,
-    pub listed_at: Millis,
-    pub used_at: Millis,
+    pub listed_at: Mono,
+    pub used_at: Mono,
     /// Moved out while a call runs.
     pub memory: Memory,
     /// Bytes of `memory` as its kind counts them.
@@ -53,7 +53,7 @@ pub(super) struct Memory {
     /// The store was asked.
     pub asked: bool,
     /// When the store was last written.
-    pub written_at: Millis,
+    pub written_at: Mono,
     /// About, of `state`.
     pub state_bytes: usize,
 }
@@ -111,7 +111,7 @@ impl Entity {
     }
 
     /// By whoever has it: puts its memory back.
-    pub fn put(&self, memory: Memory, now: Millis) {
+    pub fn put(&self, memory: Memory, now: Mono) {
         let mut slot = self.lock();
         self.kind.count_bytes(&mut slot.counted, memory.bytes());
         slot.used_at = now;

@@ -1,7 +1,7 @@
 //! What is known of each handler over its calls: its breaker, its time series, what was logged of it lately.
 
 use super::breaker::{Breaker, Pass, Turned};
-use crate::model::{AppId, Millis};
+use crate::model::{AppId, Mono};
 use crate::observe::{CallResult, HandlerLimit, HandlerMetrics, Metrics};
 use crate::script::{App, Fault, FaultKind};
 use hashbrown::{Equivalent, HashMap};
@@ -22,7 +22,7 @@ struct Logged {
     file: String,
     line: u32,
     column: u32,
-    at: Millis,
+    at: Mono,
     left_out: u64,
 }
 
@@ -96,7 +96,7 @@ impl Handler {
         entity: Option<&str>,
         fault: &Fault,
         limit: Option<HandlerLimit>,
-        now: Millis,
+        now: Mono,
     ) {
         if let Some(limit) = limit.or(limit_of(fault.kind)) {
             self.metrics.limit(limit);
@@ -121,7 +121,7 @@ impl Handler {
         self.metrics.called(CallResult::Overloaded);
     }
 
-    fn log(&self, entity: Option<&str>, fault: &Fault, now: Millis) {
+    fn log(&self, entity: Option<&str>, fault: &Fault, now: Mono) {
         let Some(left_out) = self.speaks(fault, now) else { return };
         let left_out = (left_out > 0).then_some(left_out);
         let place = match fault.line {
@@ -140,13 +140,12 @@ impl Handler {
     }
 
     /// Whether a fault at this place is logged now, and how many were left out before.
-    fn speaks(&self, fault: &Fault, now: Millis) -> Option<u64> {
+    fn speaks(&self, fault: &Fault, now: Mono) -> Option<u64> {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let same =
             |l: &Logged| (l.kind, l.line, l.column) == (fault.kind, fault.line, fault.column) && l.file == fault.file;
         if let Some(place) = logged.iter_mut().find(|l| same(l)) {
-            // A clock that was set back does not silence it.
-            if now >= place.at && now - place.at < LOG_EVERY_MS {
+            if now.since(place.at) < LOG_EVERY_MS {
                 place.left_out += 1;
                 return None;
             }
@@ -195,13 +194,13 @@ mod tests {
             column: 1,
             kind: FaultKind::Error,
         };
-        assert_eq!(handler.speaks(&fault(3), 10_000), Some(0));
-        assert_eq!(handler.speaks(&fault(3), 10_999), None);
-        assert_eq!(handler.speaks(&fault(4), 10_999), Some(0), "another place");
-        assert_eq!(handler.speaks(&fault(3), 10_999), None);
-        assert_eq!(handler.speaks(&fault(3), 11_000), Some(2), "two were left out");
+        assert_eq!(handler.speaks(&fault(3), Mono::from_ms(10_000)), Some(0));
+        assert_eq!(handler.speaks(&fault(3), Mono::from_ms(10_999)), None);
+        assert_eq!(handler.speaks(&fault(4), Mono::from_ms(10_999)), Some(0), "another place");
+        assert_eq!(handler.speaks(&fault(3), Mono::from_ms(10_999)), None);
+        assert_eq!(handler.speaks(&fault(3), Mono::from_ms(11_000)), Some(2), "two were left out");
         for line in 100..200 {
-            assert_eq!(handler.speaks(&fault(line), 11_000), Some(0));
+            assert_eq!(handler.speaks(&fault(line), Mono::from_ms(11_000)), Some(0));
         }
         assert_eq!(handler.logged.lock().unwrap().len(), PLACES_MAX);
     }

@@ -1,7 +1,7 @@
 //! What handlers ask to keep → writes for the store, timers, parcels.
 
 use super::timers::{Name, Owner, Timer, Timers, next_due};
-use crate::model::Millis;
+use crate::model::{Mono, Now};
 use crate::script::{App, Kept, Outbox};
 use crate::store::{self, Parcel, Write};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ pub(super) struct Keeping<'a> {
     pub timers: &'a Timers,
     pub outbox: Option<&'a dyn Outbox>,
     pub random: &'a dyn Fn() -> u128,
-    pub now: Millis,
+    pub now: Now,
 }
 
 impl Keeping<'_> {
@@ -71,7 +71,7 @@ impl Keeping<'_> {
         for kept in kept {
             match kept {
                 Kept::Set { key, value, expires_ms } => {
-                    let expires_at = expires_ms.map(|ms| self.now.saturating_add(ms));
+                    let expires_at = expires_ms.map(|ms| self.now.wall.saturating_add(ms));
                     writes.push(Write::Set { app: app.clone(), key, value, expires_at });
                 }
                 Kept::Delete { key } => writes.push(Write::Delete { app: app.clone(), key }),
@@ -80,13 +80,13 @@ impl Keeping<'_> {
                         owner: self.owner(),
                         name: Name::Call(name.clone()),
                         function,
-                        due: self.now.saturating_add(after_ms),
+                        due: self.now.mono + after_ms,
                         every: every.then_some(after_ms),
                         data: data.into(),
                         durable: self.is_durable,
                     };
                     if self.is_durable {
-                        writes.push(Write::Timer(stored(&timer, app, timer.due)));
+                        writes.push(Write::Timer(stored(&timer, app, timer.due, self.now)));
                     }
                     durable.insert(name, self.is_durable);
                     timers.push(TimerOp::Arm(timer));
@@ -108,9 +108,9 @@ impl Keeping<'_> {
                         app: app.clone(),
                         webhook: name,
                         body,
-                        created_at: self.now,
+                        created_at: self.now.wall,
                         attempts: 0,
-                        due: self.now,
+                        due: self.now.wall,
                     };
                     writes.push(Write::Parcel(parcel.clone()));
                     parcels.push(parcel);
@@ -121,9 +121,9 @@ impl Keeping<'_> {
 }
 
 /// What the store must know of a timer whose call has ended: when it comes again, or that it does not.
-pub(super) fn fired(timer: &Timer, app: &Arc<str>, now: Millis) -> Option<Write> {
-    timer.durable.then(|| match next_due(timer, now) {
-        Some(due) => Write::Timer(stored(timer, app, due)),
+pub(super) fn fired(timer: &Timer, app: &Arc<str>, now: Now) -> Option<Write> {
+    timer.durable.then(|| match next_due(timer, now.mono) {
+        Some(due) => Write::Timer(stored(timer, app, due, now)),
         None => gone(timer, app),
     })
 }
@@ -143,13 +143,13 @@ pub(super) fn forget(timers: &[Timer], app: &Arc<str>, entity: &Arc<str>, is_sto
     writes
 }
 
-fn stored(timer: &Timer, app: &Arc<str>, due: Millis) -> store::Timer {
+fn stored(timer: &Timer, app: &Arc<str>, due: Mono, now: Now) -> store::Timer {
     store::Timer {
         app: app.clone(),
         entity: timer.owner.1.clone().unwrap_or_default(),
         name: timer.name.text().clone(),
         handler: timer.function.clone(),
-        due,
+        due: now.wall_of(due),
         every: timer.every,
         data: String::from_utf8_lossy(&timer.data).into_owned(),
     }

@@ -257,7 +257,7 @@ mod tests {
             asker: None,
             channel: ChannelName::parse("clinic:c1:queue").ok(),
             vars: vec![("clinicId".into(), "c1".into())],
-            at: 0,
+            at: crate::model::Now::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use super::job::{Job, Token};
 use super::keep::{self, Keeping};
 use super::timers::{Owner, Timer};
 use super::turn::{Ended, Turn, Undo};
-use crate::model::{Code, Millis, Refusal};
+use crate::model::{Code, Now, Refusal};
 use crate::observe::{CallResult, HandlerLimit};
 use crate::script::{Around, Failure, Fault, FaultKind, Ran, State};
 use crate::store::{StoreError, Write};
@@ -39,7 +39,7 @@ impl Core {
             }
             timer => timer.flatten(),
         };
-        let (now, app) = (turn.now, job.call().app.clone());
+        let (now, app) = (turn.now.mono, job.call().app.clone());
         let retry_at = match self.load.is_cancelled() {
             true => Err((now + super::RETRY_MS, HandlerLimit::Queue)),
             false => handler.breaker.admit(now, &app.limits).map_err(|until| (until, HandlerLimit::Breaker)),
@@ -86,7 +86,7 @@ impl Core {
                 (CallResult::Fault, Refusal::new(Code::Internal))
             }
             Stopped::Fault(fault, limit) => {
-                handler.fault(pass, &app, key.as_deref(), &fault, limit, self.host.now());
+                handler.fault(pass, &app, key.as_deref(), &fault, limit, self.host.now().mono);
                 (CallResult::Fault, Refusal::new(Code::Internal))
             }
         };
@@ -177,7 +177,7 @@ impl Core {
     }
 
     /// Holds the new state against its bound; of a stored one, whether it must be written.
-    fn measure(&self, turn: &mut Turn, is_stored: bool, now: Millis) -> Result<(), Stopped> {
+    fn measure(&self, turn: &mut Turn, is_stored: bool, now: Now) -> Result<(), Stopped> {
         let (Some(entity), Some(state)) = (&turn.entity, &turn.memory.state) else { return Ok(()) };
         let settings = entity.kind.settings();
         let text = match is_stored.then(|| state.to_json()).transpose() {
@@ -204,13 +204,13 @@ impl Core {
         }
         let life = settings.forget_after.0;
         // What is only read must not be forgotten either: written again after an eighth of its life, it lives so much longer.
-        let is_old = life.is_some_and(|ms| now.saturating_sub(turn.memory.written_at) > ms / 8);
+        let is_old = life.is_some_and(|ms| now.mono.since(turn.memory.written_at) > ms / 8);
         if is_old || turn.memory.stored.as_ref() != Some(&text) {
             turn.writes.push(Write::Entity {
                 app: entity.app_name.clone(),
                 entity: entity.key.clone(),
                 state: text.clone(),
-                forget_at: life.map(|ms| now.saturating_add(ms).saturating_add(ms / 8)),
+                forget_at: life.map(|ms| now.wall.saturating_add(ms).saturating_add(ms / 8)),
             });
             turn.text = Some(Some(text));
         }
@@ -218,7 +218,7 @@ impl Core {
     }
 
     /// What goes to the store and the timers; the rest is carried out later.
-    fn keep(&self, turn: &mut Turn, ran: Ran, is_durable: bool, now: Millis) -> Result<(), Stopped> {
+    fn keep(&self, turn: &mut Turn, ran: Ran, is_durable: bool, now: Now) -> Result<(), Stopped> {
         let Ran { effects, kept, value, reply, .. } = ran;
         if !kept.is_empty() {
             let Some(job) = &turn.job else { return Ok(()) };

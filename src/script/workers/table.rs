@@ -5,7 +5,7 @@
 use super::entity::{Entity, Item, Memory, Slot};
 use super::key::kind_of;
 use super::timers::{Owner, Timers};
-use crate::model::{AppId, Millis};
+use crate::model::{AppId, Mono};
 use crate::observe::{HandlerLimit, KindMetrics, Metrics};
 use crate::script::{App, EntitySettings, Keep};
 use arc_swap::ArcSwap;
@@ -100,7 +100,7 @@ impl Kind {
     }
 
     /// Puts an entity at the back of the list, where it is not in it.
-    fn list(&self, entity: &Arc<Entity>, slot: &mut Slot, now: Millis) {
+    fn list(&self, entity: &Arc<Entity>, slot: &mut Slot, now: Mono) {
         if !std::mem::replace(&mut slot.listed, true) {
             slot.listed_at = now;
             self.quiet().push_back(entity.clone());
@@ -156,7 +156,7 @@ impl Table {
         item: Item,
         queue_max: usize,
         timers: &Timers,
-        now: Millis,
+        now: Mono,
     ) -> Result<Option<Arc<Entity>>, (Item, HandlerLimit)> {
         let accept = |entity: &Arc<Entity>, item| match entity.accept(item, queue_max.max(1)) {
             Ok(is_mine) => Ok(is_mine.then(|| entity.clone())),
@@ -183,7 +183,7 @@ impl Table {
     }
 
     /// By whoever has the entity, its memory put back: gives it up. `true`: no, something waits for it.
-    pub fn release(&self, entity: &Arc<Entity>, timers: &Timers, now: Millis) -> bool {
+    pub fn release(&self, entity: &Arc<Entity>, timers: &Timers, now: Mono) -> bool {
         {
             let mut slot = entity.lock();
             if !slot.queue.is_empty() {
@@ -210,7 +210,7 @@ impl Table {
     }
 
     /// Takes out those that were quiet for longer than their kind says.
-    pub fn sweep(&self, timers: &Timers, now: Millis) {
+    pub fn sweep(&self, timers: &Timers, now: Mono) {
         let kinds: Vec<_> = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for kind in kinds {
             // One by one: newcomers find room in the list meanwhile.
@@ -253,7 +253,7 @@ impl Table {
     }
 
     /// Whether one of the kind left.
-    fn make_room(&self, kind: &Kind, timers: &Timers, now: Millis) -> bool {
+    fn make_room(&self, kind: &Kind, timers: &Timers, now: Mono) -> bool {
         for looks_left in (0..LOOKS_MAX).rev() {
             let Some(entity) = kind.quiet().pop_front() else { return false };
             let left = self.look(&entity, now, |slot| {
@@ -269,7 +269,7 @@ impl Table {
     }
 
     /// One that came off its kind's list: removed where it is quiet and `may_go`, else listed again.
-    fn look(&self, entity: &Arc<Entity>, now: Millis, may_go: impl FnOnce(&Slot) -> bool) -> bool {
+    fn look(&self, entity: &Arc<Entity>, now: Mono, may_go: impl FnOnce(&Slot) -> bool) -> bool {
         let mut part = self.part(entity.app, &entity.key);
         let mut slot = entity.lock();
         slot.listed = false;
@@ -317,8 +317,8 @@ fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
 }
 
 /// Quiet for longer than its kind is kept; what the store does not have yet stays.
-fn is_over(entity: &Entity, slot: &Slot, now: Millis) -> bool {
+fn is_over(entity: &Entity, slot: &Slot, now: Mono) -> bool {
     let settings = entity.kind.settings();
     let stays = settings.state == Keep::Store && !slot.memory.is_stored();
-    !stays && settings.forget_after.0.is_some_and(|ms| slot.used_at.saturating_add(ms) <= now)
+    !stays && settings.forget_after.0.is_some_and(|ms| slot.used_at + ms <= now)
 }

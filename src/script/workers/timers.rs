@@ -1,6 +1,6 @@
 //! Timers that are armed: by when they are due, and by whose they are.
 
-use crate::model::{AppId, Millis};
+use crate::model::{AppId, Mono};
 use crate::observe::TimerMetrics;
 use bytes::Bytes;
 use hashbrown::{Equivalent, HashMap};
@@ -16,7 +16,7 @@ pub(super) struct Timer {
     pub name: Name,
     /// The plugin's function, by name: a reload changes its number.
     pub function: Arc<str>,
-    pub due: Millis,
+    pub due: Mono,
     /// Milliseconds between two calls; `None`: one call.
     pub every: Option<u64>,
     /// JSON text.
@@ -57,7 +57,7 @@ impl Equivalent<Owner> for Sought<'_> {
 
 /// What a timer takes beside its data, about.
 const TIMER_BYTES: usize = 256;
-/// A clock may be set while nothing is due; so it is looked at again after this at the latest.
+/// The longest wait: a wake that was missed costs no more.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -72,7 +72,7 @@ pub(super) struct Timers {
 struct Book {
     next_id: u64,
     /// Those that wait; one whose call is on its way is in `armed` alone.
-    order: BTreeSet<(Millis, u64)>,
+    order: BTreeSet<(Mono, u64)>,
     armed: HashMap<u64, Timer>,
     owners: HashMap<Owner, BTreeMap<Name, u64>>,
     metrics: Vec<Option<TimerMetrics>>,
@@ -157,7 +157,7 @@ impl Timers {
     }
 
     /// Takes up to `max` that are due; each is brought back by `end` or `retry`.
-    pub fn due(&self, now: Millis, max: usize) -> Vec<(u64, Timer)> {
+    pub fn due(&self, now: Mono, max: usize) -> Vec<(u64, Timer)> {
         let mut book = self.lock();
         let mut due = Vec::new();
         while due.len() < max && book.order.first().is_some_and(|(at, _)| *at <= now) {
@@ -175,7 +175,7 @@ impl Timers {
     }
 
     /// Its call has ended: it waits for the next, or is done.
-    pub fn end(&self, id: u64, now: Millis) {
+    pub fn end(&self, id: u64, now: Mono) {
         let mut book = self.lock();
         let Some(timer) = book.armed.get(&id) else { return };
         match next_due(timer, now) {
@@ -188,17 +188,17 @@ impl Timers {
     }
 
     /// Its call could not be taken, or carried out: it comes again at `due`.
-    pub fn retry(&self, id: u64, due: Millis) {
+    pub fn retry(&self, id: u64, due: Mono) {
         self.again(self.lock(), id, due);
     }
 
     /// Waits until one is due, something changes, or a second has gone by.
-    pub fn wait(&self, now: impl Fn() -> Millis, stopped: impl Fn() -> bool) {
+    pub fn wait(&self, now: impl Fn() -> Mono, stopped: impl Fn() -> bool) {
         let book = self.lock();
         if stopped() {
             return;
         }
-        let left = book.order.first().map(|(due, _)| Duration::from_millis(due.saturating_sub(now())));
+        let left = book.order.first().map(|(due, _)| Duration::from_millis(due.since(now())));
         let left = left.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
         if !left.is_zero() {
             drop(self.changed.wait_timeout(book, left));
@@ -215,7 +215,7 @@ impl Timers {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn again(&self, mut book: MutexGuard<'_, Book>, id: u64, due: Millis) {
+    fn again(&self, mut book: MutexGuard<'_, Book>, id: u64, due: Mono) {
         let Some(timer) = book.armed.get_mut(&id) else { return };
         let was = std::mem::replace(&mut timer.due, due);
         book.order.remove(&(was, id));
@@ -277,10 +277,10 @@ impl Timers {
 }
 
 /// When a timer that is or was due calls again: in its rhythm, and once for all that was missed. `None`: never.
-pub(super) fn next_due(timer: &Timer, now: Millis) -> Option<Millis> {
+pub(super) fn next_due(timer: &Timer, now: Mono) -> Option<Mono> {
     let every = timer.every?.max(1);
-    let missed = now.saturating_sub(timer.due) / every;
-    Some(timer.due.saturating_add(every.saturating_mul(missed + 1)))
+    let missed = now.since(timer.due) / every;
+    Some(timer.due + every.saturating_mul(missed + 1))
 }
 
 fn of_calls(book: &Book, owner: &Owner) -> Vec<Name> {
@@ -292,12 +292,16 @@ fn of_calls(book: &Book, owner: &Owner) -> Vec<Name> {
 mod tests {
     use super::*;
 
-    fn timer(entity: &str, name: &str, due: Millis, every: Option<u64>) -> Timer {
+    fn at(ms: u64) -> Mono {
+        Mono::from_ms(ms)
+    }
+
+    fn timer(entity: &str, name: &str, due: u64, every: Option<u64>) -> Timer {
         Timer {
             owner: Owner(AppId(0), Some(entity.into())),
             name: Name::Call(name.into()),
             function: "tick".into(),
-            due,
+            due: at(due),
             every,
             data: Bytes::new(),
             durable: false,
@@ -314,14 +318,14 @@ mod tests {
         for (name, due) in [("c", 30), ("a", 10), ("b", 20)] {
             timers.arm(timer("q:1", name, due, None));
         }
-        assert_eq!(names(&timers.due(9, 10)), [] as [&str; 0]);
-        let due = timers.due(20, 10);
+        assert_eq!(names(&timers.due(at(9), 10)), [] as [&str; 0]);
+        let due = timers.due(at(20), 10);
         assert_eq!(names(&due), ["a", "b"]);
-        assert!(timers.due(20, 10).is_empty(), "their calls are on their way");
+        assert!(timers.due(at(20), 10).is_empty(), "their calls are on their way");
         assert_eq!(timers.len(), 3, "cancelling them is still possible");
-        timers.end(due[0].0, 20);
-        timers.retry(due[1].0, 25);
-        assert_eq!(names(&timers.due(30, 10)), ["b", "c"]);
+        timers.end(due[0].0, at(20));
+        timers.retry(due[1].0, at(25));
+        assert_eq!(names(&timers.due(at(30), 10)), ["b", "c"]);
         assert_eq!(timers.len(), 2);
     }
 
@@ -329,29 +333,29 @@ mod tests {
     fn a_timer_that_is_set_anew_or_cancelled_does_not_call_from_the_queue() {
         let timers = Timers::default();
         timers.arm(timer("q:1", "a", 10, None));
-        let due = timers.due(10, 10);
+        let due = timers.due(at(10), 10);
         assert!(timers.begin(due[0].0).is_some());
         timers.arm(timer("q:1", "a", 50, None));
         assert!(timers.begin(due[0].0).is_none());
-        timers.end(due[0].0, 10);
+        timers.end(due[0].0, at(10));
         assert_eq!(timers.len(), 1, "the new one stays");
         assert!(timers.has(AppId(0), "q:1") && !timers.has(AppId(0), "q:2"));
         assert!(timers.cancel(&Owner(AppId(0), Some("q:1".into())), &Name::Call("a".into())).is_some());
-        assert!(timers.due(99, 10).is_empty() && timers.len() == 0 && timers.bytes() == 0);
+        assert!(timers.due(at(99), 10).is_empty() && timers.len() == 0 && timers.bytes() == 0);
     }
 
     #[test]
     fn a_rhythm_is_kept_without_bursts_after_a_pause() {
         let timers = Timers::default();
         timers.arm(timer("q:1", "a", 100, Some(10)));
-        let due = timers.due(103, 10);
-        timers.end(due[0].0, 104);
-        assert!(timers.due(109, 10).is_empty());
-        let due = timers.due(1_234, 10);
+        let due = timers.due(at(103), 10);
+        timers.end(due[0].0, at(104));
+        assert!(timers.due(at(109), 10).is_empty());
+        let due = timers.due(at(1_234), 10);
         assert_eq!(due.len(), 1, "what was missed is one call");
-        timers.end(due[0].0, 1_234);
-        assert!(timers.due(1_239, 10).is_empty());
-        assert_eq!(timers.due(1_240, 10).len(), 1);
+        timers.end(due[0].0, at(1_234));
+        assert!(timers.due(at(1_239), 10).is_empty());
+        assert_eq!(timers.due(at(1_240), 10).len(), 1);
     }
 
     #[test]
@@ -362,8 +366,8 @@ mod tests {
         timers.arm(timer("q:1", "own", 70, None));
         timers.set_files(AppId(0), vec![file("a", 100, 100), file("b", 100, 100)]);
         timers.set_files(AppId(0), vec![file("a", 150, 100), file("b", 150, 50), file("c", 150, 100)]);
-        assert_eq!(names(&timers.due(100, 10)), ["own", "a"]);
-        assert_eq!(names(&timers.due(150, 10)), ["b", "c"]);
+        assert_eq!(names(&timers.due(at(100), 10)), ["own", "a"]);
+        assert_eq!(names(&timers.due(at(150), 10)), ["b", "c"]);
         assert!(!timers.has(AppId(0), "q:2"));
         timers.cancel_all(&Owner(AppId(0), Some("q:1".into())));
         assert_eq!(timers.len(), 3, "an entity that is forgotten keeps the file's timers");

@@ -4,7 +4,7 @@ use super::core::Core;
 use super::entity::{Entity, Memory};
 use super::job::{Job, Token};
 use super::keep::TimerOp;
-use crate::model::{Millis, Refusal};
+use crate::model::{Mono, Now, Refusal};
 use crate::observe::CallResult;
 use crate::script::{Asker, Connection, Effect, Reply, State, Trigger};
 use crate::store::{Parcel, Write};
@@ -29,13 +29,13 @@ pub(super) struct Turn {
     /// `None`: it did not count as a call.
     pub outcome: Option<CallResult>,
     /// When it began.
-    pub now: Millis,
+    pub now: Now,
     pub writes: Vec<Write>,
     pub timers: Vec<TimerOp>,
     pub parcels: Vec<Parcel>,
     /// The timer that fired it, and when it comes again although its call has come to an end of sorts.
     pub fired: Option<u64>,
-    pub retry_at: Option<Millis>,
+    pub retry_at: Option<Mono>,
 }
 
 /// What a call asks for.
@@ -82,7 +82,7 @@ impl Turn {
     }
 
     /// The entity's memory after the turn.
-    pub fn memory_after(&mut self, kept: bool, now: Millis) -> Memory {
+    pub fn memory_after(&mut self, kept: bool, now: Mono) -> Memory {
         let mut memory = std::mem::take(&mut self.memory);
         if kept && self.ended.is_ok() {
             if let Some(text) = self.text.take() {

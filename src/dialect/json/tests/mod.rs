@@ -6,7 +6,7 @@ mod handlers;
 mod requests;
 
 use super::*;
-use crate::model::{Code, Command, ConnectionId, Event, EventKind, Identity, Position, Refusal, Request, Sender};
+use crate::model::{Code, Command, ConnectionId, Event, EventKind, Identity, Now, Position, Refusal, Request, Sender};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -141,7 +141,7 @@ fn event(data: &str) -> Event {
         exclude: None,
         priority: crate::model::Priority::default(),
         offset: 0,
-        at: AT,
+        at: Now { wall: AT, ..Now::default() },
     }
 }
 

@@ -12,6 +12,8 @@ use std::time::Duration;
 /// Longer than anything takes: whoever waits so long waits in vain.
 pub const LONG: Duration = Duration::from_secs(60);
 pub const NOW: Millis = 1_704_623_400_000;
+/// What the monotonic clock shows then.
+const BOOTED: u64 = 1_000_000;
 
 /// What happened, in its order.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,8 +59,9 @@ impl World {
 }
 
 impl Host for World {
-    fn now(&self) -> Millis {
-        self.now.load(Ordering::SeqCst)
+    fn now(&self) -> Now {
+        let wall = self.now.load(Ordering::SeqCst);
+        Now { mono: Mono::from_ms(BOOTED + wall - NOW), wall }
     }
     fn random(&self) -> u128 {
         self.random.fetch_add(1, Ordering::SeqCst) as u128
