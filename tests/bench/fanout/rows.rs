@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use weir::dialect::{Json, Settings};
 use weir::hub::{Batch, ClassOptions, Hub, Join, Out, Publication};
-use weir::model::{AppId, ChannelName, ConnectionId, Event, EventKind, Identity, Member};
+use weir::model::{AppId, ChannelName, ConnectionId, Event, EventKind, Identity, Member, Now};
 use weir::policy::{Asking, ChannelSettings, Policy, RightKind, Subscribe};
 use weir::shard::Encoder;
 use weir::wire::{DeflateParams, Incoming, Inflater, Limits, OpCode, Reader};
@@ -40,7 +40,7 @@ fn event(bytes: usize) -> Event {
         exclude: None,
         priority: Default::default(),
         offset: 0,
-        at: NOW,
+        at: Now::at(NOW),
     }
 }
 
@@ -136,7 +136,7 @@ impl Room {
             since: None,
             request: 0,
             alias: None,
-            now: NOW,
+            now: Now::at(NOW),
         }));
         let joined: Vec<Out> = self.hub.drain().collect();
         for out in joined {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 use weir::dialect::{About, Answer, Asked, Json, Settings};
-use weir::model::{Channels, Code, Command, ConnectionId, Event, EventKind, Identity, Position, Refusal, Sender};
+use weir::model::{Channels, Code, Command, ConnectionId, Event, EventKind, Identity, Now, Position, Refusal, Sender};
 
 const SHIPPED: [(&str, &str); 5] = [
     (include_str!("../../../channels/reports.toml"), "reports"),
@@ -78,7 +78,7 @@ fn obey(json: &Json, command: &Command, asked: Asked) {
                 exclude: None,
                 priority: Default::default(),
                 offset: 42,
-                at: 1_704_623_400_000,
+                at: Now::at(1_704_623_400_000),
             };
             let mut out = Vec::new();
             assert!(json.deliver(channel, 0xe1f, &event, &mut out));

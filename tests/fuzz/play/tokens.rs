@@ -9,7 +9,7 @@ use weir::auth::{
     Authenticator, Credentials, Fetcher, KeySettings, Keys, Outcome, Peek, Settings, TableSettings, Tables,
     redact_query,
 };
-use weir::model::{Secret, SecretSource};
+use weir::model::{Now, Secret, SecretSource};
 
 /// The time, by which the tokens of the seeds count.
 pub const NOW: u64 = 1_704_623_400_000;
@@ -86,8 +86,8 @@ pub fn play(input: &[u8]) {
         }
     };
     for auth in &WORLD.auths {
-        let outcome = WORLD.runtime.block_on(auth.authenticate(&credentials, NOW));
-        let peek = WORLD.runtime.block_on(auth.peek(&credentials, "role", NOW));
+        let outcome = WORLD.runtime.block_on(auth.authenticate(&credentials, Now::at(NOW)));
+        let peek = WORLD.runtime.block_on(auth.peek(&credentials, "role", Now::at(NOW)));
         match outcome {
             Outcome::Identity(identity) => {
                 assert_eq!(identity.user.as_deref(), Some(USER), "a token was forged");
@@ -110,7 +110,7 @@ pub fn play(input: &[u8]) {
 fn believe(text: &str) {
     let said: Option<Map<String, Value>> = serde_json::from_str(text).ok();
     let credentials = Credentials { query: text, claims: said.as_ref(), ..Credentials::default() };
-    let outcome = WORLD.runtime.block_on(WORLD.believing.authenticate(&credentials, NOW));
+    let outcome = WORLD.runtime.block_on(WORLD.believing.authenticate(&credentials, Now::at(NOW)));
     if let Outcome::Identity(identity) = outcome {
         assert!(identity.claims.len() == 3 && identity.user.as_deref().is_some_and(|user| !user.is_empty()));
         assert!(identity.claim("org").and_then(Value::as_str).is_some_and(|org| !org.is_empty()));
