@@ -163,16 +163,17 @@ def naming(connections, message, burst=20):
     """Messages that each name something new: `message` gets a number."""
 
     def attack(site, until, n):
-        clients, number = [Client(site.main, "/ws", timeout=10).until(b"hello") for _ in range(connections)], 0
-        for _ in visits(until):
-            for place, client in enumerate(clients):
-                try:
-                    client.send(b"".join(text(message(number + k)) for k in range(burst)) + PING)
-                    number += burst
-                    client.until(b"pong")
-                except (OSError, Closed):
-                    clients[place] = Client(site.main, "/ws", timeout=10)
-        return f"{number} named"
+        clients, number, refused = [None] * connections, 0, 0
+        for turn in visits(until):
+            place = turn % connections
+            try:
+                client = clients[place] = clients[place] or Client(site.main, "/ws", timeout=10).until(b"hello")
+                client.send(b"".join(text(message(number + k)) for k in range(burst)) + PING)
+                number += burst
+                client.until(b"pong")
+            except (OSError, Closed):
+                clients[place], refused = None, refused + 1
+        return f"{number} named, closed or refused {refused} times"
 
     return attack
 
