@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use weir::model::{
-    AppId, AppStats, ChannelInfo, ChannelName, ConnectionId, ConnectionInfo, Identity, Member, Millis, Refusal, Target,
+    AppId, AppStats, ChannelInfo, ChannelName, ConnectionId, ConnectionInfo, Identity, Member, Now, Refusal, Target,
 };
 use weir::script::{App, Around, Asker, Connection, Event, Host, Limits, Plugin, State, Trigger};
 
@@ -40,8 +40,8 @@ fn user_and_connection(event) { if event.user.role == "nurse" { event.connection
 struct Nobody;
 
 impl Host for Nobody {
-    fn now(&self) -> Millis {
-        0
+    fn now(&self) -> Now {
+        Now::default()
     }
     fn random(&self) -> u128 {
         0
@@ -158,6 +158,6 @@ fn event() -> Event {
         asker: Some(Asker { id: None, kind: "note".into() }),
         channel: ChannelName::parse("room:1").ok(),
         vars: vec![("room".into(), "1".into())],
-        at: 0,
+        at: Now::default(),
     }
 }
