@@ -3,6 +3,7 @@
 import argparse
 import multiprocessing
 import os
+import signal
 import sys
 import time
 
@@ -90,6 +91,8 @@ def main():
     names.add_argument("--secs", type=float, default=5, help="seconds of each flood")
     wanted = names.parse_args()
     floods = [f for f in FLOODS if not wanted.only or any(part in f.name for part in wanted.only.split(","))]
+    # So that no gateway outlives an end from outside.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rows = []
     for flood in floods:
         rows += (of_this := measure(flood, wanted))
