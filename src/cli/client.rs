@@ -11,6 +11,7 @@ use hyper::{Method, Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client as Http, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,12 +71,12 @@ pub struct Found {
 
 impl Found {
     /// A call of the HTTP API; the whole answer, whatever its status.
-    pub async fn call(&self, verb: &str, body: &serde_json::Value) -> Result<(StatusCode, String), String> {
+    pub async fn call(&self, verb: &str, body: &impl Serialize) -> Result<(StatusCode, String), String> {
         self.post(&format!("/api/{verb}"), body).await
     }
 
     /// What the admin listener answers to a question about files. Err: also where it refuses.
-    pub fn admin(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, String> {
+    pub fn admin(&self, path: &str, body: &impl Serialize) -> Result<serde_json::Value, String> {
         let runtime = files::runtime().map_err(|e| e.to_string())?;
         match runtime.block_on(self.post(path, body))? {
             (status, text) if status.is_success() => serde_json::from_str(&text).map_err(|e| format!("{text}: {e}")),
@@ -83,10 +84,10 @@ impl Found {
         }
     }
 
-    async fn post(&self, path: &str, body: &serde_json::Value) -> Result<(StatusCode, String), String> {
+    async fn post(&self, path: &str, body: &impl Serialize) -> Result<(StatusCode, String), String> {
         let url = format!("{}{path}", self.url);
         let key = self.key.as_deref().ok_or("an API key is needed: --key, or WEIR_API_KEY in the environment")?;
-        let mut request = request(Method::POST, &url, body.to_string())?;
+        let mut request = request(Method::POST, &url, serde_json::to_string(body).map_err(|e| e.to_string())?)?;
         let bearer = HeaderValue::from_str(&format!("Bearer {key}"))
             .map_err(|_| "the key has characters that no header may have")?;
         request.headers_mut().insert(AUTHORIZATION, bearer);
@@ -100,7 +101,7 @@ impl Found {
     }
 
     /// Calls a verb, prints its answer; the exit code.
-    pub fn call_and_tell(&self, verb: &str, body: &serde_json::Value) -> std::process::ExitCode {
+    pub fn call_and_tell(&self, verb: &str, body: &impl Serialize) -> std::process::ExitCode {
         let called = files::runtime().map_err(|e| e.to_string());
         match called.and_then(|runtime| runtime.block_on(self.call(verb, body))) {
             Err(what) => files::fail(what),

@@ -63,6 +63,6 @@ pub fn object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, 
 }
 
 /// An argument that is to be JSON. A bare word is none: the shell took its quotes.
-pub fn json(text: &str) -> Result<serde_json::Value, String> {
+pub fn json(text: &str) -> Result<Box<serde_json::value::RawValue>, String> {
     serde_json::from_str(text).map_err(|e| format!("not JSON: {e}; in a shell, quotes stand in quotes: '{{\"a\":1}}'"))
 }

@@ -3,7 +3,8 @@
 use super::client::Door;
 use super::files::json;
 use crate::config::Environment;
-use serde_json::{Value, json as object};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,9 +21,9 @@ pub struct Arguments {
     event: Option<String>,
     /// The channel.
     channel: String,
-    /// What its subscribers hear, as JSON.
+    /// What its subscribers hear, as JSON. It goes out as it is written here.
     #[arg(value_name = "JSON", value_parser = json)]
-    data: Value,
+    data: Box<RawValue>,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -32,12 +33,18 @@ const EXAMPLES: &str = "Examples:
 Prints the gateway's answer, such as {\"recipients\":1}.
 Exit codes: 0 published, 1 refused or not reached.";
 
+#[derive(Serialize)]
+struct Body<'a> {
+    channel: &'a str,
+    data: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+}
+
 pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode {
-    let mut body = object!({ "channel": arguments.channel, "data": arguments.data });
-    for (name, value) in [("app", &arguments.app), ("event", &arguments.event)] {
-        if let Some(value) = value {
-            body[name] = value.as_str().into();
-        }
-    }
+    let Arguments { channel, data, app, event, .. } = arguments;
+    let body = Body { channel, data, app: app.as_deref(), event: event.as_deref() };
     arguments.door.found(gateway, env).call_and_tell("publish", &body)
 }
