@@ -58,26 +58,38 @@ impl Shared {
         via: Via,
         refused: Refused,
     ) {
+        let (shared, of) = (self.clone(), app.clone());
+        self.decide(app, generation, publishing, move |decided| match decided {
+            Err(refusal) => drop(refused.send(refusal)),
+            Ok((publishing, about)) => shared.publish_now(&of, generation, publishing, tally, via, about),
+        });
+    }
+
+    /// Asks the class's `publish` handler; nothing is published. `then` hears what may go out, and of which call, or why
+    /// it may not.
+    pub(super) fn decide(
+        &self,
+        app: &Arc<App>,
+        generation: u64,
+        publishing: Publishing,
+        then: impl FnOnce(Result<(Publishing, Option<Event>), Refusal>) + Send + 'static,
+    ) {
         let class = publishing.target.class();
         let bound = app.handlers.as_ref().and_then(|h| Some((h, h.class(class)?.publish.as_ref()?)));
-        let Some((handlers, bound)) = bound else {
-            return self.publish_now(app, generation, publishing, tally, via, None);
-        };
+        let Some((handlers, bound)) = bound else { return then(Ok((publishing, None))) };
         let Draft { event, key, data, .. } = publishing.draft.clone();
         let event = Event::of_nobody(Trigger::Publish { event, key }, data, crate::observe::clock());
-        let wish = handlers.about_channel(bound, &app.policy, publishing.target.channel(), generation, event);
-        match wish {
-            Err(refusal) => drop(refused.send(refusal)),
+        match handlers.about_channel(bound, &app.policy, publishing.target.channel(), generation, event) {
+            Err(refusal) => then(Err(refusal)),
             Ok(wish) => {
-                let (shared, app) = (self.clone(), app.clone());
-                let then = move |finished: Finished| match finished.result {
-                    Err(refusal) => drop(refused.send(refusal)),
+                let decided = move |finished: Finished| match finished.result {
+                    Err(refusal) => then(Err(refusal)),
                     Ok(changed) => {
                         let publishing = publishing.with(&finished.event, changed);
-                        shared.publish_now(&app, generation, publishing, tally, via, Some(finished.event));
+                        then(Ok((publishing, Some(finished.event))));
                     }
                 };
-                self.call(wish, Box::new(then));
+                self.call(wish, Box::new(decided));
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::observe::Via;
 use crate::policy::Scope;
-use crate::script::Finished;
+use crate::script::{Event, Finished};
 use bytes::Bytes;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -61,20 +61,54 @@ impl Port {
             let _ = tell.send(Receipt { recipients, position });
         };
         let tally = Arc::new(if targets.len() > 1 { Tally::once(done) } else { Tally::new(done) });
-        let (refuse, mut refused) = mpsc::unbounded_channel();
-        for target in targets {
-            if self.is_full(target.home(self.shards())) {
-                return Err(OVERLOADED);
-            }
-            let publishing = Publishing { target, draft: draft.clone(), sender: None, answer: None };
-            self.shared.publish(app, generation.number, publishing, Some(tally.clone()), via, refuse.clone());
+        if targets.iter().any(|target| self.is_full(target.home(self.shards()))) {
+            return Err(OVERLOADED);
         }
-        drop((tally, refuse));
+        let mut all: Vec<Publishing> = (targets.into_iter())
+            .map(|target| Publishing { target, draft: draft.clone(), sender: None, answer: None })
+            .collect();
+        let (refuse, mut refused) = mpsc::unbounded_channel();
+        match all.pop() {
+            // The call's end publishes: nothing comes between two calls of one entity.
+            Some(only) if all.is_empty() => {
+                self.shared.publish(app, generation.number, only, Some(tally.clone()), via, refuse);
+            }
+            last => {
+                all.extend(last);
+                drop(refuse);
+                for (publishing, about) in self.decided(app, generation.number, all).await? {
+                    self.shared.publish_now(app, generation.number, publishing, Some(tally.clone()), via, about);
+                }
+            }
+        }
+        drop(tally);
         let receipt = told.await.map_err(|_| OVERLOADED)?;
         match refused.try_recv() {
             Ok(refusal) => Err(refusal),
             Err(_) => Ok(receipt),
         }
+    }
+
+    /// What all handlers say before any of it is published: who is refused one channel of several could not know which
+    /// of the others had gone out, and a repetition would publish those twice. What the calls themselves did (counters,
+    /// messages) stays done. The price is that such a publication may be overtaken by a later one to one channel.
+    async fn decided(
+        &self,
+        app: &Arc<App>,
+        generation: u64,
+        all: Vec<Publishing>,
+    ) -> Result<Vec<(Publishing, Option<Event>)>, Refusal> {
+        let ask = |publishing| {
+            let (tell, told) = oneshot::channel();
+            self.shared.decide(app, generation, publishing, move |decided| drop(tell.send(decided)));
+            told
+        };
+        let asked: Vec<_> = all.into_iter().map(ask).collect();
+        let mut decided = Vec::with_capacity(asked.len());
+        for told in asked {
+            decided.push(told.await.map_err(|_| OVERLOADED)??);
+        }
+        Ok(decided)
     }
 
     fn targets(
@@ -318,15 +352,16 @@ impl Shard {
             Target::Connection(id) => self.by_id.get(id).copied().filter(open).into_iter().collect(),
             Target::User(user) => self.passing(app, |c| c.session.identity.user.as_ref() == Some(user)),
             Target::Filter(filter) => {
-                let channels: Vec<u32> =
-                    (filter.channels.iter()).filter_map(|name| self.hub.find(app, name.as_str())).collect();
-                if !filter.channels.is_empty() && channels.is_empty() {
+                let found = |name: &ChannelName| self.hub.find(app, name.as_str());
+                let channels: Option<Vec<u32>> =
+                    filter.channels.as_ref().map(|names| names.iter().filter_map(found).collect());
+                if channels.as_ref().is_some_and(Vec::is_empty) {
                     return Vec::new();
                 }
                 self.passing(app, |c| {
                     let session = &c.session;
                     filter.passes(session.id, &session.identity)
-                        && (channels.is_empty() || session.subs.iter().any(|s| channels.contains(&s.channel)))
+                        && channels.as_ref().is_none_or(|on| session.subs.iter().any(|s| on.contains(&s.channel)))
                 })
             }
         }
