@@ -1,8 +1,12 @@
 //! Who may use a route.
 
+use super::app::AppHttp;
 use super::fail::{Fail, Why};
-use super::keys::{Fingerprint, Keys};
+use super::handle::Context;
+use super::keys::Fingerprint;
+use super::origin::{foreign_cookie, without_cookies};
 use super::place::{Grammar, Place};
+use super::rate::Party;
 use super::request::{Request, Viewed};
 use super::settings::{AccessSettings, AccessWord, AuthAccess};
 use super::verb::Verb;
@@ -53,7 +57,7 @@ pub(super) struct Visitor {
     /// For logs.
     pub by: Arc<str>,
     /// For limits.
-    pub name: String,
+    pub name: Party,
 }
 
 /// Whom a rehearsed request comes from.
@@ -114,40 +118,56 @@ impl Access {
     }
 
     /// Who it is. `verb`: what an API key must cover.
-    pub async fn identify(
+    pub async fn identify<G>(
         &self,
-        keys: &Keys,
-        app: &str,
+        context: &Context<G>,
+        app: &AppHttp,
         verb: Option<Verb>,
         request: &Request,
         by: &Arc<str>,
     ) -> Result<Visitor, Fail> {
         let visitor = |identity, name| Visitor { identity, scope: Scope::everywhere(), by: by.clone(), name };
-        let address = || request.ip.to_string();
+        let (site, address) = (&context.site, || Party::address(request.ip));
         match self {
             Access::Public => Ok(visitor(None, address())),
-            Access::Key { optional } => match keys.of(request)? {
-                None if *optional => Ok(visitor(None, address())),
+            Access::Key { optional } => match context.key(request)? {
+                None if *optional => {
+                    site.pages.without_key(request, Some(app))?;
+                    Ok(visitor(None, address()))
+                }
                 None => Err(Fail::new(Why::Unauthorized, "An API key is required: `Authorization: Bearer KEY`")),
                 Some(key) => {
-                    let (scope, by) = key.allows(app, verb)?;
-                    Ok(Visitor { identity: None, scope, name: format!("key {by}"), by })
+                    let (scope, by) = key.allows(&app.name, verb)?;
+                    Ok(Visitor { identity: None, scope, name: Party::Named(format!("key {by}")), by })
                 }
             },
             Access::Secret { secret, from } => {
                 let shown = from.iter().find_map(|f| f.find(request)).map(|text| Fingerprint::of(text.as_bytes()));
+                if shown.is_some() {
+                    context.may_show(request)?;
+                }
                 match (secret, shown) {
                     (Some(secret), Some(shown)) if secret.is(&shown) => Ok(visitor(None, address())),
-                    _ => Err(Fail::new(Why::Unauthorized, "The secret is missing or wrong")),
+                    (_, shown) => {
+                        if shown.is_some() {
+                            context.was_wrong(request, "a route's secret");
+                        }
+                        Err(Fail::new(Why::Unauthorized, "The secret is missing or wrong"))
+                    }
                 }
             }
             Access::Auth { auth, stand_in, .. } => {
-                let identity = match identity(auth, request).await? {
+                let identity = match identity(auth, request, site.pages.is_foreign(request, Some(app))).await? {
                     Some(identity) => Some(identity),
-                    None => stand_in.as_ref().and_then(|s| s.identity(request)),
+                    None => {
+                        if stand_in.is_some() {
+                            site.pages.without_key(request, Some(app))?;
+                        }
+                        stand_in.as_ref().and_then(|s| s.identity(request))
+                    }
                 };
                 let identity = identity.ok_or_else(|| Fail::new(Why::Unauthorized, "A token is required"))?;
-                let name = identity.user.as_deref().map_or_else(address, |u| format!("user {u}"));
+                let name = identity.user.as_deref().map_or_else(address, |u| Party::Named(format!("user {u}")));
                 Ok(visitor(Some(identity), name))
             }
         }
@@ -162,7 +182,8 @@ impl Access {
                 return Err(Fail::new(Why::Unauthorized, "Something that shows who asks is required"));
             }
         };
-        let name = identity.as_ref().and_then(|i| i.user.as_deref()).unwrap_or("somebody").to_owned();
+        let name = identity.as_ref().and_then(|i| i.user.as_deref()).unwrap_or("somebody");
+        let name = Party::Named(name.to_owned());
         Ok(Visitor { identity, scope: Scope::everywhere(), by: by.clone(), name })
     }
 
@@ -182,9 +203,14 @@ impl Access {
     }
 }
 
-/// The first that finds a token decides; `None` where there is none at all.
-async fn identity(auth: &[Arc<Authenticator>], request: &Request) -> Result<Option<Arc<Identity>>, Fail> {
-    let credentials = Credentials::of_request(Some(&request.query), &request.headers);
+/// The first that finds a token decides; `None` where there is none at all. `foreign`: cookies do not count.
+async fn identity(
+    auth: &[Arc<Authenticator>],
+    request: &Request,
+    foreign: bool,
+) -> Result<Option<Arc<Identity>>, Fail> {
+    let without = if foreign { without_cookies(request) } else { None };
+    let credentials = Credentials::of_request(Some(&request.query), without.as_ref().unwrap_or(&request.headers));
     for auth in auth {
         match auth.authenticate(&credentials, request.now).await {
             Outcome::Identity(identity) => return Ok(Some(identity)),
@@ -203,6 +229,9 @@ async fn identity(auth: &[Arc<Authenticator>], request: &Request) -> Result<Opti
                 return Err(Fail::new(Why::Unauthorized, "The token does not verify"));
             }
         }
+    }
+    if without.is_some() {
+        return Err(foreign_cookie());
     }
     Ok(None)
 }

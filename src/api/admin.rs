@@ -87,10 +87,12 @@ pub(super) async fn admin<G>(context: &Context<G>, request: &Request) -> Option<
 
 /// The key's name. In development mode nobody needs one.
 fn who<G>(context: &Context<G>, request: &Request) -> Result<Arc<str>, Fail> {
-    let keys = &context.site.keys;
     match context.generation.development {
-        true => keys.of(request)?.map_or(Ok("nobody".into()), |key| key.allows_admin()),
-        false => keys.require(request)?.allows_admin(),
+        true => match context.key(request)? {
+            Some(key) => key.allows_admin(),
+            None => context.site.pages.without_key(request, None).map(|()| "nobody".into()),
+        },
+        false => context.required_key(request)?.allows_admin(),
     }
 }
 

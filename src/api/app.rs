@@ -4,7 +4,7 @@ use super::access::Known;
 use super::route::{Errors, Route};
 use super::settings::{ErrorReply, RouteSettings};
 use crate::auth::{Authenticator, Resolve, Tables};
-use crate::model::Problem;
+use crate::model::{Origins, Problem};
 use crate::script;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ pub struct AppParts<'a> {
     pub name: &'a str,
     /// The file's `listener`.
     pub listener: Option<&'a str>,
+    /// The file's `origins`.
+    pub origins: Option<&'a [String]>,
     /// Listener and path of each endpoint, in their order.
     pub endpoints: Vec<(&'a str, &'a str)>,
     pub routes: &'a [RouteSettings],
@@ -40,6 +42,8 @@ pub struct AppHttp {
     pub(super) endpoints: Vec<(String, String)>,
     pub(super) routes: Vec<Route>,
     pub(super) errors: Errors,
+    /// Whose pages may use their visitors' cookies, within those of `[http]`; `None`: all of those.
+    pub(super) origins: Option<Origins>,
     pub(super) tables: Tables,
 }
 
@@ -61,6 +65,10 @@ impl AppHttp {
             routes.extend(Route::compile(s, &path, parts.listener, &known, &mut problems));
         }
         let errors = Errors::compile(parts.errors, "errors", &mut problems);
+        let origins = parts.origins.map(|origins| Origins::compile(origins, "origins")).transpose();
+        // Where there are endpoints, their router tells it.
+        let told = !parts.endpoints.is_empty();
+        let origins = origins.map_err(|problem| problems.extend((!told).then_some(problem))).unwrap_or_default();
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -69,6 +77,7 @@ impl AppHttp {
             endpoints: parts.endpoints.iter().map(|(listener, path)| ((*listener).into(), (*path).into())).collect(),
             routes,
             errors,
+            origins,
             tables: parts.tables.clone(),
         })
     }

@@ -3,7 +3,7 @@
 use super::fail::{Fail, Why};
 use super::json::members;
 use crate::model::did_you_mean;
-use crate::model::query_pairs;
+use crate::model::{query_fault, query_pairs};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -34,14 +34,25 @@ impl<'a> Args<'a> {
         Ok(Args { entries, asked: Vec::new() })
     }
 
-    pub fn of_query(query: &'a str) -> Args<'a> {
-        let entries = query_pairs(query).map(|(name, value)| (name, Arg::Text(value))).collect();
-        Args { entries, asked: Vec::new() }
+    pub fn of_query(query: &'a str) -> Result<Args<'a>, Fail> {
+        decodes(query)?;
+        let mut entries: Vec<(Cow<'a, str>, Arg<'a>)> = Vec::new();
+        for (name, value) in query_pairs(query) {
+            if entries.iter().any(|(known, _)| *known == name) {
+                return Err(Fail::body(format!("`{}` comes twice", name.escape_debug())));
+            }
+            entries.push((name, Arg::Text(value)));
+        }
+        Ok(Args { entries, asked: Vec::new() })
     }
 
-    /// From elsewhere than the body: a part of the path.
-    pub fn put(&mut self, name: &'a str, value: Cow<'a, str>) {
+    /// From elsewhere than the query: a part of the path.
+    pub fn put(&mut self, name: &'a str, value: Cow<'a, str>) -> Result<(), Fail> {
+        if self.entries.iter().any(|(known, _)| known == name) {
+            return Err(Fail::body(format!("`{name}` is in the path and in the query")));
+        }
         self.entries.push((Cow::Borrowed(name), Arg::Text(value)));
+        Ok(())
     }
 
     /// null is as if it were not there.
@@ -51,6 +62,16 @@ impl<'a> Args<'a> {
         match self.entries.swap_remove(at).1 {
             Arg::Json(value) if value.get() == "null" => None,
             arg => Some(arg),
+        }
+    }
+
+    /// JSON text as it was written, null too: for what may be left out, but not be nothing.
+    pub fn given(&mut self, name: &'static str) -> Option<&'a RawValue> {
+        self.asked.push(name);
+        let at = self.entries.iter().position(|(key, arg)| key == name && matches!(arg, Arg::Json(_)))?;
+        match self.entries.swap_remove(at).1 {
+            Arg::Json(value) => Some(value),
+            Arg::Text(_) => None,
         }
     }
 
@@ -84,20 +105,14 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// One or several.
-    pub fn texts(&mut self, name: &'static str) -> Result<Vec<String>, Fail> {
+    /// One or several. `None` where nothing is said, which is another thing than an empty list.
+    pub fn texts(&mut self, name: &'static str) -> Result<Option<Vec<String>>, Fail> {
         match self.take(name) {
-            Some(Arg::Text(text)) => Ok(vec![text.into_owned()]),
-            Some(Arg::Json(value)) if value.get().starts_with('"') => Ok(vec![read(name, value, "a text")?]),
-            Some(Arg::Json(value)) => read(name, value, "a list of texts"),
-            None => Ok(Vec::new()),
+            Some(Arg::Text(text)) => Ok(Some(vec![text.into_owned()])),
+            Some(Arg::Json(value)) if value.get().starts_with('"') => Ok(Some(vec![read(name, value, "a text")?])),
+            Some(Arg::Json(value)) => read(name, value, "a list of texts").map(Some),
+            None => Ok(None),
         }
-    }
-
-    /// An object's own members.
-    pub fn inner(&mut self, name: &'static str) -> Result<Option<Args<'a>>, Fail> {
-        let Some(value) = self.raw(name)? else { return Ok(None) };
-        Args::of_json(value.get()).map(Some).map_err(|_| wrong(name, "an object"))
     }
 
     /// All that is left, whatever the names: for objects whose keys are data.
@@ -115,7 +130,20 @@ impl<'a> Args<'a> {
     }
 }
 
-fn wrong(name: &str, expected: &str) -> Fail {
+/// Every parameter must be readable: one that is left out could be the one that narrows what is asked for.
+pub(super) fn decodes(query: &str) -> Result<(), Fail> {
+    match query_fault(query) {
+        None => Ok(()),
+        Some(pair) => {
+            let name = pair.split('=').next().unwrap_or_default().escape_debug();
+            Err(Fail::body(format!(
+                "`{name}` in the query is not UTF-8 in percent-encoding, or one parameter too many"
+            )))
+        }
+    }
+}
+
+pub(super) fn wrong(name: &str, expected: &str) -> Fail {
     Fail::body(format!("`{name}` must be {expected}"))
 }
 

@@ -2,13 +2,13 @@
 
 use super::args::Args;
 use super::fail::{Fail, Why};
+use super::filter::{bounded, channel_names, filter};
 use super::verb::Verb;
 use crate::flow::Draft;
 use crate::model::{ChannelName, Close, ConnectionId, Position, Priority, one_of};
 use crate::model::{Filter, Target};
 use crate::policy::Scope;
 use bytes::Bytes;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
@@ -16,8 +16,6 @@ use std::sync::Arc;
 const LIST: (usize, usize) = (1_000, 10_000);
 /// Events of a page of history.
 const PAGE: (usize, usize) = (100, 1_000);
-/// Channels of one publish, values of one filter field.
-const NAMES_MAX: usize = 1_000;
 /// Of `cleanup`.
 const IDLE_MS: u64 = 300_000;
 /// RFC 6455 §5.5: what a close frame has room for.
@@ -78,7 +76,7 @@ impl Call {
     pub fn read(verb: Verb, args: &mut Args<'_>) -> Result<Call, Fail> {
         Ok(match verb {
             Verb::Publish => {
-                let mut names = args.texts("channels")?;
+                let mut names = args.texts("channels")?.unwrap_or_default();
                 names.extend(args.text("channel")?);
                 if names.is_empty() {
                     return Err(Fail::body("`channel` or `channels` is required"));
@@ -96,7 +94,7 @@ impl Call {
                 Call::Publish { channels, draft }
             }
             Verb::Broadcast => {
-                let filter = args.inner("filter")?.map(filter).transpose()?.unwrap_or_default();
+                let filter = filter(args)?.unwrap_or_default();
                 let target = Target::Filter(Filter { exclude: connection(args, "exclude")?, ..filter });
                 Call::Send { target, data: message(args)? }
             }
@@ -104,8 +102,8 @@ impl Call {
             Verb::Subscribe => Call::Subscribe { target: target(args)?, channel: channel(args)? },
             Verb::Unsubscribe => Call::Unsubscribe { target: target(args)?, channel: channel(args)? },
             Verb::Disconnect => {
-                let target = match args.inner("filter")? {
-                    Some(inner) => Target::Filter(filter(inner)?),
+                let target = match filter(args)? {
+                    Some(filter) => Target::Filter(filter),
                     None => target(args)?,
                 };
                 Call::Disconnect { target, close: close(args)? }
@@ -131,8 +129,8 @@ impl Call {
                     let id = ConnectionId::parse(&id).ok_or_else(|| no_connection(&id))?;
                     return Ok(Call::Connection { id });
                 }
-                let users = args.text("user")?.into_iter().map(Arc::from).collect();
-                let channels = channels("channel", args.texts("channel")?)?;
+                let users = args.text("user")?.map(|user| vec![user.into()]);
+                let channels = args.texts("channel")?.map(|names| channel_names("channel", names)).transpose()?;
                 let target = Target::Filter(Filter { users, channels, ..Filter::default() });
                 Call::Connections { target, limit: limit(args, LIST)? }
             }
@@ -194,50 +192,12 @@ fn named(name: &str) -> Result<ChannelName, Fail> {
     ChannelName::parse(name).map_err(|bad| Fail::new(Why::UnknownChannel, format!("`channel`: {bad}")))
 }
 
-// A malformed name is refused rather than passed over: a filter without it would let more through.
-fn channels(field: &str, names: Vec<String>) -> Result<Vec<ChannelName>, Fail> {
-    bounded(field, names.len())?;
-    let names = names.iter().map(|name| ChannelName::parse(name));
-    names.collect::<Result<_, _>>().map_err(|bad| Fail::body(format!("`{field}`: {bad}")))
-}
-
-fn bounded(field: &str, len: usize) -> Result<(), Fail> {
-    match len <= NAMES_MAX {
-        true => Ok(()),
-        false => Err(Fail::body(format!("`{field}` has at most {NAMES_MAX} entries"))),
-    }
-}
-
 fn target(args: &mut Args<'_>) -> Result<Target, Fail> {
     match (args.text("user")?, connection(args, "connection")?) {
         (Some(user), None) => Ok(Target::User(user.into())),
         (None, Some(id)) => Ok(Target::Connection(id)),
         _ => Err(Fail::body("exactly one of `user` and `connection` is required")),
     }
-}
-
-fn filter(mut args: Args<'_>) -> Result<Filter, Fail> {
-    let users = args.texts("users")?;
-    bounded("filter.users", users.len())?;
-    let channels = channels("filter.channels", args.texts("channels")?)?;
-    let mut claims = Vec::new();
-    if let Some(mut inner) = args.inner("claims")? {
-        for (claim, values) in inner.rest() {
-            let values = match serde_json::from_str(values.get()) {
-                Ok(Value::Array(values)) => values,
-                Ok(Value::Null) | Err(_) => Vec::new(),
-                Ok(value) => vec![value],
-            };
-            bounded("filter.claims", values.len())?;
-            // An empty list is no constraint, as an absent one.
-            if !values.is_empty() {
-                claims.push((claim.into_owned(), values));
-            }
-        }
-        bounded("filter.claims", claims.len())?;
-    }
-    args.finish()?;
-    Ok(Filter { users: users.into_iter().map(Arc::from).collect(), claims, channels, ..Filter::default() })
 }
 
 fn close(args: &mut Args<'_>) -> Result<Close, Fail> {

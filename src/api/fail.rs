@@ -78,11 +78,6 @@ impl Why {
             | Why::Internal => None,
         }
     }
-
-    /// Whether the same request may succeed later: its answer is not kept for an idempotency key.
-    pub fn retry(self) -> bool {
-        matches!(self, Why::RateLimited | Why::Internal | Why::Overloaded | Why::Draining)
-    }
 }
 
 /// A failed request.

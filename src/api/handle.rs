@@ -178,13 +178,13 @@ async fn api<G: Gateway>(
     connection: Option<&str>,
 ) -> Answer {
     expect(request, if verb.reads() { Method::GET } else { Method::POST })?;
-    let key = context.site.keys.require(request)?;
+    let key = context.required_key(request)?;
     let mut args = match verb.reads() {
-        true => Args::of_query(&request.query),
+        true => Args::of_query(&request.query)?,
         false => Args::of_body(&request.body)?,
     };
     if let Some(id) = connection {
-        args.put("connection", percent_decode(id).ok_or_else(Fail::not_found)?);
+        args.put("connection", percent_decode(id).ok_or_else(Fail::not_found)?)?;
     }
     let app = context.site.app(listener, args.text("app")?.as_deref(), key)?;
     one(context, key, app, verb, args, &request.body, request).await
@@ -210,14 +210,14 @@ async fn one<G: Gateway>(
     let work = async move { run(&gateway, &ground, call, Via::Api).await.map(|done| done.to_json()) };
     match once {
         None => work.await,
-        Some(once) => context.state.once.run(id, verb, once, body, request.now.mono, work).await,
+        Some(once) => context.state.once.run(key.owner(), (id, verb, once), body, request.now.mono, work).await,
     }
 }
 
 /// Commands one after another; each has its own answer.
 async fn batch<G: Gateway>(context: &Context<G>, request: &Request, listener: &Listener) -> Answer {
     expect(request, Method::POST)?;
-    let key = context.site.keys.require(request)?;
+    let key = context.required_key(request)?;
     let mut args = Args::of_body(&request.body)?;
     let app = args.text("app")?;
     let commands = args.raw("commands")?.ok_or_else(|| Fail::body("`commands` is required"))?;

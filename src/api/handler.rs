@@ -13,8 +13,14 @@ use crate::script::{self, Event, Finished, Trigger, Web};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
-use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
 use serde_json::value::RawValue;
+
+/// Headers by which HTTP/1.1 finds an answer's end (RFC 9112 §6), or that are the connection's (RFC 9110 §7.6.1).
+const FRAMING: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, TRAILER, TE];
 
 /// What a handler made of a request.
 pub(super) enum Handled {
@@ -78,6 +84,11 @@ fn response(said: script::Reply, status: u16) -> Response<Full<Bytes>> {
     let mut response = reply(said.status.unwrap_or(status), "application/json", said.message.data);
     for (name, value) in said.headers {
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
+            // Where an answer ends, and what becomes of the connection, hyper says: a length from elsewhere would make
+            // a client take the next answer's beginning for this one's rest.
+            (Ok(name), _) if FRAMING.contains(&name) => {
+                tracing::warn!(header = name.as_str(), "a handler's header is the connection's, and is left out");
+            }
             (Ok(name), Ok(value)) => drop(response.headers_mut().insert(name, value)),
             _ => tracing::warn!(header = name.escape_debug().to_string(), "a handler's header cannot be sent"),
         }

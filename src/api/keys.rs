@@ -1,6 +1,7 @@
 //! API keys: who may use which verbs, on which apps and channels.
 
 use super::fail::{Fail, Why};
+use super::once::Owner;
 use super::request::Request;
 use super::settings::ApiKeySettings;
 use super::verb::Verb;
@@ -24,6 +25,7 @@ pub(super) struct ApiKey {
     /// Its verbs name `admin`.
     admin: bool,
     scope: Scope,
+    idempotency_keys: usize,
 }
 
 /// The word for what concerns the gateway itself: its files.
@@ -93,26 +95,17 @@ impl Keys {
                 admin: s.verbs.iter().any(|w| w == ADMIN),
                 verbs: (!all(&s.verbs)).then_some(verbs),
                 scope,
+                idempotency_keys: s.idempotency_keys as usize,
             });
         }
         if problems.is_empty() { Ok(Keys(keys)) } else { Err(problems) }
     }
 
-    /// The key that a request shows; `None` where it shows nothing.
-    pub(super) fn of(&self, request: &Request) -> Result<Option<&ApiKey>, Fail> {
-        if !request.headers.contains_key(hyper::header::AUTHORIZATION) {
-            return Ok(None);
-        }
+    /// The key that a request shows, where it is one of these.
+    pub(super) fn find(&self, request: &Request) -> Option<&ApiKey> {
         let shown = Fingerprint::of(request.bearer().unwrap_or_default().as_bytes());
         // All are compared, whichever is the one.
-        let found = self.0.iter().fold(None, |found, key| if key.fingerprint.is(&shown) { Some(key) } else { found });
-        found.map(Some).ok_or_else(|| Fail::new(Why::Unauthorized, "The API key is not known"))
-    }
-
-    /// As `of`, for what needs one.
-    pub(super) fn require(&self, request: &Request) -> Result<&ApiKey, Fail> {
-        self.of(request)?
-            .ok_or_else(|| Fail::new(Why::Unauthorized, "An API key is required: `Authorization: Bearer KEY`"))
+        self.0.iter().fold(None, |found, key| if key.fingerprint.is(&shown) { Some(key) } else { found })
     }
 }
 
@@ -137,12 +130,17 @@ impl ApiKey {
 }
 
 impl ApiKey {
-    /// Its name, where it covers the gateway itself.
+    /// Its name, where it covers the gateway itself: no part of what it serves may be left out.
     pub fn allows_admin(&self) -> Result<Arc<str>, Fail> {
-        match self.apps.is_none() && (self.verbs.is_none() || self.admin) {
+        match self.apps.is_none() && self.scope == Scope::everywhere() && (self.verbs.is_none() || self.admin) {
             true => Ok(self.name.clone()),
-            false => Err(Fail::new(Why::Forbidden, "The key does not cover `admin` of all apps")),
+            false => Err(Fail::new(Why::Forbidden, "The key does not cover `admin` of all apps and channels")),
         }
+    }
+
+    /// Whose idempotency keys those of its requests are.
+    pub fn owner(&self) -> Owner {
+        Owner { name: self.name.clone(), keys_max: self.idempotency_keys }
     }
 }
 

@@ -13,6 +13,8 @@ mod args;
 mod call;
 mod done;
 mod fail;
+mod failures;
+mod filter;
 mod gateway;
 mod handle;
 mod handler;
@@ -20,6 +22,7 @@ mod json;
 mod keys;
 mod noted;
 mod once;
+mod origin;
 mod place;
 mod rate;
 mod request;
@@ -39,14 +42,15 @@ pub use fail::{Fail, Why};
 pub use gateway::{Gateway, Ground};
 pub use handle::{Context, handle, rehearse};
 pub use keys::Keys;
+pub use origin::Pages;
 pub use request::Request;
 pub use settings::{AccessSettings, ApiKeySettings, ErrorReply, Kind, RouteSettings};
 pub use site::Site;
-pub use verb::Verb;
+pub use verb::{Reach, Verb};
 
 /// What outlives a reload: idempotency keys and the buckets of routes. One a process.
 #[derive(Default)]
 pub struct State {
-    once: once::Once,
+    once: std::sync::Arc<once::Once>,
     rates: rate::Rates,
 }

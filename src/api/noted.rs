@@ -65,13 +65,16 @@ fn shown(target: &Target) -> String {
         Target::User(user) => return format!("user {user}"),
         Target::Filter(filter) => filter,
     };
+    if filter.is_nobody() {
+        return "nobody".into();
+    }
     let mut parts = Vec::new();
-    if !filter.users.is_empty() {
-        parts.push(format!("users {}", filter.users.join(" ")));
+    if let Some(users) = &filter.users {
+        parts.push(format!("users {}", users.join(" ")));
     }
     parts.extend(filter.claims.iter().map(|(name, _)| format!("claim {name}")));
-    if !filter.channels.is_empty() {
-        let names: Vec<&str> = filter.channels.iter().map(|c| c.as_str()).collect();
+    if let Some(channels) = &filter.channels {
+        let names: Vec<&str> = channels.iter().map(|c| c.as_str()).collect();
         parts.push(format!("channels {}", names.join(" ")));
     }
     if parts.is_empty() { "everybody".into() } else { parts.join(", ") }

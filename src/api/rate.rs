@@ -1,23 +1,40 @@
-//! Token buckets of routes, one a caller.
+//! Token buckets of routes, one a caller; and of keys and secrets that were wrong, one an address.
 
-use crate::model::{Mono, Now, Rate};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use crate::model::{Buckets, Mono, Now, Rate, Taken};
+use crate::shard::{neighbourhood, party};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Callers that are remembered. Above it, those whose bucket is full are forgotten: they lose nothing.
+/// Callers of routes, and addresses that showed wrong credentials, with a bucket of their own.
 const CALLERS_MAX: usize = 100_000;
+const ADDRESSES_MAX: usize = 65_536;
+
+/// Who calls a route: a user or an API key by its name, else an address. One customer has 2^64 IPv6 addresses, so these
+/// count as one.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Party {
+    Address(IpAddr),
+    Named(String),
+}
+
+impl Party {
+    pub fn address(ip: IpAddr) -> Party {
+        Party::Address(party(ip))
+    }
+}
 
 /// Which route of which app, and who.
-pub(super) type Caller = (Arc<str>, Arc<str>, String);
+type Key = (Arc<str>, Arc<str>, Party);
 
-#[derive(Default)]
-pub(super) struct Rates(Mutex<HashMap<Caller, Bucket>>);
+pub(super) struct Rates {
+    routes: Mutex<Buckets<Key>>,
+    wrong: Mutex<Buckets<IpAddr>>,
+}
 
-struct Bucket {
-    /// In 1/`per` of a request, so that the refill is exact.
-    level: u64,
-    at: Mono,
-    rate: Rate,
+impl Default for Rates {
+    fn default() -> Rates {
+        Rates { routes: Mutex::new(Buckets::new(CALLERS_MAX)), wrong: Mutex::new(Buckets::new(ADDRESSES_MAX)) }
+    }
 }
 
 /// What a caller is told.
@@ -32,58 +49,36 @@ pub(super) struct Verdict {
     pub wait_s: u64,
 }
 
-impl Bucket {
-    fn refill(&mut self, now: Mono) {
-        let passed = now.since(self.at);
-        self.at = self.at.max(now);
-        self.level = self.full().min(self.level.saturating_add(passed.saturating_mul(self.rate.burst.into())));
-    }
-
-    fn full(&self) -> u64 {
-        u64::from(self.rate.burst).saturating_mul(self.one())
-    }
-
-    fn one(&self) -> u64 {
-        self.rate.per.0.max(1)
-    }
-}
-
 impl Rates {
-    pub fn take(&self, caller: Caller, rate: Rate, now: Now) -> Verdict {
-        let mut buckets = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        if buckets.len() >= CALLERS_MAX && !buckets.contains_key(&caller) {
-            buckets.retain(|_, bucket| {
-                bucket.refill(now.mono);
-                bucket.level < bucket.full()
-            });
-            if buckets.len() >= CALLERS_MAX {
-                // All of them are in use: whoever comes now is one too many.
-                let wait_s = rate.per.0.div_ceil(1000);
-                return Verdict {
-                    allowed: false,
-                    limit: rate.burst,
-                    remaining: 0,
-                    reset_s: now.wall / 1000 + wait_s,
-                    wait_s,
-                };
-            }
-        }
-        let bucket = buckets.entry(caller).or_insert_with(|| Bucket { level: u64::MAX, at: now.mono, rate });
-        bucket.rate = rate; // a reload may have changed it
-        bucket.refill(now.mono);
-        let (one, per_ms) = (bucket.one(), u64::from(rate.burst.max(1)));
-        let allowed = rate.burst > 0 && bucket.level >= one;
-        if allowed {
-            bucket.level -= one;
-        }
-        let ms = |units: u64| units.div_ceil(per_ms);
+    /// One request of a caller to a route.
+    pub fn take(&self, (app, route): (Arc<str>, Arc<str>), caller: Party, rate: Rate, now: Now) -> Verdict {
+        let group = (app.clone(), route.clone());
+        let near = match &caller {
+            Party::Address(ip) => Party::Address(neighbourhood(*ip)),
+            named @ Party::Named(_) => named.clone(),
+        };
+        let mut buckets = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = buckets.take(&(app, route, caller), group, near, rate, now.mono);
         Verdict {
-            allowed,
+            allowed: taken.allowed,
             limit: rate.burst,
-            remaining: (bucket.level / one) as u32,
-            reset_s: (now.wall + ms(bucket.full() - bucket.level)).div_ceil(1000),
-            wait_s: ms(one.saturating_sub(bucket.level)).div_ceil(1000).max(1),
+            remaining: taken.remaining,
+            reset_s: (now.wall + taken.full_ms).div_ceil(1000),
+            wait_s: taken.wait_ms.div_ceil(1000).max(1),
         }
+    }
+
+    /// Whether this address may still show credentials. The error is the time until then, in seconds.
+    pub fn may_show(&self, ip: IpAddr, rate: Rate, now: Mono) -> Result<(), u64> {
+        let mut buckets = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        let Taken { allowed, wait_ms, .. } = buckets.look(&party(ip), (), neighbourhood(ip), rate, now);
+        if allowed { Ok(()) } else { Err(wait_ms.div_ceil(1000).max(1)) }
+    }
+
+    /// This address showed wrong ones.
+    pub fn was_wrong(&self, ip: IpAddr, rate: Rate, now: Mono) {
+        let mut buckets = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.take(&party(ip), (), neighbourhood(ip), rate, now);
     }
 }
 
@@ -95,7 +90,8 @@ mod tests {
     #[test]
     fn ten_a_minute_are_allowed_then_one_every_six_seconds() {
         let (rates, rate) = (Rates::default(), Rate { burst: 10, per: Ms(60_000) });
-        let take = |who: &str, now| rates.take(("app".into(), "r".into(), who.into()), rate, Now::at(now));
+        let take =
+            |who: &str, now| rates.take(("app".into(), "r".into()), Party::Named(who.into()), rate, Now::at(now));
         for left in (0..10).rev() {
             let verdict = take("ann", 1_000_000);
             assert!(verdict.allowed && verdict.remaining == left, "{verdict:?}");
@@ -107,5 +103,17 @@ mod tests {
         assert!(!take("ann", 1_005_999).allowed);
         assert!(take("ann", 1_006_000).allowed);
         assert!(!take("ann", 1_006_000).allowed);
+    }
+
+    #[test]
+    fn addresses_of_one_customer_are_one_caller() {
+        let (rates, rate) = (Rates::default(), Rate { burst: 2, per: Ms(60_000) });
+        let take = |ip: &str| {
+            rates.take(("app".into(), "r".into()), Party::address(ip.parse().unwrap()), rate, Now::at(0)).allowed
+        };
+        assert!(take("2001:db8:1:2::1") && take("2001:db8:1:2:ffff::2") && !take("2001:db8:1:2::3"));
+        assert!(take("2001:db8:1:3::1"));
+        assert!(take("198.51.100.7") && take("::ffff:198.51.100.7") && !take("198.51.100.7"));
+        assert!(take("198.51.100.8"));
     }
 }

@@ -30,9 +30,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// The token of `Authorization: Bearer` (RFC 6750 §2.1).
+    /// The token of `Authorization: Bearer` (RFC 6750 §2.1). Of two such headers neither counts: somebody before Weir may
+    /// have looked at the other one.
     pub fn bearer(&self) -> Option<&str> {
-        let (scheme, token) = self.headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        let mut headers = self.headers.get_all(AUTHORIZATION).iter();
+        let (Some(header), None) = (headers.next(), headers.next()) else { return None };
+        let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
         (scheme.eq_ignore_ascii_case("bearer")).then_some(token.trim()).filter(|t| !t.is_empty())
     }
 

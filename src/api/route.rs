@@ -10,7 +10,7 @@ use super::verb::Verb;
 use crate::auth::Authenticator;
 use crate::dialect::Template;
 use crate::flow::Bound;
-use crate::model::{Problem, Rate, did_you_mean, one_of};
+use crate::model::{Problem, Rate, canonical_path, did_you_mean, one_of};
 use crate::script::EntityKey;
 use bytes::Bytes;
 use hyper::Method;
@@ -213,7 +213,7 @@ impl Route {
             template.render(&mut member, |place, out| {
                 let start = out.len();
                 let found = scene.value(place, out);
-                smuggled |= *guarded && place.foreign() && out[start..].contains(&b':');
+                smuggled |= *guarded && place.foreign() && brings_segments(&out[start..]);
                 found
             });
             if smuggled {
@@ -231,6 +231,12 @@ impl Route {
         out.push(b'}');
         Ok(String::from_utf8(out).unwrap_or_default())
     }
+}
+
+/// Whether a JSON value brings a `:`. A body's text is as it was sent, and JSON may write `:` as `\u003a`.
+fn brings_segments(json: &[u8]) -> bool {
+    let escaped = || serde_json::from_slice::<String>(json).is_ok_and(|text| text.contains(':'));
+    json.contains(&b':') || json.contains(&b'\\') && escaped()
 }
 
 fn check_limit(limit: &Rate, path: &str, problems: &mut Vec<Problem>) {
@@ -268,11 +274,12 @@ fn pattern(text: &str, path: &str, problems: &mut Vec<Problem>) -> Option<(Strin
         None
     };
     let Some(inside) = text.strip_prefix('/') else { return wrong(format!("`{text}` does not begin with `/`")) };
+    let inside = canonical_path(inside.strip_suffix('/').unwrap_or(inside));
     let (mut out, mut vars) = (String::new(), Vec::<String>::new());
     for (at, segment) in inside.split('/').enumerate() {
         out.push('/');
         let Some(name) = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}')) else {
-            if segment.contains(['{', '}', '?', '#', '*']) {
+            if segment.contains(|c: char| "{}?#*\"<>\\^`|".contains(c) || c.is_whitespace() || c.is_control()) {
                 return wrong(format!("`{segment}` is no segment of a path"));
             }
             out.push_str(segment);

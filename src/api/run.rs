@@ -61,7 +61,12 @@ async fn carry_out<G: Gateway>(gateway: &G, ground: &Ground, call: Call, via: Vi
             reaches(&target, &ground.scope)?;
             Done::Changed(gateway.disconnect(app.id, target, close).await?)
         }
-        Call::Cleanup { idle_ms } => Done::Changed(gateway.cleanup(app.id, idle_ms).await?),
+        Call::Cleanup { idle_ms } => {
+            if !is_everywhere(&ground.scope) {
+                return Err(Fail::new(Why::Forbidden, "`cleanup` is for keys of all channels"));
+            }
+            Done::Changed(gateway.cleanup(app.id, idle_ms).await?)
+        }
         Call::Presence { channel } => {
             ground.covers::<Presence>(&channel)?;
             let members = gateway.presence(app, &channel).await?;
@@ -78,27 +83,39 @@ async fn carry_out<G: Gateway>(gateway: &G, ground: &Ground, call: Call, via: Vi
             Done::Channels(gateway.channels(app.id, limit, pass).await?)
         }
         Call::Connections { target, limit } => {
-            let (list, total) = gateway.connections(app.id, target, limit).await?;
+            reaches(&target, &ground.scope)?;
+            let (mut list, total) = gateway.connections(app.id, target, limit).await?;
+            list.iter_mut().for_each(|info| info.channels.retain(|channel| ground.scope.covers(channel)));
             Done::Connections(list, total)
         }
         Call::Connection { id } => {
             let (list, _) = gateway.connections(app.id, Target::Connection(id), 1).await?;
-            let found = list.into_iter().next().ok_or_else(|| no_connection(&id.to_string()))?;
-            Done::Connection(Box::new(found))
+            let shown = list.into_iter().next().and_then(|mut info| {
+                info.channels.retain(|channel| ground.scope.covers(channel));
+                (is_everywhere(&ground.scope) || !info.channels.is_empty()).then_some(info)
+            });
+            Done::Connection(Box::new(shown.ok_or_else(|| no_connection(&id.to_string()))?))
         }
     })
 }
 
-/// An authority over some channels reaches many connections only through those channels.
+fn is_everywhere(scope: &Scope) -> bool {
+    *scope == Scope::everywhere()
+}
+
+/// An authority over some channels reaches connections only through those channels: `Reach::Through`.
 fn reaches(target: &Target, scope: &Scope) -> Result<(), Fail> {
-    let Target::Filter(Filter { channels, .. }) = target else { return Ok(()) };
-    if *scope == Scope::everywhere() {
+    if is_everywhere(scope) {
         return Ok(());
     }
-    if channels.is_empty() {
-        return Err(Fail::new(Why::Forbidden, "This key must name `filter.channels`, all of them its own"));
-    }
-    match channels.iter().find(|c| !scope.covers(c)) {
+    let named = match target {
+        Target::Filter(Filter { channels, .. }) => channels.as_ref(),
+        Target::User(_) | Target::Connection(_) => None,
+    };
+    let Some(named) = named else {
+        return Err(Fail::new(Why::Forbidden, "This key must name the channels that it reaches, all of them its own"));
+    };
+    match named.iter().find(|channel| !scope.covers(channel)) {
         None => Ok(()),
         Some(channel) => Err(Fail::new(Why::Forbidden, format!("The key does not cover channel `{channel}`"))),
     }

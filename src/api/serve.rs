@@ -1,7 +1,7 @@
 //! Answers a request that a route is for.
 
 use super::access::{Caller, Visitor};
-use super::args::Args;
+use super::args::{Args, decodes};
 use super::call::Call;
 use super::done::Done;
 use super::fail::{Fail, Why, reply};
@@ -10,7 +10,7 @@ use super::handle::Context;
 use super::handler::{Handled, handle};
 use super::json::{at, is};
 use super::place::Scene;
-use super::rate::Verdict;
+use super::rate::{Party, Verdict};
 use super::request::{Request, Viewed};
 use super::route::{Action, Need};
 use super::run::run;
@@ -73,11 +73,11 @@ async fn answer<G: Gateway>(
 ) -> Result<Response<Full<Bytes>>, Fail> {
     let Matched { app, route, vars } = matched;
     if route.access.limits_first() {
-        limit(context, request, matched, request.ip.to_string(), verdict)?;
+        limit(context, request, matched, Party::address(request.ip), verdict)?;
     }
     let verb = route.action.as_ref().and_then(Action::verb);
     let visitor = match caller {
-        None => route.access.identify(&context.site.keys, &app.name, verb, request, &route.name).await?,
+        None => route.access.identify(context, app, verb, request, &route.name).await?,
         Some(caller) => route.access.assume(caller, &route.name)?,
     };
     if !route.access.limits_first() {
@@ -85,6 +85,7 @@ async fn answer<G: Gateway>(
     }
     route.access.permits(&visitor, &Viewed { request, vars }, &app.tables)?;
 
+    decodes(&request.query)?;
     let body: Option<&RawValue> = match route.reads_body {
         // A handler may be called without one.
         true if request.body.is_empty() && route.is_handled() && route.need.is_empty() => None,
@@ -199,12 +200,12 @@ fn limit<G: Gateway>(
     context: &Context<G>,
     request: &Request,
     matched: &Matched<'_>,
-    caller: String,
+    caller: Party,
     verdict: &mut Option<Verdict>,
 ) -> Result<(), Fail> {
     let Some(rate) = matched.route.limit else { return Ok(()) };
-    let caller = (matched.app.name.clone(), matched.route.name.clone(), caller);
-    let said = *verdict.insert(context.state.rates.take(caller, rate, request.now));
+    let route = (matched.app.name.clone(), matched.route.name.clone());
+    let said = *verdict.insert(context.state.rates.take(route, caller, rate, request.now));
     if said.allowed {
         return Ok(());
     }

@@ -19,9 +19,18 @@ pub struct ApiKeySettings {
     /// `channels`, `connections`, `admin` (the files: `/admin/config`, `/admin/reload`); `*` is all.
     #[serde(default = "all")]
     pub verbs: Vec<String>,
-    /// Patterns of channels, such as `clinic:{*rest}`; `*` is all. With less than all, a broadcast must name channels.
+    /// Patterns of channels, such as `clinic:{*rest}`; `*` is all. With less than all, what reaches or
+    /// lists connections must name channels of the key; `cleanup`, `admin`, one user and one connection are not for it.
     #[serde(default = "all")]
     pub channels: Vec<String>,
+    /// Values of `idempotency_key` that are remembered for it, for 5 minutes each; beyond: the oldest are forgotten.
+    #[serde(default = "idempotency_keys")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub idempotency_keys: u32,
+}
+
+fn idempotency_keys() -> u32 {
+    super::once::KEYS_MAX as u32
 }
 
 fn all() -> Vec<String> {

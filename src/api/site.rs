@@ -3,10 +3,10 @@
 use super::app::AppHttp;
 use super::fail::{Fail, Why};
 use super::keys::{ApiKey, Keys};
+use super::origin::Pages;
 use super::route::Route;
 use super::verb::Verb;
-use crate::model::percent_decode;
-use crate::model::{Problem, one_of};
+use crate::model::{Problem, canonical_path, one_of, percent_decode};
 use hyper::Method;
 use matchit::Router;
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ use std::collections::HashMap;
 /// The HTTP surface of one generation.
 pub struct Site {
     pub(super) keys: Keys,
+    pub(super) pages: Pages,
     pub(super) apps: Vec<AppHttp>,
     listeners: HashMap<String, Listener>,
 }
@@ -47,7 +48,12 @@ pub(super) struct Matched<'s> {
 impl Site {
     /// `listeners`: names and whether they are `admin`. `apps`: in the order of their files.
     /// Err: problems with the name of the app whose file has them; routes that overlap.
-    pub fn compile(listeners: &[(&str, bool)], keys: Keys, apps: Vec<AppHttp>) -> Result<Site, Vec<(String, Problem)>> {
+    pub fn compile(
+        listeners: &[(&str, bool)],
+        keys: Keys,
+        pages: Pages,
+        apps: Vec<AppHttp>,
+    ) -> Result<Site, Vec<(String, Problem)>> {
         let mut problems = Vec::new();
         let made = listeners.iter().map(|(name, admin)| {
             let here = |app: &AppHttp| app.endpoints.iter().any(|(listener, _)| listener == name);
@@ -60,7 +66,7 @@ impl Site {
             ((*name).to_owned(), Listener { admin: *admin, apps: on, router, sockets })
         });
         let listeners = made.collect();
-        if problems.is_empty() { Ok(Site { keys, apps, listeners }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Site { keys, pages, apps, listeners }) } else { Err(problems) }
     }
 
     pub(super) fn listener(&self, name: &str) -> Option<&Listener> {
@@ -69,7 +75,10 @@ impl Site {
 
     /// The route for a request; `Ok(None)` where no path matches.
     pub(super) fn route(&self, listener: &Listener, method: &Method, path: &str) -> Result<Option<Matched<'_>>, Fail> {
-        let Ok(found) = listener.router.at(path) else { return Ok(None) };
+        let path = canonical_path(path);
+        // As it is first: a path's last variable may take a slash at its end for its own.
+        let found = listener.router.at(&path).or_else(|_| listener.router.at(trimmed(&path)));
+        let Ok(found) = found else { return Ok(None) };
         let Some(spot) = found.value.iter().find(|spot| spot.method == *method) else {
             let mut allow: Vec<&str> = found.value.iter().map(|spot| spot.method.as_str()).collect();
             if allow.contains(&"GET") {
@@ -176,7 +185,8 @@ fn sockets<'p>(paths: impl Iterator<Item = &'p String>) -> Router<()> {
     let mut router = Router::new();
     for path in paths.filter(|p| !p.contains("{*")) {
         // The same path twice, told apart by something else, is one path here.
-        let _ = router.insert(path.as_str(), ());
+        let path = canonical_path(path);
+        let _ = router.insert(trimmed(&path), ());
     }
     router
 }
@@ -184,9 +194,13 @@ fn sockets<'p>(paths: impl Iterator<Item = &'p String>) -> Router<()> {
 impl Listener {
     /// Whether a WebSocket could be opened at this path.
     pub fn is_socket(&self, path: &str) -> bool {
-        let trimmed = path.strip_suffix('/').filter(|p| !p.is_empty()).unwrap_or(path);
-        self.sockets.at(trimmed).is_ok()
+        self.sockets.at(trimmed(&canonical_path(path))).is_ok()
     }
+}
+
+/// Without a slash at its end; `/` itself stays.
+fn trimmed(path: &str) -> &str {
+    path.strip_suffix('/').filter(|p| !p.is_empty()).unwrap_or(path)
 }
 
 fn reserved(pattern: &str) -> bool {

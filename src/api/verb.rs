@@ -16,6 +16,19 @@ pub enum Verb {
     Connections,
 }
 
+/// What the channels of an API key mean for a verb, where they are not all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// The channel that it is about must be one of the key's.
+    Channel,
+    /// Goes to connections: many only through channels of the key that the call names, a user's or one by its id not.
+    Through,
+    /// Tells only what the key's channels are part of.
+    Told,
+    /// Concerns all connections, whatever they hear: not for such a key.
+    Everything,
+}
+
 impl Verb {
     pub const ALL: [Verb; 11] = [
         Verb::Publish,
@@ -56,14 +69,24 @@ impl Verb {
         matches!(self, Verb::Presence | Verb::History | Verb::Channels | Verb::Connections)
     }
 
+    /// What a key narrowed to channels may do with it. `run` holds calls to it.
+    pub fn reach(self) -> Reach {
+        match self {
+            Verb::Publish | Verb::Subscribe | Verb::Unsubscribe | Verb::Presence | Verb::History => Reach::Channel,
+            Verb::Broadcast | Verb::Send | Verb::Disconnect => Reach::Through,
+            Verb::Channels | Verb::Connections => Reach::Told,
+            Verb::Cleanup => Reach::Everything,
+        }
+    }
+
     /// What it takes.
     pub fn fields(self) -> &'static [&'static str] {
         match self {
             Verb::Publish => &["channel", "channels", "data", "event", "key", "exclude"],
-            Verb::Broadcast => &["message", "data", "filter", "exclude"],
+            Verb::Broadcast => &["message", "data", "filter", "empty_lists", "exclude"],
             Verb::Send => &["user", "connection", "message", "data"],
             Verb::Subscribe | Verb::Unsubscribe => &["user", "connection", "channel"],
-            Verb::Disconnect => &["user", "connection", "filter", "code", "reason"],
+            Verb::Disconnect => &["user", "connection", "filter", "empty_lists", "code", "reason"],
             Verb::Cleanup => &["idle_ms"],
             Verb::Presence => &["channel"],
             Verb::History => &["channel", "since", "limit"],

@@ -82,6 +82,13 @@ impl Compiling<'_> {
         self.tell("limits", check::app_limits(&file.limits));
         let development = self.gateway.made.as_ref().is_none_or(|g| g.mode == Mode::Development);
         self.tell("", check::believed(file, development));
+        if let Some(gateway) = self.gateway.made.as_ref().filter(|_| !development) {
+            let auth = self.sheet.doc.root.get("auth");
+            let written = |name: &str| auth.and_then(|auth| auth.get(name)?.get("from")).is_some();
+            let (faults, doubts) = check::origins(file, &gateway.http.origins, written);
+            self.tell("", faults);
+            tell(&self.sheet.doc, "", doubts, warnings);
+        }
         tell(&self.sheet.doc, "", check::unused(file), warnings);
         let gateway = self.gateway.made.as_ref();
         let limits = gateway.map(|g| g.limits.b.clone()).unwrap_or_default().with(&file.limits);
@@ -168,6 +175,7 @@ impl Compiling<'_> {
         let parts = api::AppParts {
             name: &self.sheet.name,
             listener: file.listener.as_deref(),
+            origins: file.origins.as_deref(),
             endpoints: app.endpoints.iter().filter_map(|e| Some((e.listener.as_deref()?, &*e.path))).collect(),
             routes: &file.route,
             errors: &file.errors,

@@ -3,11 +3,12 @@
 use super::doc::Doc;
 use super::fault::Fault;
 use super::file::{AppFile, GatewayFile, Mode};
+use crate::api::AccessSettings;
 use crate::auth::Settings;
 use crate::flow::limits::{AppLimits, AppLimitsOverride};
 use crate::model::{ChannelName, Ms, MsOrOff, Problem, Rate, Size, did_you_mean, one_of};
 use crate::policy::Policy;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// `expected`, `hint` for a name that is none of those there are.
@@ -54,6 +55,46 @@ pub fn listeners(file: &GatewayFile, doc: &Doc, faults: &mut Vec<Fault>) {
         };
         faults.push(doc.locate(&problem));
     }
+}
+
+/// Cookies by which pages of every origin could act in their visitors' names. A browser sends them along with any page's
+/// request; only the list of origins tells the pages apart. Such cookies do not count, so a file that asks for them is
+/// wrong, and one that has them by default (`written` knows) may be. In development mode `*` stands for this machine's
+/// pages.
+pub fn origins(app: &AppFile, general: &[String], written: impl Fn(&str) -> bool) -> (Vec<Problem>, Vec<Problem>) {
+    let any = |list: &[String]| list.iter().any(|origin| origin == "*");
+    let open = |own: Option<&Vec<String>>| any(general) && own.or(app.origins.as_ref()).is_none_or(|own| any(own));
+    let by_cookie = |name: &String| {
+        let from = match app.auth.get(name)? {
+            Settings::Jwt(jwt) => &jwt.from,
+            Settings::Hmac(hmac) => &hmac.from,
+            Settings::Trusted(_) => return None,
+        };
+        let at = from.iter().position(|from| from.starts_with("cookie:"))?;
+        let path = if written(name) { format!("auth.{name}.from[{at}]") } else { format!("auth.{name}") };
+        Some((written(name), path, from[at].clone()))
+    };
+    let endpoints = app.endpoint.iter().filter(|e| open(e.a.origins.as_ref())).flat_map(|e| &e.a.auth);
+    let routes = app.route.iter().filter(|_| open(None)).filter_map(|route| match &route.access {
+        AccessSettings::Auth(access) => Some(&access.auth),
+        AccessSettings::Word(_) | AccessSettings::Secret(_) => None,
+    });
+    let used: BTreeSet<&String> = endpoints.chain(routes.flatten()).collect();
+    let told = used.into_iter().filter_map(by_cookie).map(|(written, path, cookie)| {
+        let what = match written {
+            true => format!("`{cookie}` authenticates, and `origins` lets pages of every origin use it"),
+            false => {
+                format!("`{cookie}`, of the default `from`, does not count: `origins` lets in pages of every origin")
+            }
+        };
+        let problem = Problem::new(path, what)
+            .expected("`origins` with the origins of your own pages, here or in [http] of gateway.toml")
+            .hint(Some("without cookies, write `from = [\"query:token\", \"bearer\"]`".into()));
+        (written, problem)
+    });
+    let (faults, warnings): (Vec<_>, Vec<_>) = told.partition(|(written, _)| *written);
+    let problems = |told: Vec<(bool, Problem)>| told.into_iter().map(|(_, problem)| problem).collect();
+    (problems(faults), problems(warnings))
 }
 
 /// Names that an app uses: listeners, dialects, authenticators.

@@ -11,7 +11,7 @@ use super::secret::{Environment, Secrets};
 use super::written::Said;
 use super::{check, lint, rehearsal};
 use crate::flow::Limits;
-use crate::model::{AppId, Problem};
+use crate::model::{AppId, Origins, Problem};
 use crate::{api, auth, listen, observe};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -219,7 +219,9 @@ fn site_of(
     faults: &mut Vec<Fault>,
 ) -> Option<Arc<api::Site>> {
     let listeners: Vec<(&str, bool)> = file.listener.iter().map(|(name, l)| (name.as_str(), l.admin)).collect();
-    let problems = match api::Site::compile(&listeners, keys, apps) {
+    let general = Origins::parse(&file.http.origins).unwrap_or_default();
+    let pages = api::Pages { general, development: file.mode == Mode::Development };
+    let problems = match api::Site::compile(&listeners, keys, pages, apps) {
         Ok(site) => return Some(Arc::new(site)),
         Err(problems) => problems,
     };

@@ -90,7 +90,8 @@ pub enum Watching {
 pub struct AppFile {
     /// Where `[[endpoint]]` and `[[route]]` listen unless they say otherwise.
     pub listener: Option<String>,
-    /// Allowed `Origin`s of upgrades, within those of `[http]`. Without it: those of `[http]`.
+    /// Allowed `Origin`s of upgrades and of calls that a cookie authenticates, within those of `[http]`; these pages may
+    /// also read answers of the HTTP API. Without it: those of `[http]`, and no page reads answers.
     pub origins: Option<Vec<String>>,
     /// Environment variables and the settings of this file that they set: `WS_PORT = "listener.clinic.port"`.
     pub env: BTreeMap<String, String>,

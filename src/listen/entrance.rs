@@ -1,11 +1,11 @@
 //! The settings of this room, compiled.
 
 use super::forwarded::Trusted;
-use super::origins::Origins;
+use super::hosts::Hosts;
 use super::router::{AppEndpoints, Router};
 use super::settings::{HttpSettings, ListenerSettings, ProxyProtocol};
 use super::tls;
-use crate::model::{AppId, Problem};
+use crate::model::{AppId, Origins, Problem, canonical_host};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tokio_rustls::TlsAcceptor;
@@ -21,6 +21,8 @@ pub struct Entrance {
     pub http: HttpSettings,
     pub(super) trusted: Trusted,
     pub(super) origins: Origins,
+    /// Names that development mode answers to.
+    pub(super) hosts: Hosts,
     /// By listener: the origins that its apps name, whose pages may call the HTTP API.
     pub(super) cors: Vec<Vec<Origins>>,
 }
@@ -73,7 +75,9 @@ impl Entrance {
         match router {
             Ok(router) if problems.is_empty() => {
                 let cors = names.iter().map(|name| cors(name, apps)).collect();
-                Ok(Entrance { router, listeners: compiled, http: http.clone(), trusted, origins, cors })
+                let of_endpoints = apps.iter().flat_map(|app| &app.endpoints).filter_map(|e| e.host.as_deref());
+                let hosts = Hosts::new(http.hosts.iter().map(String::as_str).chain(of_endpoints));
+                Ok(Entrance { router, listeners: compiled, http: http.clone(), trusted, origins, hosts, cors })
             }
             _ => Err(problems),
         }
@@ -95,6 +99,10 @@ fn compile_http(http: &HttpSettings, problems: &mut Vec<Problem>) -> (Trusted, O
         problems.push(problem);
         Origins::default()
     });
+    for (i, host) in http.hosts.iter().enumerate().filter(|(_, host)| canonical_host(host).is_none()) {
+        let problem = Problem::new(format!("http.hosts[{i}]"), format!("`{host}` is no host"));
+        problems.push(problem.expected("a name without scheme and port, such as `gw.test` or `*.gw.test`"));
+    }
     if http.header_bytes.0 < HEADER_BYTES_MIN {
         let problem = Problem::new("http.header_bytes", format!("{} bytes are too few", http.header_bytes.0));
         problems.push(problem.expected("8KiB at least"));
@@ -140,6 +148,7 @@ mod tests {
         let http = HttpSettings {
             trusted_proxies: vec!["proxy".into()],
             origins: vec!["example".into()],
+            hosts: vec!["gw.test".into(), "http://gw.test".into()],
             header_bytes: Size(100),
             ..HttpSettings::default()
         };
@@ -161,6 +170,7 @@ mod tests {
             [
                 (None, "http.trusted_proxies[0]"),
                 (None, "http.origins[0]"),
+                (None, "http.hosts[1]"),
                 (None, "http.header_bytes"),
                 (None, "listener.main.proxy_protocol"),
                 (None, "listener.tls.tls.cert"),

@@ -3,13 +3,16 @@
 use super::context::ApiRequest;
 use super::respond::{problem, with};
 use super::serve::Exchange;
+use super::text::list;
+use crate::model::Origins;
 use crate::observe::LimitName;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HeaderMap, ORIGIN, VARY,
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
+    CONNECTION, CONTENT_ENCODING, HeaderMap, ORIGIN, VARY,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use std::net::IpAddr;
@@ -26,6 +29,11 @@ pub async fn answer(request: Request<Incoming>, x: &Exchange, ip: IpAddr) -> Res
     }
     if request.method() == Method::CONNECT {
         return problem(StatusCode::METHOD_NOT_ALLOWED, "this is no proxy");
+    }
+    if !request.body().is_end_stream() && is_encoded(request.headers()) {
+        let refused = problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a body comes as it is, without `Content-Encoding`");
+        let refused = with(with(refused, ACCEPT_ENCODING, "identity"), CONNECTION, "close");
+        return share(refused, origin.as_deref());
     }
     let (head, body) = request.into_parts();
     let body = match read(body, x).await {
@@ -71,12 +79,23 @@ async fn read(body: Incoming, x: &Exchange) -> Result<Bytes, Response<Full<Bytes
     }
 }
 
-/// What `Access-Control-Allow-Origin` is to say: where an app of the listener names origins, to those pages.
+/// Whether a body is compressed: RFC 9110 §15.5.16 has it refused, with what is taken instead.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    list(headers, CONTENT_ENCODING.as_str()).any(|coding| !coding.eq_ignore_ascii_case("identity"))
+}
+
+/// What `Access-Control-Allow-Origin` is to say: where an app of the listener names origins, to those pages, within the
+/// origins of `[http]`. Named ones may use their visitors' cookies; `*` may not, and browsers hold to that.
 fn allowed_origin(headers: &HeaderMap, x: &Exchange) -> Option<String> {
     let origin = headers.get(ORIGIN)?.to_str().ok()?;
     let lists = x.front.entrance.cors.get(usize::from(x.listener))?;
-    let allowing = lists.iter().find(|list| list.allows(origin))?;
-    Some(if allowing.any() { "*".to_owned() } else { origin.to_owned() })
+    if !x.front.entrance.origins.allows(origin) {
+        return None;
+    }
+    match lists.iter().any(|list| list.lists(origin)) {
+        true => Some(origin.to_owned()),
+        false => lists.iter().any(Origins::any).then(|| "*".to_owned()),
+    }
 }
 
 fn preflight(headers: &HeaderMap) -> Response<Full<Bytes>> {
@@ -95,6 +114,9 @@ fn share(response: Response<Full<Bytes>>, origin: Option<&str>) -> Response<Full
     match origin {
         None => response,
         Some("*") => with(response, ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        Some(origin) => with(with(response, ACCESS_CONTROL_ALLOW_ORIGIN, origin), VARY, "origin"),
+        Some(origin) => {
+            let response = with(with(response, ACCESS_CONTROL_ALLOW_ORIGIN, origin), VARY, "origin");
+            with(response, ACCESS_CONTROL_ALLOW_CREDENTIALS, "true")
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A path pattern: `/ws`, `/progress/{reportId}`, `/files/img-{n}.png`, `/{*any}`.
 
+use crate::model::canonical_path;
 use std::cmp::Ordering;
 
 /// A pattern taken apart. Two patterns of one `shape` match the same paths.
@@ -32,7 +33,10 @@ impl Pattern {
         if text.contains(['?', '#']) || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err("a path has no query, fragment or space".to_owned());
         }
-        let inside = inside.strip_suffix('/').unwrap_or(inside);
+        if let Some(c) = text.chars().find(|c| "\"<>\\^`|".contains(*c)) {
+            return Err(format!("`{c}` stands in no path as it is: write `%{:02X}`", u32::from(c)));
+        }
+        let inside = canonical_path(inside.strip_suffix('/').unwrap_or(inside));
         let mut pattern = Pattern { shape: String::new(), names: Vec::new(), bare: None, rank: Vec::new() };
         let segments: Vec<&str> = if inside.is_empty() { Vec::new() } else { inside.split('/').collect() };
         for (i, segment) in segments.iter().enumerate() {

@@ -4,12 +4,11 @@
 //! conditions hold, and gets the layers' answers in order: host before no host, the more telling path, more conditions.
 //! Conditions on the token are left to the caller, who tries the candidates in this order after authentication.
 
-use super::origins::Origins;
 use super::pattern::Pattern;
 use super::settings::{EndpointSettings, WhenSettings};
 use super::text::list;
-use crate::model::{AppId, Problem, did_you_mean, one_of};
-use crate::model::{percent_decode, query_pairs};
+use crate::model::{AppId, Origins, Problem, did_you_mean, one_of};
+use crate::model::{canonical_host, canonical_path, percent_decode, query_pairs};
 use hyper::HeaderMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -105,7 +104,13 @@ impl Router {
         let listener = listener_of(app, i, e, listeners)?;
         let pattern = Pattern::parse(&e.path)
             .map_err(|what| Problem::new(at("path"), format!("bad path `{}`: {what}", e.path)))?;
-        let host = e.host.as_ref().map(|h| h.to_ascii_lowercase());
+        let host = e.host.as_deref().map(|host| {
+            canonical_host(host).ok_or_else(|| {
+                Problem::new(at("host"), format!("`{host}` is no host"))
+                    .expected("a name without scheme and port, such as `gw.example` or `*.gw.example`")
+            })
+        });
+        let host = host.transpose()?;
         let mut when = e.when.clone();
         when.header = when.header.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
         when.token.has.sort();
@@ -171,7 +176,8 @@ impl Router {
 
     /// The endpoints that the request may be for, the first to be tried first.
     pub fn find<'r>(&'r self, asked: &Asked) -> SmallVec<[Candidate<'r>; 2]> {
-        let path = asked.path.strip_suffix('/').filter(|p| !p.is_empty()).unwrap_or(asked.path);
+        let path = canonical_path(asked.path);
+        let path = path.strip_suffix('/').filter(|p| !p.is_empty()).unwrap_or(&path);
         let mut found: SmallVec<[(&Layer, &Target, Vars); 2]> = SmallVec::new();
         for layer in self.layers.iter().filter(|l| l.holds(asked)) {
             if let Ok(hit) = layer.paths.at(path) {
@@ -401,5 +407,17 @@ mod tests {
         let text = of(&[(0, &[r#"{"path":"/a","listener":"mian"}"#, r#"{"path":"a"}"#])]);
         assert!(text.contains("endpoint[0].listener unknown listener `mian`"), "{text}");
         assert!(text.contains("endpoint[1].path bad path `a`"), "{text}");
+    }
+
+    #[test]
+    fn letters_of_other_scripts_match_as_browsers_send_them() {
+        let router =
+            compile(&[(0, &[r#"{"path":"/größe/{n}/"}"#, r#"{"path":"/h","host":"Bücher.example."}"#])]).unwrap();
+        assert_eq!(find(&router, 0, None, "/gr%C3%B6%C3%9Fe/7", &[]), "0/0 n=7");
+        assert_eq!(find(&router, 0, None, "/gr%c3%b6%c3%9fe/%C3%A9%2F/", &[]), "0/0 n=é/");
+        assert_eq!(find(&router, 0, None, "/gr%C3%B6%C3%9Fe/%ff", &[]), "");
+        assert_eq!(find(&router, 0, Some("xn--bcher-kva.example"), "/h", &[]), "0/1");
+        let wrong = compile(&[(0, &[r#"{"path":"/a","host":"gw.example:3000"}"#])]).unwrap_err();
+        assert!(wrong[0].1.what.contains("is no host"), "{wrong:?}");
     }
 }

@@ -3,6 +3,7 @@
 use super::context::{Context, Front};
 use super::entrance::Listener;
 use super::forwarded::is_forwarded;
+use super::hosts::Asked;
 use super::link::{Link, Pace, Phase, Replay, Transport};
 use super::respond::{problem, with};
 use super::settings::ProxyProtocol;
@@ -245,6 +246,20 @@ async fn answer(request: Request<Incoming>, x: &Exchange) -> Response<Full<Bytes
                       Set `mode = \"production\"` in gateway.toml to serve others.";
         return problem(StatusCode::FORBIDDEN, detail);
     }
+    if let Some((status, detail)) = transfer_coding(headers) {
+        return with(problem(status, detail), CONNECTION, "close");
+    }
+    match Asked::of(request.uri(), headers) {
+        Asked::Malformed => {
+            return with(problem(StatusCode::BAD_REQUEST, "`Host` is no host"), CONNECTION, "close");
+        }
+        Asked::Host(host) if x.front.generation.development && !x.front.entrance.hosts.allows(&host) => {
+            let detail = "Weir runs in development mode, where nobody needs a key, and does not answer to this `Host`: a web \
+                          page may have its name point here. Add it to `http.hosts` in gateway.toml if it is yours.";
+            return problem(StatusCode::FORBIDDEN, detail);
+        }
+        Asked::Host(_) | Asked::Nothing => {}
+    }
     // RFC 9112 §6.1: where a `Content-Length` stood beside it, somebody before Weir may have seen another end of this
     // request. hyper reads the chunks and hides the length: what follows on the connection is never believed.
     let chunked = headers.contains_key(TRANSFER_ENCODING);
@@ -254,4 +269,23 @@ async fn answer(request: Request<Incoming>, x: &Exchange) -> Response<Full<Bytes
         false => http::answer(request, x, ip).await,
     };
     if chunked { with(response, CONNECTION, "close") } else { response }
+}
+
+/// Why a request's `Transfer-Encoding` is refused. hyper undoes one `chunked`, the last, and hands on whatever is in it;
+/// somebody before Weir may have undone more and seen another end of the request (RFC 9112 §6.1, §7).
+fn transfer_coding(headers: &hyper::HeaderMap) -> Option<(StatusCode, &'static str)> {
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => None,
+        (Some(line), None) if line.as_bytes().eq_ignore_ascii_case(b"chunked") => None,
+        _ => {
+            let chunked = |line: &hyper::header::HeaderValue| {
+                line.to_str().is_ok_and(|line| line.split(',').all(|c| c.trim().eq_ignore_ascii_case("chunked")))
+            };
+            Some(match headers.get_all(TRANSFER_ENCODING).iter().all(chunked) {
+                true => (StatusCode::BAD_REQUEST, "`Transfer-Encoding: chunked` comes more than once"),
+                false => (StatusCode::NOT_IMPLEMENTED, "`chunked` is the only `Transfer-Encoding` that is read"),
+            })
+        }
+    }
 }

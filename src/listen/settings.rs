@@ -75,8 +75,11 @@ pub struct HttpSettings {
     pub connections: u32,
     /// Addresses or networks whose `Forwarded`, `X-Forwarded-For` and PROXY headers are believed.
     pub trusted_proxies: Vec<String>,
-    /// Allowed `Origin` of an upgrade: `"*"`, `"https://app.example"`, `"https://*.example"`. An app may narrow it.
+    /// Allowed `Origin` of an upgrade, and of calls that a cookie authenticates: `"*"`, `"https://app.example"`,
+    /// `"https://*.example"`. An app may narrow it. In production, `"*"` and cookies do not go together.
     pub origins: Vec<String>,
+    /// In development mode, names in `Host` beside loopback's and endpoints': `"gw.test"`, `"*.gw.test"`. Beyond: 403.
+    pub hosts: Vec<String>,
 }
 
 impl Default for HttpSettings {
@@ -90,6 +93,7 @@ impl Default for HttpSettings {
             connections: 10_000,
             trusted_proxies: Vec::new(),
             origins: vec!["*".to_owned()],
+            hosts: Vec::new(),
         }
     }
 }

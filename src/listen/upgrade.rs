@@ -1,5 +1,6 @@
 //! The WebSocket handshake (RFC 6455 §4.2), and all that is decided before the 101.
 
+use super::hosts;
 use super::respond::{problem, with};
 use super::router::{Asked, Candidate};
 use super::serve::Exchange;
@@ -29,6 +30,13 @@ use tokio::time::timeout_at;
 
 /// Bytes of a `User-Agent` that are kept for listings.
 const USER_AGENT_BYTES: usize = 256;
+
+/// Base64 whose last bits may be anything: the standard's own example, `AQIDBAUGBwgJCgsMDQ4PEC==` (RFC 6455 §4.1), has some.
+/// The key is only ever copied, never used as the bytes that it stands for.
+const ANY_LAST_BITS: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    base64::engine::general_purpose::PAD.with_decode_allow_trailing_bits(true),
+);
 
 /// A connection whose 101 is on its way.
 pub struct Draft {
@@ -187,7 +195,7 @@ fn check_handshake(request: &Request<Incoming>) -> Result<(), Refused> {
         return Err(refused.with(SEC_WEBSOCKET_VERSION, "13").with(UPGRADE, "websocket"));
     }
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
-    let key = keys.next().and_then(|key| base64::engine::general_purpose::STANDARD.decode(key).ok());
+    let key = keys.next().and_then(|key| ANY_LAST_BITS.decode(key).ok());
     if key.is_none_or(|key| key.len() != 16) || keys.next().is_some() {
         return Err(Refused::new(StatusCode::BAD_REQUEST, "`Sec-WebSocket-Key` is not 16 bytes in base64"));
     }
@@ -219,10 +227,10 @@ fn check_bounds(x: &Exchange, ip: IpAddr) -> Result<(), Refused> {
 /// The endpoints whose `Origin` list lets this request in.
 fn route<'x>(request: &Request<Incoming>, x: &'x Exchange) -> Result<SmallVec<[Candidate<'x>; 2]>, Refused> {
     let entrance = &x.front.entrance;
-    let host = host(request);
+    let host = hosts::Asked::of(request.uri(), request.headers());
     let mut candidates = entrance.router.find(&Asked {
         listener: x.listener,
-        host: host.as_deref(),
+        host: host.host(),
         path: request.uri().path(),
         query: request.uri().query().unwrap_or(""),
         headers: request.headers(),
@@ -242,22 +250,14 @@ fn route<'x>(request: &Request<Incoming>, x: &'x Exchange) -> Result<SmallVec<[C
     Ok(candidates)
 }
 
-/// Lower case, without the port; the request line's before the header's (RFC 9112 §3.2.2).
-fn host(request: &Request<Incoming>) -> Option<String> {
-    let text = match request.uri().authority() {
-        Some(authority) => authority.as_str(),
-        None => request.headers().get(hyper::header::HOST)?.to_str().ok()?,
-    };
-    let authority: hyper::http::uri::Authority = text.parse().ok()?;
-    Some(authority.host().to_ascii_lowercase())
-}
-
 async fn authenticate(
     request: &Request<Incoming>,
     candidates: &[Candidate<'_>],
     x: &Exchange,
 ) -> Result<Decision, Refused> {
-    let credentials = Credentials::of_request(request.uri().query(), request.headers());
+    let without = without_cookies(request, candidates, x);
+    let headers = without.as_ref().unwrap_or(request.headers());
+    let credentials = Credentials::of_request(request.uri().query(), headers);
     let deciding = decide(candidates, &x.front.generation, &credentials, (x.context.clock)());
     match timeout_at(x.handshake_ends(), deciding).await {
         Ok(Some(decision)) => Ok(decision),
@@ -267,6 +267,24 @@ async fn authenticate(
             Err(Refused::limit(x, LimitName::HandshakeTimeout, StatusCode::SERVICE_UNAVAILABLE, detail, 5))
         }
     }
+}
+
+/// The headers without cookies, where the page is one that only `*` lets in: a browser sends its visitor's cookies
+/// whatever page asks (RFC 6455 §10.2), and in production no page of just any origin may act in a visitor's name.
+fn without_cookies(request: &Request<Incoming>, candidates: &[Candidate<'_>], x: &Exchange) -> Option<HeaderMap> {
+    let headers = request.headers();
+    if x.front.generation.development || !headers.contains_key(COOKIE) {
+        return None;
+    }
+    let origin = headers.get(ORIGIN)?.to_str().unwrap_or("");
+    let named = x.front.entrance.origins.lists(origin)
+        || candidates.iter().all(|c| c.origins.is_some_and(|own| own.lists(origin)));
+    if named {
+        return None;
+    }
+    let mut headers = headers.clone();
+    headers.remove(COOKIE);
+    Some(headers)
 }
 
 /// Takes the app's place, the user's, and those of its claims; a close where there is none.

@@ -1,5 +1,6 @@
 //! The nouns that every room speaks. No I/O, no clock, no tokio.
 
+mod buckets;
 mod close;
 mod command;
 mod event;
@@ -7,6 +8,7 @@ mod identity;
 mod listing;
 mod member;
 mod name;
+mod origins;
 mod overridable;
 mod problem;
 mod query;
@@ -17,6 +19,7 @@ mod target;
 mod time;
 mod units;
 
+pub use buckets::{Buckets, Taken};
 pub use close::Close;
 pub use command::{Channels, Command, Request};
 pub use event::{Event, EventKind, Position, Priority, Sender};
@@ -24,9 +27,10 @@ pub use identity::{ConnectionId, Identity};
 pub use listing::{AppStats, ChannelInfo, ConnectionInfo, Traffic};
 pub use member::Member;
 pub use name::{BadName, ChannelName};
+pub use origins::{Origins, canonical_host, is_loopback_host, is_loopback_origin};
 pub(crate) use overridable::overridable;
 pub use problem::{Problem, did_you_mean, one_of};
-pub use query::{percent_decode, query_pairs};
+pub use query::{canonical_path, percent_decode, query_fault, query_pairs};
 pub use refusal::{Code, LimitKind, Refusal};
 pub use secret::{Secret, SecretSource};
 pub use tables::Tables;

@@ -18,6 +18,43 @@ pub fn query_pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, s
     })
 }
 
+/// The first pair that does not decode, which `query_pairs` leaves out; or what is beyond its bound.
+pub fn query_fault(query: &str) -> Option<&str> {
+    let mut pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let broken = |pair: &&str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        decode(name, true).is_none() || decode(value, true).is_none()
+    };
+    pairs.by_ref().take(PAIRS_MAX).find(broken).or_else(|| pairs.next())
+}
+
+/// One way of writing each path, for files and requests alike: letters of other scripts as they are, every other escape
+/// as it was sent, in upper case. `/gr%c3%b6%C3%9fe%2f` is `/größe%2F`. An escaped slash stays apart from a slash.
+/// What is not UTF-8 stays as it was sent.
+pub fn canonical_path(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let (bytes, mut out, mut at) = (path.as_bytes(), Vec::with_capacity(path.len()), 0);
+    while let Some(&byte) = bytes.get(at) {
+        let digit = |i: usize| bytes.get(at + i).and_then(|b| char::from(*b).to_digit(16));
+        match (byte, digit(1), digit(2)) {
+            (b'%', Some(high), Some(low)) => {
+                match (high << 4 | low) as u8 {
+                    letter @ 0x80.. => out.push(letter),
+                    _ => out.extend(bytes[at..at + 3].iter().map(u8::to_ascii_uppercase)),
+                }
+                at += 3;
+            }
+            _ => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(out).map_or(Cow::Borrowed(path), Cow::Owned)
+}
+
 fn decode(text: &str, form: bool) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|b| b == b'%' || form && b == b'+') {
         return Some(Cow::Borrowed(text));
@@ -48,5 +85,29 @@ mod tests {
         }
         let pairs: Vec<_> = query_pairs("channel=a%3Ab&x=1+2&bad=%zz&&flag").map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(pairs, ["channel=a:b", "x=1 2", "flag="]);
+    }
+
+    #[test]
+    fn a_path_has_one_way_of_writing() {
+        for (sent, one) in [
+            ("/plain", "/plain"),
+            ("/größe", "/größe"),
+            ("/gr%c3%b6%C3%9fe", "/größe"),
+            ("/a%2fb%2Fc%20d", "/a%2Fb%2Fc%20d"),
+            ("/%41", "/%41"),
+            ("/%ff%2f", "/%ff%2f"),
+            ("/%", "/%"),
+            ("/%e4%", "/%e4%"),
+            ("/%C3", "/%C3"),
+        ] {
+            assert_eq!(canonical_path(sent), one, "{sent}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_decode_is_told() {
+        assert_eq!(query_fault("a=1&b=%ff&c=%zz"), Some("b=%ff"));
+        assert_eq!((query_fault("a=1&&b"), query_fault("")), (None, None));
+        assert_eq!(query_fault(&"a=1&".repeat(PAIRS_MAX + 1)), Some("a=1"));
     }
 }

@@ -130,9 +130,10 @@ impl World {
             Target::Connection(id) => session.id == *id,
             Target::User(user) => session.identity.user.as_ref() == Some(user),
             Target::Filter(filter) => {
-                let on = |sub: &crate::flow::Sub| filter.channels.contains(&self.hub.channel(sub.channel).name);
-                filter.passes(session.id, &session.identity)
-                    && (filter.channels.is_empty() || session.subs.iter().any(on))
+                let on = |names: &Vec<crate::model::ChannelName>| {
+                    session.subs.iter().any(|sub| names.contains(&self.hub.channel(sub.channel).name))
+                };
+                filter.passes(session.id, &session.identity) && filter.channels.as_ref().is_none_or(on)
             }
         };
         open.filter(|(_, player)| passes(&player.session)).map(|(slot, _)| slot as Slot).collect()

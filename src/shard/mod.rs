@@ -28,7 +28,7 @@ mod socket;
 mod thread;
 mod wheel;
 
-pub use counts::{Counts, Full, HttpSeat, Seat, party};
+pub use counts::{Counts, Full, HttpSeat, Seat, neighbourhood, party};
 pub use door::{Accepted, Closed, Door, NewConnection};
 pub use encode::{Encoded, Encoder};
 pub use foresee::{EndingConnection, EndingSubscription, Revoked};

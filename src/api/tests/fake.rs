@@ -61,9 +61,10 @@ fn short(target: &Target) -> String {
         Target::User(user) => format!("user {user}"),
         Target::Filter(f) => {
             let mut out = String::from("filter");
-            f.users.iter().for_each(|u| out += &format!(" user={u}"));
+            f.users.iter().flatten().for_each(|u| out += &format!(" user={u}"));
             f.claims.iter().for_each(|(c, v)| out += &format!(" {c}={}", serde_json::to_string(v).unwrap()));
-            f.channels.iter().for_each(|c| out += &format!(" on={c}"));
+            f.channels.iter().flatten().for_each(|c| out += &format!(" on={c}"));
+            out += if f.is_nobody() { " nobody" } else { "" };
             f.exclude.iter().for_each(|_| out += " but one");
             out
         }

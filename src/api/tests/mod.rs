@@ -59,6 +59,7 @@ fn made() -> Made {
     let tables = Tables::compile(&tables, &|_| Err("no files".into()), &resolve, &fetcher, None).unwrap();
     let settings: BTreeMap<String, crate::auth::Settings> = read(json!({
         "session": { "type": "jwt", "keys": ["jwt"], "from": ["bearer"], "user": ["sub"], "table": "users" },
+        "cookie": { "type": "jwt", "keys": ["jwt"], "from": ["cookie:sid", "bearer"], "user": ["sub"], "table": "users" },
         "hmac": { "type": "hmac", "secret": { "env": "HMAC" }, "from": ["query:token"] },
     }));
     let auths = settings.iter().map(|(name, s)| {
@@ -77,6 +78,7 @@ fn compile(files: &Files, made: &Made, development: bool) -> Result<AppHttp, Vec
     let parts = AppParts {
         name: files.name,
         listener: Some("clinic"),
+        origins: None,
         endpoints: endpoints.iter().map(|(l, p)| (l.as_str(), p.as_str())).collect(),
         routes: &routes,
         errors: &errors,
@@ -106,10 +108,12 @@ fn context(routes: Value, errors: Value, development: bool) -> Context<Fake> {
     let keys = read(json!({
         "default": { "secret": { "env": "KEY" } },
         "queue": { "secret": { "env": "QUEUE" }, "apps": ["clinic"], "verbs": ["publish", "broadcast", "channels"], "channels": ["clinic:*:queue"] },
+        "narrow": { "secret": { "env": "NARROW" }, "channels": ["clinic:*:queue"] },
     }));
     let keys = Keys::compile(&keys, &["clinic", "reports", "tenant"], &resolve).unwrap();
     let listeners = [("admin", true), ("clinic", false), ("main", false)];
-    let site = Site::compile(&listeners, keys, https).unwrap();
+    let pages = Pages { general: crate::model::Origins::parse(&["*".into()]).unwrap(), development };
+    let site = Site::compile(&listeners, keys, pages, https).unwrap();
     let apps = files.iter().enumerate().map(|(id, files)| {
         let channels: Vec<ChannelSettings> = read(files.channels.clone());
         Some(Arc::new(App {

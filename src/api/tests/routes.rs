@@ -7,7 +7,7 @@ fn clinic() -> Value {
     let unauthorized = json!({ "status": 401, "body": { "error": "Unauthorized" } });
     let invalid = json!({ "status": 400, "body": { "error": "Invalid message payload" } });
     let with = json!({ "message": "{body.message}", "filter": { "users": "{body.filter.userIds}",
-        "claims": { "clinicId": "{body.filter.clinicIds}", "role": "{body.filter.roles}" }, "channels": "{body.filter.channels}" } });
+        "claims": { "clinicId": "{body.filter.clinicIds}", "role": "{body.filter.roles}" }, "channels": "{body.filter.channels}" }, "empty_lists": "everybody" });
     json!([
         { "get": "/health", "access": "public", "count": ["role"],
             "reply": { "ok": true, "uptime": "{stats.uptime_s}", "memory": "{stats.memory}", "clients": "{stats.connections}",
@@ -205,4 +205,112 @@ async fn a_part_of_a_name_brings_no_segments_of_its_own() {
         assert_eq!((status, &told["code"]), (400, &json!("invalid_body")), "{path}");
     }
     assert!(context.gateway.asked().is_empty());
+}
+
+/// Routes that a cookie authenticates, that nobody needs a token for in development, and that are for everybody.
+fn visited(development: bool, origins: &[&str]) -> Context<Fake> {
+    let routes = json!([
+        { "post": "/mine", "access": { "auth": ["cookie"] }, "reply": { "ok": true } },
+        { "post": "/try", "access": { "auth": ["session"], "development_user": "u1" }, "reply": { "ok": true } },
+        { "post": "/key", "access": "api_key", "reply": { "ok": true } },
+        { "post": "/all", "access": "public", "reply": { "ok": true } },
+    ]);
+    let mut context = context(routes, json!({}), development);
+    let origins: Vec<String> = origins.iter().map(|o| (*o).to_owned()).collect();
+    let general = crate::model::Origins::parse(&origins).unwrap();
+    Arc::get_mut(&mut context.site).unwrap().pages = Pages { general, development };
+    context
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_not_use_their_visitors_cookies() {
+    let context = visited(false, &["https://app.example"]);
+    let (_, token) = session("u1");
+    let cookie = format!("a=1; sid={}", token.strip_prefix("Bearer ").unwrap());
+    let with = |more: &[(&'static str, &'static str)]| {
+        let mut headers = vec![("cookie", cookie.clone()), ("content-type", "text/plain".to_owned())];
+        headers.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        headers
+    };
+    for (more, status) in [
+        (&[][..], 200),
+        (&[("origin", "https://app.example"), ("sec-fetch-site", "cross-site")], 200),
+        (&[("origin", "https://evil.example")], 403),
+        (&[("origin", "null")], 403),
+        (&[("origin", "http://localhost:5173")], 403),
+        (&[("origin", "https://app.example"), ("origin", "https://evil.example")], 403),
+        (&[("sec-fetch-site", "cross-site")], 403),
+        (&[("sec-fetch-site", "same-origin")], 200),
+    ] {
+        let headers = with(more);
+        let headers: Vec<(&'static str, &str)> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        let (got, told) = ask(&context, "clinic POST /mine", &headers, "").await;
+        assert_eq!(got, status, "{more:?}: {told}");
+    }
+    let origin = ("origin", "https://evil.example");
+    assert_eq!(ask(&context, "clinic POST /mine", &[origin], "").await.0, 401, "without a cookie it is nobody");
+    let (name, token) = session("u1");
+    assert_eq!(ask(&context, "clinic POST /try", &[origin, (name, &token)], "").await.0, 200, "a token is no cookie");
+    assert_eq!(ask(&context, "clinic POST /all", &[origin], "").await.0, 200);
+    let all = visited(false, &["*"]);
+    let headers = [("cookie", cookie.as_str()), origin];
+    assert_eq!(ask(&all, "clinic POST /mine", &headers, "").await.0, 403, "`*` names nobody");
+}
+
+#[tokio::test]
+async fn in_development_only_pages_of_this_machine_need_no_key() {
+    let context = visited(true, &["*"]);
+    for (path, foreign) in [("/try", 403), ("/key", 403), ("/all", 200)] {
+        for (headers, status) in [
+            (vec![], 200),
+            (vec![("origin", "http://localhost:5173")], 200),
+            (vec![("origin", "https://evil.example")], foreign),
+            (vec![("sec-fetch-site", "cross-site")], foreign),
+        ] {
+            let got = ask(&context, &format!("clinic POST {path}"), &headers, "").await;
+            assert_eq!(got.0, status, "{path} {headers:?}: {}", got.1);
+        }
+    }
+    let named = visited(true, &["https://app.example"]);
+    for (origin, status) in [("https://app.example", 200), ("http://localhost:5173", 403)] {
+        assert_eq!(ask(&named, "clinic POST /key", &[("origin", origin)], "").await.0, status, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_is_the_same_with_a_slash_at_its_end_and_in_any_letters() {
+    let routes = json!([
+        { "get": "/plain", "access": "public", "reply": 1 },
+        { "get": "/prix-élevé/{n}/", "access": "public", "reply": "{path.n}" },
+        { "get": "/files/{*rest}", "access": "public", "reply": "{path.rest}" },
+    ]);
+    let context = context(routes, json!({}), true);
+    for (path, status, reply) in [
+        ("/plain", 200, json!(1)),
+        ("/plain/", 200, json!(1)),
+        ("/prix-%C3%A9lev%c3%a9/7", 200, json!("7")),
+        ("/prix-élevé/a%2Fb/", 200, json!("a/b")),
+        ("/files/a/b/", 200, json!("a/b/")),
+        ("/files/..%2F..", 200, json!("../..")),
+    ] {
+        assert_eq!(ask(&context, &format!("clinic GET {path}"), &[], "").await, (status, reply), "{path}");
+    }
+    for path in ["/plain//", "/prix-%C3%A9lev%C3%A9/%ff", "/prix-elev%C3%A9/7"] {
+        assert_eq!(ask(&context, &format!("clinic GET {path}"), &[], "").await.0, 404, "{path}");
+    }
+    let (status, told) = ask(&context, "clinic GET /plain?q=%ff", &[], "").await;
+    assert_eq!((status, &told["code"]), (400, &json!("invalid_body")));
+}
+
+#[tokio::test]
+async fn a_part_of_a_channel_s_name_brings_no_segments_however_it_is_written() {
+    let routes = json!([
+        { "post": "/say", "access": "public", "do": "publish", "with": { "channel": "clinic:{body.c}:queue", "data": 1 } },
+    ]);
+    let context = context(routes, json!({}), true);
+    for body in [r#"{"c":"c1:x"}"#, r#"{"c":"c1\u003ax"}"#, r#"{"c":"\u003A"}"#, r#"{"c":["a","b:"]}"#] {
+        assert_eq!(ask(&context, "clinic POST /say", &[], body).await.0, 400, "{body}");
+    }
+    assert_eq!(ask(&context, "clinic POST /say", &[], r#"{"c":"\u0063\u0031"}"#).await.0, 200);
+    assert_eq!(context.gateway.asked(), ["clinic publish clinic:c1:queue 1 route"]);
 }

@@ -30,11 +30,23 @@ async fn each_verb_asks_for_what_it_says() {
     for (line, body, asked, reply) in [
         (
             "POST /api/broadcast",
-            r#"{"message":{"a":1},"filter":{"users":["u1","u2"],"claims":{"role":["admin",7],"none":[]},"channels":["system:a"]}}"#,
+            r#"{"message":{"a":1},"filter":{"users":["u1","u2"],"claims":{"role":["admin",7]},"channels":["system:a"]}}"#,
             r#"send to filter user=u1 user=u2 role=["admin",7] on=system:a: {"a":1}"#,
             json!({ "recipients": 3 }),
         ),
-        ("POST /api/broadcast", r#"{"data":1,"filter":null}"#, "send to filter: 1", json!({ "recipients": 3 })),
+        ("POST /api/broadcast", r#"{"data":1}"#, "send to filter: 1", json!({ "recipients": 3 })),
+        (
+            "POST /api/broadcast",
+            r#"{"data":1,"filter":{"users":[]}}"#,
+            "send to filter nobody: 1",
+            json!({ "recipients": 3 }),
+        ),
+        (
+            "POST /api/disconnect",
+            r#"{"filter":{"channels":[]}}"#,
+            "disconnect filter nobody 1000 ",
+            json!({ "connections": 1 }),
+        ),
         ("POST /api/send", r#"{"user":"u1","data":"x"}"#, r#"send to user u1: "x""#, json!({ "recipients": 3 })),
         (
             "POST /api/subscribe",
@@ -76,6 +88,10 @@ async fn each_verb_asks_for_what_it_says() {
         assert_eq!((status, told), (200, reply), "{line} {body}");
         assert_eq!(context.gateway.asked(), [asked]);
     }
+    let twice = "clinic GET /api/connections/12345678-9abc-4ef0-8122-334455667788?connection=other";
+    assert_eq!(ask(&context, twice, &[KEY], "").await.0, 400, "one of them would be another than the caller meant");
+    let both = [KEY, ("authorization", "Bearer other")];
+    assert_eq!(ask(&context, "clinic GET /api/channels", &both, "").await.0, 401);
     let (_, who) = ask(&context, "clinic GET /api/presence?channel=system:a", &[KEY], "").await;
     assert_eq!((&who["count"], &who["members"][0]["user"]), (&json!(1), &json!("u1")));
     let (_, some) = ask(&context, "clinic GET /api/channels?pattern=clinic:*:queue&limit=1", &[KEY], "").await;
@@ -109,9 +125,13 @@ async fn a_mistake_is_told_as_problem_details() {
         ("POST /api/publish", &sixty, 400, "invalid_body", "at most 255 bytes"),
         ("POST /api/publish", r#"{"channel":"system:a","data":1,"app":"reports"}"#, 404, "unknown_app", "`clinic`"),
         ("POST /api/broadcast", r#"{"data":1,"filter":{"channels":["a::b"]}}"#, 400, "invalid_body", "empty segment"),
+        ("POST /api/broadcast", r#"{"data":1,"filter":null}"#, 400, "invalid_body", "`filter` must be an object"),
+        ("POST /api/disconnect", r#"{"filter":{}}"#, 400, "invalid_body", "names nothing"),
         ("POST /api/broadcast", r#"{"data":1,"filter":{"user":["u"]}}"#, 400, "invalid_body", "mean `users`?"),
         ("POST /api/send", r#"{"data":1}"#, 400, "invalid_body", "exactly one of `user` and `connection`"),
         ("POST /api/disconnect", r#"{"user":"u","code":1006}"#, 400, "invalid_body", "1006 is not a code"),
+        ("GET /api/history?channel=%ff", "", 400, "invalid_body", "`channel` in the query is not UTF-8"),
+        ("GET /api/history?channel=system:a&channel=system:b", "", 400, "invalid_body", "`channel` comes twice"),
         ("GET /api/history?channel=system:a&since=x", "", 400, "invalid_body", "no position"),
         ("GET /api/history?channel=system:a&limit=x", "", 400, "invalid_body", "a whole number"),
         ("GET /api/publish", "", 405, "method_not_allowed", "POST"),
@@ -161,6 +181,70 @@ async fn a_key_does_only_what_it_was_made_for() {
     assert_eq!(context.gateway.asked().len(), 3);
     let (_, list) = ask(&context, "clinic GET /api/channels", &[queue], "").await;
     assert_eq!(list["count"], 2, "channels of others are not listed");
+}
+
+/// For each verb, a call that a key narrowed to `clinic:*:queue` may make, and calls that it may not. A new verb has no
+/// line here until somebody has decided what such a key means for it.
+#[tokio::test]
+async fn a_key_s_channels_hold_for_every_verb() {
+    let context = plain();
+    let narrow = ("authorization", "Bearer NARROW");
+    let id = "12345678-9abc-4ef0-8122-334455667788";
+    let on_user = |channel: &str| format!(r#"{{"user":"u1","channel":"{channel}"}}"#);
+    for verb in Verb::ALL {
+        let (may, may_not): (Vec<String>, Vec<String>) = match verb {
+            Verb::Publish => (
+                vec![r#"{"channel":"clinic:c1:queue","data":1}"#.into()],
+                vec![
+                    r#"{"channel":"system:a","data":1}"#.into(),
+                    r#"{"channels":["clinic:c1:queue","system:a"],"data":1}"#.into(),
+                ],
+            ),
+            Verb::Broadcast => (
+                vec![r#"{"data":1,"filter":{"channels":["clinic:c1:queue"]}}"#.into()],
+                vec![
+                    r#"{"data":1}"#.into(),
+                    r#"{"data":1,"filter":{"users":["u1"]}}"#.into(),
+                    r#"{"data":1,"filter":{"channels":["clinic:c1:queue","system:a"]}}"#.into(),
+                ],
+            ),
+            Verb::Send => {
+                (Vec::new(), vec![r#"{"user":"u1","data":1}"#.into(), format!(r#"{{"connection":"{id}","data":1}}"#)])
+            }
+            Verb::Subscribe | Verb::Unsubscribe => (vec![on_user("clinic:c1:queue")], vec![on_user("system:a")]),
+            Verb::Disconnect => (
+                vec![r#"{"filter":{"channels":["clinic:c1:queue"]}}"#.into()],
+                vec![
+                    r#"{"user":"u1"}"#.into(),
+                    format!(r#"{{"connection":"{id}"}}"#),
+                    r#"{"filter":{"users":["u1"]}}"#.into(),
+                    r#"{"filter":{"users":[]},"empty_lists":"everybody"}"#.into(),
+                ],
+            ),
+            Verb::Cleanup => (Vec::new(), vec!["{}".into()]),
+            Verb::Presence | Verb::History => (vec!["channel=clinic:c1:queue".into()], vec!["channel=system:a".into()]),
+            Verb::Channels => (vec!["limit=9".into()], Vec::new()),
+            Verb::Connections => {
+                (vec!["channel=clinic:c1:queue".into()], vec!["".into(), "user=u1".into(), "channel=system:a".into()])
+            }
+        };
+        assert_eq!(may.is_empty(), matches!(verb, Verb::Send) || verb.reach() == Reach::Everything, "{verb:?}");
+        assert_eq!(may_not.is_empty(), verb == Verb::Channels, "{verb:?}");
+        for (calls, status) in [(may, 200), (may_not, 403)] {
+            for call in calls {
+                let name = verb.as_str();
+                let (got, told) = match verb.reads() {
+                    true => ask(&context, &format!("clinic GET /api/{name}?{call}"), &[narrow], "").await,
+                    false => ask(&context, &format!("clinic POST /api/{name}"), &[narrow], &call).await,
+                };
+                assert_eq!(got, status, "{name} {call}: {told}");
+            }
+        }
+    }
+    let one = format!("clinic GET /api/connections/{id}");
+    assert_eq!(ask(&context, &one, &[narrow], "").await.0, 404, "it is on none of the key's channels");
+    let (_, list) = ask(&context, "clinic GET /api/connections?channel=clinic:c1:queue", &[narrow], "").await;
+    assert_eq!(list["connections"][0]["channels"], json!([]), "channels of others are not told");
 }
 
 #[tokio::test]
@@ -276,4 +360,42 @@ async fn where_only_a_websocket_is_one_is_told_to_upgrade() {
         assert_eq!((response.status().as_u16(), &response.headers()["upgrade"]), (426, &"websocket".parse().unwrap()));
     }
     assert_eq!(ask(&plain(), "clinic GET /anything", &[], "").await.0, 404);
+}
+
+#[tokio::test]
+async fn wrong_keys_are_limited_by_address() {
+    let mut context = plain();
+    Arc::get_mut(&mut context.generation).unwrap().limits.attempts_per_ip.burst = 3;
+    let guess = |n: usize| [("authorization", format!("Bearer guess-{n}"))];
+    let from = |ip: &str, headers: &[(&'static str, &str)]| {
+        let mut request = request("clinic GET /api/channels", headers, "");
+        request.ip = ip.parse().unwrap();
+        request
+    };
+    for (n, status) in [(1, 401), (2, 401), (3, 401), (4, 429)] {
+        // One customer's addresses are one.
+        let [(name, value)] = &guess(n);
+        let response = handle(&context, from(&format!("2001:db8::{n}"), &[(name, value)])).await;
+        assert_eq!(response.status().as_u16(), status);
+        assert_eq!(response.headers().contains_key("retry-after"), status == 429);
+    }
+    assert_eq!(handle(&context, from("2001:db8::9", &[KEY])).await.status().as_u16(), 429, "a guess may be right");
+    assert_eq!(handle(&context, from("2001:db8:0:1::", &[KEY])).await.status().as_u16(), 200);
+    for _ in 0..9 {
+        assert_eq!(handle(&context, from("192.0.2.7", &[KEY])).await.status().as_u16(), 200, "right ones cost nothing");
+        assert_eq!(handle(&context, from("127.0.0.1", &[("authorization", "Bearer x")])).await.status().as_u16(), 401);
+    }
+}
+
+#[tokio::test]
+async fn two_keys_may_use_the_same_idempotency_key() {
+    let context = plain();
+    let body = r#"{"channel":"system:a","data":1,"idempotency_key":"order-7"}"#;
+    let narrow = ("authorization", "Bearer NARROW");
+    assert_eq!(ask(&context, "clinic POST /api/publish", &[narrow], body).await.0, 403);
+    assert_eq!(ask(&context, "clinic POST /api/publish", &[KEY], body).await.0, 200);
+    assert_eq!(ask(&context, "clinic POST /api/publish", &[narrow], body).await.0, 403, "another's answer is not told");
+    let own = r#"{"channel":"clinic:c1:queue","data":2,"idempotency_key":"order-7"}"#;
+    assert_eq!(ask(&context, "clinic POST /api/publish", &[narrow], own).await.0, 200);
+    assert_eq!(context.gateway.asked().len(), 2);
 }

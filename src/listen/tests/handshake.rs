@@ -99,6 +99,24 @@ async fn a_broken_handshake_is_told_what_is_wrong() {
     still_answers(&house).await;
 }
 
+/// The standard's own examples: of RFC 6455 §1.3, and of §4.1, whose last bits are not zero.
+#[tokio::test(flavor = "local")]
+async fn any_sixteen_bytes_are_a_key() {
+    let house = House::open(Setup::default());
+    for key in ["dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEC==", "AQIDBAUGBwgJCgsMDQ4PEA=="] {
+        let mut client = house.connect().await;
+        client.send(&format!("GET /ws HTTP/1.1\r\n{WS}Sec-WebSocket-Key: {key}\r\n\r\n")).await;
+        assert_eq!(status(&client.head().await), 101, "{key}");
+    }
+    for key in
+        ["AQIDBAUGBwgJCgsMDQ4P", "AQIDBAUGBwgJCgsMDQ4PEBE=", "AQIDBAUGBwgJCgsMDQ4PEA", "AQIDBAUGBwgJCgsMDQ4P-A=="]
+    {
+        let mut client = house.connect().await;
+        client.send(&format!("GET /ws HTTP/1.1\r\n{WS}Sec-WebSocket-Key: {key}\r\n\r\n")).await;
+        assert_eq!(status(&client.head().await), 400, "{key}");
+    }
+}
+
 #[tokio::test(flavor = "local")]
 async fn bounds_answer_before_or_after_the_upgrade() {
     let limits = Limits { connections: 3, connections_per_ip: 2, ..Limits::default() };

@@ -99,6 +99,19 @@ async fn development_mode_refuses_what_a_proxy_passes_on() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn development_mode_answers_to_names_of_this_machine_only() {
+    let house = House::open(Setup { development: true, http: json!({ "hosts": ["gw.test"] }), ..Setup::default() });
+    for (host, expected) in [("localhost:3000", 200), ("127.0.0.1", 200), ("GW.test.", 200), ("evil.example", 403)] {
+        let mut client = house.connect().await;
+        client.send(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        assert_eq!(client.response().await.0, expected, "{host}");
+    }
+    assert_eq!(super::status(&house.upgrade("/ws", "").await.0), 403, "weir.example");
+    let house = House::open(Setup::default());
+    assert_eq!(super::status(&house.upgrade("/ws", "").await.0), 101, "production has proxies for that");
+}
+
+#[tokio::test(flavor = "local")]
 async fn pages_of_a_named_origin_may_call_the_api() {
     let house = House::open(Setup::default());
     let preflight = |origin: &str| {
@@ -109,6 +122,7 @@ async fn pages_of_a_named_origin_may_call_the_api() {
     let head = client.head().await;
     assert_eq!(status(&head), 204);
     assert_eq!(header(&head, "access-control-allow-origin"), Some("https://app.example"));
+    assert_eq!(header(&head, "access-control-allow-credentials"), Some("true"), "its visitors' cookies are for it");
     let mut client = house.connect().await;
     client.send(&preflight("https://evil.test")).await;
     assert_eq!(header(&client.head().await, "access-control-allow-origin"), None);

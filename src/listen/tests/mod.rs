@@ -181,8 +181,11 @@ impl House {
         let (development, limits) = (setup.development, setup.limits);
         let (revoke, listeners) = (Default::default(), vec![true]);
         let generation = Generation { number: 1, digest: String::new(), development, limits, revoke, listeners, apps };
-        let site =
-            Arc::new(crate::api::Site::compile(&[("main", false)], Default::default(), Vec::new()).ok().unwrap());
+        let site = Arc::new(
+            crate::api::Site::compile(&[("main", false)], Default::default(), Default::default(), Vec::new())
+                .ok()
+                .unwrap(),
+        );
         let front = Front { generation: Arc::new(generation), entrance: Arc::new(entrance), site };
         let (drain, draining) = watch::channel(false);
         let context = Arc::new(Context {

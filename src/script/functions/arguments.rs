@@ -155,20 +155,27 @@ pub fn filter(map: &Map) -> Result<Filter, Raised> {
         match key.as_str() {
             "users" => {
                 for user in &given {
-                    filter.users.push(match target(user) {
+                    let id = match target(user) {
                         Ok(Target::User(id)) => id,
                         _ => text(user, "a user's id")?.as_str().into(),
-                    });
+                    };
+                    filter.users.get_or_insert_default().push(id);
                 }
             }
-            "connections" => filter.connections = given.iter().map(connection).collect::<Result<_, _>>()?,
-            "channels" => filter.channels = channels(value)?,
+            "connections" => filter.connections = Some(given.iter().map(connection).collect::<Result<_, _>>()?),
+            "channels" => filter.channels = Some(channels(value)?),
             "exclude" => filter.exclude = Some(connection(value)?),
             "claims" => {
                 let Ok(claims) = value.as_map_ref() else {
                     return Err(raise("`claims` of a filter is a map: #{ role: [\"admin\"] }"));
                 };
+                if claims.is_empty() {
+                    return Err(raise("`claims` of a filter is empty, which would pass all: leave it out for that"));
+                }
                 for (claim, wanted) in claims.iter() {
+                    if wanted.is_unit() {
+                        return Err(raise(format!("the claim `{claim}` of a filter is missing: ()")));
+                    }
                     let wanted = several(wanted).iter().map(json).collect::<Result<Vec<Value>, _>>()?;
                     if wanted.is_empty() {
                         return Err(raise(format!(
@@ -183,6 +190,9 @@ pub fn filter(map: &Map) -> Result<Filter, Raised> {
                 return Err(raise(format!("a filter has {}, not `{other}`{hint}", one_of(KEYS))));
             }
         }
+    }
+    if !filter.narrows() && filter.exclude.is_none() {
+        return Err(raise("a filter that names nothing would pass all: write `everyone()` for that"));
     }
     Ok(filter)
 }

@@ -125,9 +125,9 @@ fn messages_go_where_they_are_sent() {
         [&Target::User("bob".into()), &Target::User("ann".into()), &Target::Filter(Filter::default())]
     );
     let Target::Filter(filter) = targets[5] else { panic!() };
-    assert_eq!(filter.users, ["u1".into(), "u2".into()]);
+    assert_eq!(filter.users.as_deref(), Some(&["u1".into(), "u2".into()][..]));
     assert_eq!(filter.claims, [("org.id".into(), vec![json!(7)]), ("role".into(), vec![json!("admin")])]);
-    assert_eq!((filter.channels[0].as_str(), filter.exclude), ("room:1", Some(own)));
+    assert_eq!((filter.channels.as_ref().unwrap()[0].as_str(), filter.exclude), ("room:1", Some(own)));
     let rest = format!("{:?}", &ran.effects[7..]);
     for part in ["Join", "Leave", "code: 4001", "code: 1000", "Reply", "by: 1", "by: 5", "value: 2.0"] {
         assert!(rest.contains(part), "{part} in {rest}");
@@ -148,6 +148,9 @@ fn mistakes_in_calls_are_told_in_words() {
             "let f = #{ users: [] }; send(filter(f), 1)",
             "`users` of a filter is empty, which would pass nobody: leave it out to pass all",
         ),
+        ("let f = #{}; send(filter(f), 1)", "a filter that names nothing would pass all: write `everyone()`"),
+        ("let f = #{ claims: #{} }; send(filter(f), 1)", "`claims` of a filter is empty, which would pass all"),
+        ("let f = #{ claims: #{ role: () } }; send(filter(f), 1)", "the claim `role` of a filter is missing: ()"),
         (
             "let o = #{ exlude: 1 }; publish(\"a\", \"e\", 1, o)",
             "options of `publish` are `key`, `exclude` or `priority`, not `exlude`; did you mean `exclude`?",
