@@ -79,7 +79,11 @@ fn response(said: script::Reply, status: u16) -> Response<Full<Bytes>> {
     for (name, value) in said.headers {
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
             (Ok(name), Ok(value)) => drop(response.headers_mut().insert(name, value)),
-            _ => tracing::warn!(header = name.escape_debug().to_string(), "a handler's header cannot be sent"),
+            _ => crate::observe::limited!(
+                warn,
+                header = name.escape_debug().to_string(),
+                "a handler's header cannot be sent"
+            ),
         }
     }
     response
