@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! model                          the nouns: names, Identity, Command, Event, Position, Refusal, Close. No I/O, no clock.
-//! observe                        logs and metrics
+//! observe                        logs and metrics; the only reader of the clocks
 //! wire     dialect   auth  store frames ⇄ messages │ messages ⇄ nouns │ tokens → Identity │ what handlers keep
 //! webhook                        parcels of the outbox → signed HTTP calls, until they are taken or given up
 //! policy                         may this happen? → Permit | Refusal. Pure.

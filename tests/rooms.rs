@@ -213,3 +213,69 @@ fn is_colons(tokens: &[TokenTree], at: usize) -> bool {
     let is = |at: usize, wanted: fn(Spacing) -> bool| matches!(tokens.get(at), Some(TokenTree::Punct(p)) if p.as_char() == ':' && wanted(p.spacing()));
     is(at, |s| s == Spacing::Joint) && is(at + 1, |_| true)
 }
+
+/// Files that read a clock, each with its reason. The wall clock steps, so only `observe/clock.rs` may name it; durations
+/// that one place measures from its begin to its end may use `Instant`; all else is handed the time of its turn.
+const CLOCKS: &[(&str, &str)] = &[
+    ("api/handle.rs", "how long a request took"),
+    ("cli/explain.rs", "a verb's turn"),
+    ("cli/smoke.rs", "a verb's turn, and how long it took"),
+    ("cli/token.rs", "a verb's turn"),
+    ("config/app.rs", "a load's turn: the app's own checks"),
+    ("config/watch.rs", "waits until files are quiet"),
+    ("gateway/http.rs", "a request's turn"),
+    ("gateway/mod.rs", "the start's turn"),
+    ("gateway/plan.rs", "a plan's turn"),
+    ("gateway/plugins.rs", "a handler asks for the time; waits with a bound"),
+    ("gateway/reload.rs", "a reload's turn"),
+    ("gateway/scripts.rs", "a sweep's turn"),
+    ("listen/link.rs", "waits with a bound, by tokio's clock"),
+    ("listen/serve.rs", "waits with a bound, by tokio's clock"),
+    ("listen/upgrade.rs", "a handshake's turn"),
+    ("observe/audit.rs", "the time of a record"),
+    ("observe/clock.rs", "the one place that reads both"),
+    ("observe/limited.rs", "lines a second"),
+    ("observe/log_writer.rs", "the time of a line; a wait with a bound"),
+    ("observe/metrics.rs", "uptime"),
+    ("rehearse/play.rs", "how long a test took"),
+    ("script/current.rs", "a handler's deadline"),
+    ("script/workers/job.rs", "waits with a bound"),
+    ("script/workers/perform.rs", "how long a call took"),
+    ("shard/handlers.rs", "an event that comes back from a worker between two turns"),
+    ("shard/shard.rs", "a shard's turn"),
+    ("webhook/flight.rs", "a call's turn, and how long it took"),
+    ("webhook/post.rs", "a turn of the sender"),
+];
+
+#[test]
+fn only_files_with_a_reason_read_a_clock() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut reads, mut wall) = (BTreeSet::new(), BTreeSet::new());
+    for file in rust_files(&src) {
+        let name = file.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+        if name.contains("/tests/") || name.ends_with("_tests.rs") {
+            continue;
+        }
+        let source = fs::read_to_string(&file).unwrap();
+        let code = source.split("#[cfg(test)]\nmod").next().unwrap_or_default();
+        let code: String = code.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+        if reads_a_clock(&code) {
+            reads.insert(name.clone());
+        }
+        if code.contains("SystemTime") || code.contains("Timestamp::now") || code.contains("Zoned::now") {
+            wall.insert(name);
+        }
+    }
+    let named: BTreeSet<String> = CLOCKS.iter().map(|(file, _)| (*file).to_owned()).collect();
+    let (new, old): (Vec<_>, Vec<_>) = (reads.difference(&named).collect(), named.difference(&reads).collect());
+    assert!(new.is_empty(), "read a clock without a reason in CLOCKS; hand them a `Now` instead: {new:?}");
+    assert!(old.is_empty(), "in CLOCKS, and read no clock: {old:?}");
+    assert_eq!(wall.into_iter().collect::<Vec<_>>(), ["observe/clock.rs"]);
+}
+
+/// `clock()`, `(x.clock)()`, `Instant::now`: not `run_clock()`.
+fn reads_a_clock(code: &str) -> bool {
+    let is_call = |at: usize| !code[..at].ends_with(|c: char| c == '_' || c.is_alphanumeric());
+    let calls = ["clock()", "clock)()"].iter().any(|text| code.match_indices(text).any(|(at, _)| is_call(at)));
+    calls || code.contains("Instant::now") || code.contains("SystemTime")
+}

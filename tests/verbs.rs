@@ -2,9 +2,11 @@
 
 use super::support::gateway::{Gateway, PATIENCE};
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn weir(folder: &Path, env: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
@@ -308,4 +310,52 @@ fn who_did_what_is_written_down_without_what_was_said() {
     assert_eq!((&records[2]["audit"], &records[2]["who"]), (&"join".into(), &"a1".into()), "{text}");
     assert_eq!(records[2]["channel"], "admin:x", "{text}");
     assert!(!text.contains("hush") && !text.contains("weir.smoke"), "{text}");
+}
+
+#[test]
+fn a_clean_stop_leaves_the_store_as_one_file() {
+    let mut gateway = started(&[]);
+    let (file, log) = (gateway.file("data/weir.db"), gateway.file("data/weir.db-wal"));
+    assert!(log.exists(), "SQLite's log is there while Weir runs");
+    gateway.signal(libc::SIGTERM).unwrap();
+    assert_eq!(gateway.wait_for_end().unwrap(), Some(0));
+    assert!(file.exists() && !log.exists());
+}
+
+#[test]
+fn a_reader_of_the_log_that_hangs_holds_up_nobody() {
+    let folder =
+        folder("[[endpoint]]\npath = \"/ws\"\ndialect = \"echo\"\n[[channel]]\nname = \"a\"\nsubscribe = \"true\"\n");
+    let (mut reader, mut full) = std::io::pipe().unwrap();
+    // What a pipe holds: not one line of the log finds room in it.
+    full.write_all(&[b'\n'; 64 << 10]).unwrap();
+    let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
+    let env = [("WEIR_LOG__LEVEL", "debug"), ("WEIR_LOG__QUEUE_BYTES", "300")];
+    weir.current_dir(folder.path()).env_clear().envs(env).stdout(Stdio::piped()).stderr(full);
+    let mut child = weir.spawn().unwrap();
+    drop(weir);
+    let (tell, told) = std::sync::mpsc::channel();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    let line = |prefix: &str| {
+        let lines = std::iter::from_fn(|| told.recv_timeout(PATIENCE).ok());
+        lines.into_iter().find_map(|line| line.strip_prefix(prefix).map(str::to_owned))
+    };
+    let address = line("weir: listening main ").expect("it starts");
+    assert!(line("weir: ready").is_some());
+    for _ in 0..20 {
+        let mut client = TcpStream::connect(address.trim()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(b"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = [0; 8];
+        client.read_exact(&mut answer).expect("it answers");
+    }
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+    let reading = std::thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).map(|_| text)
+    });
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let text = reading.join().unwrap().unwrap();
+    assert!(text.contains("lines of the log were dropped"), "{}", text.trim());
 }

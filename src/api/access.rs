@@ -196,7 +196,7 @@ impl Access {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fail::new(Why::Forbidden, "Not allowed for this user")),
             Err(error) => {
-                tracing::warn!(rule = rule.text(), %error, "a route's rule came to nothing");
+                crate::observe::limited!(warn, rule = rule.text(), %error, "a route's rule came to nothing");
                 Err(Fail::new(Why::Forbidden, "Not allowed for this user"))
             }
         }
@@ -216,7 +216,7 @@ async fn identity(
             Outcome::Identity(identity) => return Ok(Some(identity)),
             Outcome::Missing => {}
             Outcome::Failed { cause: Cause::Unavailable, reason } => {
-                tracing::warn!(auth = auth.name(), reason = &*reason, "cannot tell who asks");
+                crate::observe::limited!(warn, auth = auth.name(), reason = &*reason, "cannot tell who asks");
                 return Err(Fail::new(Why::Overloaded, "Who you are cannot be verified at the moment"));
             }
             Outcome::Failed { cause, reason } => {

@@ -90,7 +90,11 @@ fn response(said: script::Reply, status: u16) -> Response<Full<Bytes>> {
                 tracing::warn!(header = name.as_str(), "a handler's header is the connection's, and is left out");
             }
             (Ok(name), Ok(value)) => drop(response.headers_mut().insert(name, value)),
-            _ => tracing::warn!(header = name.escape_debug().to_string(), "a handler's header cannot be sent"),
+            _ => crate::observe::limited!(
+                warn,
+                header = name.escape_debug().to_string(),
+                "a handler's header cannot be sent"
+            ),
         }
     }
     response

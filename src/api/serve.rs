@@ -52,7 +52,13 @@ pub(super) async fn serve<G: Gateway>(
 /// In the route's words, else the app's, else Weir's.
 fn failed(fail: &Fail, matched: &Matched<'_>) -> Response<Full<Bytes>> {
     if fail.why == Why::Internal {
-        tracing::error!(app = &*matched.app.name, route = &*matched.route.name, error = fail.detail, "a route failed");
+        crate::observe::limited!(
+            error,
+            app = &*matched.app.name,
+            route = &*matched.route.name,
+            error = fail.detail,
+            "a route failed"
+        );
     }
     match matched.route.errors.find(fail.why).or_else(|| matched.app.errors.find(fail.why)) {
         Some((status, body)) => {

@@ -180,7 +180,7 @@ impl Shared {
             Err(why) => {
                 let faults = self.faults.fetch_add(1, Ordering::Relaxed) + 1;
                 let kept = state.set.is_some();
-                tracing::warn!(key = self.name, faults, kept, "key set not fetched: {why}");
+                crate::observe::limited!(warn, key = self.name, faults, kept, "key set not fetched: {why}");
             }
         }
     }

@@ -238,7 +238,7 @@ impl Shared {
                 if let Some(entry) = cache.get(key, half) {
                     entry.retry_at = now + RETRY_MS;
                 }
-                tracing::warn!(table = %self.table, "row not fetched: {why}");
+                crate::observe::limited!(warn, table = %self.table, "row not fetched: {why}");
             }
         }
     }

@@ -36,6 +36,7 @@ pub fn gateway(file: &GatewayFile, previous: &Compiled) -> Vec<Restart> {
     same("mode", word(previous.mode), word(file.mode));
     same("shards", shards(previous.shards), shards(written));
     same("log.format", word(previous.log.format), word(file.log.format));
+    same("log.queue_bytes", previous.log.queue_bytes.0.to_string(), file.log.queue_bytes.0.to_string());
     same("audit.target", previous.audit.target.clone(), file.audit.target.clone());
     same("audit.publishes", previous.audit.publishes.to_string(), file.audit.publishes.to_string());
     same("script.workers", previous.script.workers.to_string(), file.script.a.workers.to_string());

@@ -161,7 +161,7 @@ impl Walk<'_> {
             if whose == Whose::Plugin && self.session.subs.len() >= self.app.limits.subscriptions as usize {
                 self.counts.limit(LimitName::Subscriptions);
                 let (app, connection, channel) = (&*self.app.name, self.session.id, permit.channel());
-                tracing::warn!(app, %connection, %channel, "a plugin's join: too many subscriptions (`limits.subscriptions`)");
+                crate::observe::limited!(warn, app, %connection, %channel, "a plugin's join: too many subscriptions (`limits.subscriptions`)");
                 return;
             }
             let text = permit.channel().to_string();

@@ -18,7 +18,7 @@ use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Means, Watch, summary};
 use crate::listen::{Attempts, Context, serve};
 use crate::model::Close;
-use crate::observe::{Logs, Metrics, clock, finish_audit, start_audit};
+use crate::observe::{Logs, Metrics, clock, finish_audit, finish_log, start_audit};
 use crate::shard::{Accepted, Door, Port, Shared, start};
 use arc_swap::ArcSwap;
 use listeners::Listeners;
@@ -53,7 +53,10 @@ pub fn run(gateway: &Path, env: &Environment) -> ExitCode {
         Ok(compiled) => compiled,
         Err(faults) => return tell(&faults),
     };
-    let logs = Logs::start(&compiled.log);
+    let logs = match Logs::start(&compiled.log) {
+        Ok(logs) => logs,
+        Err(error) => return fail("cannot log", error),
+    };
     if let Err(error) = start_audit(&compiled.audit, gateway.parent().unwrap_or(Path::new(""))) {
         return fail("cannot audit", error);
     }
@@ -62,6 +65,7 @@ pub fn run(gateway: &Path, env: &Environment) -> ExitCode {
     let start = Start { gateway, env, compiled, fetcher, background: handle, logs, systemd };
     let result = background.block_on(serve_all(start));
     finish_audit();
+    finish_log();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail("cannot serve", error),
@@ -149,6 +153,8 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     scripts.take(&compiled);
     tokio::spawn(scripts.clone().sweep());
     listeners.take(bound, &compiled, &shared);
+    // Whoever reads that it is ready may stop it at once, and finds it stopping in order.
+    let mut stop = process::StopSignals::new();
     announce(&compiled, &listeners, shards, &gateway);
     systemd.ready(&format!("{} apps, generation 1 {}", compiled.apps.len(), &compiled.digest[..12]));
     let watchdog = systemd.clone();
@@ -177,7 +183,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     let reloading = tokio::spawn(reload.run(requests, in_force));
     let (front, listeners) = (front_too, listeners_too);
 
-    process::stop_asked().await;
+    stop.asked().await;
     systemd.stopping();
     reloading.abort();
     tracing::info!("stopping: no new connections, closing {} existing ones", shared.connections.connections());
@@ -186,7 +192,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     let limits = front.load().generation.limits.clone();
     tokio::select! {
         () = drain_all(&shared, &limits, &listeners) => {}
-        () = process::stop_asked() => tracing::warn!("asked again: stopping at once"),
+        () = stop.asked() => tracing::warn!("asked again: stopping at once"),
         () = tokio::time::sleep(limits.drain.duration()) => tracing::warn!("the time to drain is over"),
     }
     // What clients asked for in their last moments is done before what carries it out ends.

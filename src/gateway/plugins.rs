@@ -110,7 +110,12 @@ impl Carry for Stage {
         for effect in effects {
             if let Err(refusal) = self.carry_one(&app, asker, effect, &tally) {
                 // A reload took the class away meanwhile, or the plugin names a channel that no class matches.
-                tracing::error!(app = &*app.name, code = refusal.code.as_str(), "an effect was not carried out");
+                crate::observe::limited!(
+                    error,
+                    app = &*app.name,
+                    code = refusal.code.as_str(),
+                    "an effect was not carried out"
+                );
                 self.port.shared().metrics.own.effect_refused(&app.name);
             }
         }

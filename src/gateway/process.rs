@@ -1,6 +1,6 @@
 //! What the operating system is asked for.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// As many open files as allowed: each connection is one.
 pub fn raise_open_files() {
@@ -30,13 +30,20 @@ pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     told.await.ok()
 }
 
-/// Resolves at the next SIGTERM or SIGINT.
-pub async fn stop_asked() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// Hears SIGTERM and SIGINT from the moment that it is made: before that, they end the process at once.
+pub struct StopSignals(Option<(Signal, Signal)>);
+
+impl StopSignals {
+    pub fn new() -> StopSignals {
+        StopSignals(signal(SignalKind::terminate()).ok().zip(signal(SignalKind::interrupt()).ok()))
+    }
+
+    /// Resolves at the next one.
+    pub async fn asked(&mut self) {
+        let Some((term, int)) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
     }
 }

@@ -9,11 +9,13 @@ use crate::store::{self, Done, Parcel, Store, StoreError, Timer, Write};
 use crate::webhook::Post;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// How often expired keys and forgotten entities are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How long a stopping process waits for the store to tidy its file.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// One a process.
 pub struct Scripts {
@@ -55,11 +57,11 @@ impl Scripts {
     /// Before these files are put in force: what their plugins need is there. Err: why it is not, below `[store]`.
     pub fn prepare(&self, compiled: &Compiled) -> Result<(), Problem> {
         let wanted = compiled.apps.iter().any(|app| app.flow.handlers.is_some());
-        if wanted && self.store.0.get().is_none() {
+        if wanted && self.store.get().is_none() {
             let opened = store::open(&compiled.store, &self.base)?;
             // What was not yet sent when the process ended goes out first.
             let parcels = opened.outbox().map_err(|e| Problem::new("path", e.to_string()))?;
-            let _ = self.store.0.set(opened);
+            self.store.set(Some(opened));
             self.post.start(parcels);
         }
         Ok(())
@@ -71,6 +73,13 @@ impl Scripts {
         let workers = self.workers.clone();
         let _ = tokio::task::spawn_blocking(move || workers.stop(wait)).await;
         self.post.stop(wait).await;
+        // Workers, webhooks and what they hand each other hold the store in a circle, which would last until the process
+        // ends: so it is taken out of its holder here. The last handle of it closes the file and tidies SQLite's log.
+        let store = self.store.set(None);
+        let closed = tokio::task::spawn_blocking(move || drop(store));
+        if tokio::time::timeout(CLOSE, closed).await.is_err() {
+            tracing::warn!("the store's file was not tidied in time; the next start does it");
+        }
     }
 
     /// Forgets what has expired, now and then, until the process ends.
@@ -99,11 +108,20 @@ impl Scripts {
 
 /// A store that is there once somebody needs it: a gateway without plugins makes no file.
 #[derive(Default)]
-struct LateStore(OnceLock<Arc<dyn Store>>);
+struct LateStore(RwLock<Option<Arc<dyn Store>>>);
 
 impl LateStore {
-    fn opened(&self) -> Result<&Arc<dyn Store>, StoreError> {
-        self.0.get().ok_or_else(|| StoreError::Broken("not opened: no app has a plugin".into()))
+    fn get(&self) -> Option<Arc<dyn Store>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the one before.
+    fn set(&self, store: Option<Arc<dyn Store>>) -> Option<Arc<dyn Store>> {
+        std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), store)
+    }
+
+    fn opened(&self) -> Result<Arc<dyn Store>, StoreError> {
+        self.get().ok_or_else(|| StoreError::Broken("not open: no app has a plugin, or Weir is stopping".into()))
     }
 }
 
@@ -124,12 +142,12 @@ impl Store for LateStore {
         }
     }
     fn timers(&self) -> Result<Vec<Timer>, StoreError> {
-        self.0.get().map_or_else(|| Ok(Vec::new()), |store| store.timers())
+        self.get().map_or_else(|| Ok(Vec::new()), |store| store.timers())
     }
     fn outbox(&self) -> Result<Vec<Parcel>, StoreError> {
-        self.0.get().map_or_else(|| Ok(Vec::new()), |store| store.outbox())
+        self.get().map_or_else(|| Ok(Vec::new()), |store| store.outbox())
     }
     fn sweep(&self, now: Millis) -> Result<usize, StoreError> {
-        self.0.get().map_or(Ok(0), |store| store.sweep(now))
+        self.get().map_or(Ok(0), |store| store.sweep(now))
     }
 }

@@ -49,7 +49,7 @@ pub async fn accept(
                 deliver(Accepted { stream, peer, listener: number });
             }
             Err(error) if is_exhausted(&error) => {
-                tracing::warn!(listener = number, %error, "no connection can be accepted");
+                crate::observe::limited!(warn, listener = number, %error, "no connection can be accepted");
                 failed(&error);
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
             }

@@ -4,7 +4,7 @@
 //! thread writes it, so nobody waits for a disk, and what does not fit its queue is dropped, counted, and told in the
 //! file by a record `gap`. The file is opened anew for each run of records, so that it may be rotated.
 
-use super::clock;
+use super::{clock, limited};
 use crate::model::iso8601;
 use arc_swap::ArcSwapOption;
 use schemars::JsonSchema;
@@ -250,7 +250,7 @@ fn write_all(path: &Path, lines: &Receiver<Line>, dropped: &AtomicU64) {
         if let Err(error) = open(path).and_then(|mut file| file.write_all(&text)) {
             let lines = text.iter().filter(|b| **b == b'\n').count() as u64;
             dropped.fetch_add(lines, Ordering::Relaxed);
-            tracing::error!(path = %path.display(), %error, lines, "audit records are lost");
+            limited!(error, path = %path.display(), %error, lines, "audit records are lost");
         }
         for done in flushed {
             let _ = done.try_send(());

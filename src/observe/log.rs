@@ -1,5 +1,7 @@
 //! Logs: one line an event on stderr, as text or as JSON, with the fields that log readers look for.
 
+use super::log_writer::{LineWriter, LogQueue};
+use crate::model::Size;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::io::IsTerminal;
@@ -10,13 +12,22 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// `[log]` of gateway.toml.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// `text` for people, `json` for machines: one object a line. Takes a restart to change.
     pub format: LogFormat,
     /// The least important level that is written.
     pub level: Level,
+    /// Lines that wait for the reader of stderr, in bytes; what finds no room is dropped and counted, so that a reader
+    /// that hangs stops nobody. Takes a restart to change. Default `"4MiB"`.
+    pub queue_bytes: Size,
+}
+
+impl Default for LogSettings {
+    fn default() -> LogSettings {
+        LogSettings { format: LogFormat::default(), level: Level::default(), queue_bytes: Size(4 << 20) }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
@@ -61,10 +72,13 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Starts logging to stderr. Once a process: a later call changes nothing and its handle has no effect.
-    pub fn start(settings: &LogSettings) -> Logs {
+    /// Starts logging to stderr, panics too. Once a process: a later call changes nothing and its handle has no effect.
+    /// Err: there is no thread to write.
+    pub fn start(settings: &LogSettings) -> std::io::Result<Logs> {
         let (filter, level) = reload::Layer::new(settings.level.filter());
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let queue = LogQueue::new(usize::try_from(settings.queue_bytes.0).unwrap_or(usize::MAX), settings.format);
+        queue.start()?;
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || LineWriter(queue.clone()));
         let lines = match settings.format {
             // A log file has no use for colours.
             LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
@@ -72,7 +86,14 @@ impl Logs {
         };
         // Fails where a test or an embedding program logs already: then that one's settings hold.
         let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
-        Logs { level }
+        // The standard library's own message would wait for the reader of stderr.
+        std::panic::set_hook(Box::new(|panic| {
+            let thread = std::thread::current();
+            let message = panic.payload_as_str().unwrap_or("no message");
+            let place = panic.location().map(ToString::to_string);
+            tracing::error!(thread = thread.name(), place, "panic: {message}");
+        }));
+        Ok(Logs { level })
     }
 
     pub fn set_level(&self, level: Level) {

@@ -4,6 +4,8 @@ use super::audit::audit_dropped;
 use super::counts::{Counts, add};
 use super::handlers::{self, HandlerMetrics, KindMetrics, TimerMetrics};
 use super::labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
+use super::limited::store_failures;
+use super::log_writer::log_dropped;
 use super::own::Own;
 use super::process::Process;
 use super::recent::Recent;
@@ -27,6 +29,8 @@ pub struct Metrics {
     pub(super) history_bytes: IntGauge,
     uptime: prometheus::Gauge,
     audit_dropped: IntCounter,
+    log_dropped: IntCounter,
+    store_failures: IntCounter,
     limit_hits: IntCounterVec,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
@@ -107,6 +111,12 @@ impl Metrics {
             history_bytes: gauge(r, "weir_history_bytes", "Bytes of events kept for recovery."),
             uptime: one(r, prometheus::Gauge::new("weir_uptime_seconds", "Since the process started.")),
             audit_dropped: counter(r, "weir_audit_dropped_total", "Audit records that the disk was too slow for."),
+            store_failures: counter(
+                r,
+                "weir_store_failures_total",
+                "Transactions of handlers that the store did not keep.",
+            ),
+            log_dropped: counter(r, "weir_log_dropped_total", "Lines of the log that its reader was too slow for."),
             limit_hits,
             http_requests: counters(
                 r,
@@ -222,6 +232,8 @@ impl Metrics {
         self.uptime.set(self.uptime().as_secs_f64());
         self.process.read();
         self.audit_dropped.inc_by(audit_dropped().saturating_sub(self.audit_dropped.get()));
+        self.store_failures.inc_by(store_failures().saturating_sub(self.store_failures.get()));
+        self.log_dropped.inc_by(log_dropped().saturating_sub(self.log_dropped.get()));
         prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 }

@@ -165,7 +165,8 @@ pub struct EndpointHandlers {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimerSettings {
-    /// How often; the first time one interval after the start.
+    /// How often, by the monotonic clock: a wall clock that is set changes nothing; the first time one interval after the
+    /// start.
     pub every: Ms,
     /// A function of the app's plugin.
     pub handler: String,

@@ -57,4 +57,14 @@ impl Conn {
     pub fn is_open(&self) -> bool {
         self.stage == Stage::Open
     }
+
+    /// The process stood still (a stopped container, a virtual machine that was moved). What the client owes it (a pong,
+    /// its close frame, reading on) may be on its way: its time begins anew.
+    pub fn after_pause(&mut self, now: Mono) {
+        self.pinged_at = self.pinged_at.map(|_| now);
+        self.progress_at = now;
+        if let Stage::Closing(closing) = &mut self.stage {
+            closing.since = now;
+        }
+    }
 }

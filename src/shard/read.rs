@@ -61,7 +61,11 @@ impl Shard {
         let Some(app) = self.app_of(slot) else { return };
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
         conn.session.last_activity = now;
-        conn.pinged_at = None;
+        // The wheel waits for the pong; the next ping may be due before that.
+        if conn.pinged_at.take().is_some() {
+            self.schedule(slot);
+        }
+        let Some(conn) = self.conns.get_mut(slot as usize) else { return };
         // Without an endpoint it is closing: its own close frame is all that is heard.
         let dialect = app.endpoint(conn.session.endpoint).map_or(&Dialect::Echo, |e| &*e.dialect);
         let limits =

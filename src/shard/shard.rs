@@ -34,6 +34,8 @@ const INPUTS: usize = 4096;
 const FLUSH_SLICE: usize = 512;
 /// How often what is too old is forgotten and memory is looked at.
 const SWEEP_MS: u64 = 1_000;
+/// A turn begins so long after the one before only if the process stood still: no wait is longer than `SWEEP_MS`.
+const PAUSE_MS: u64 = 5_000;
 const BELL: Token = Token(usize::MAX);
 
 pub struct Shard {
@@ -185,7 +187,10 @@ impl Shard {
 
     /// One turn. Returns whether anything happened.
     fn turn(&mut self, accept: &mut impl FnMut(Accepted)) -> std::io::Result<bool> {
-        self.now = clock();
+        let before = std::mem::replace(&mut self.now, clock());
+        if self.now.mono.since(before.mono) > PAUSE_MS {
+            self.conns.iter_mut().for_each(|(_, conn)| conn.after_pause(self.now.mono));
+        }
         let mut busy = self.hear(accept);
         // Before sockets are read: where few are concerned, what comes next finds it decided.
         busy |= !self.reviews.is_empty();
@@ -293,7 +298,7 @@ impl Shard {
             return;
         }
         self.mend();
-        tracing::error!(shard = self.me, slot, "a connection ended by a mistake of Weir's own");
+        crate::observe::limited!(error, shard = self.me, slot, "a connection ended by a mistake of Weir's own");
         self.close(slot, Close::INTERNAL);
         self.flush_one(slot);
         self.remove(slot, CloseReason::Internal);

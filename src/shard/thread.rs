@@ -73,6 +73,7 @@ where
                 Ok(Err(error)) => tracing::error!(%error, "a shard ended"),
                 Err(_) => tracing::error!("a shard ended by a mistake of Weir's own"),
             }
+            crate::observe::finish_log();
             std::process::exit(EX_SOFTWARE);
         })?);
     }

@@ -3,6 +3,7 @@
 use super::settings::Settings;
 use super::write::{Done, StoreError, Write};
 use crate::model::Millis;
+use crate::observe::{limited, store_failed};
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -187,11 +188,12 @@ impl Queue {
     }
 }
 
-/// One line for a group, however many of it failed.
+/// One line for a group, however many of it failed; a disk that stays full is told of once a second.
 fn log(answers: &[Result<(), StoreError>]) {
     let failed = answers.iter().filter_map(|answer| answer.as_ref().err());
+    store_failed(failed.clone().count() as u64);
     if let Some(why) = failed.clone().next() {
-        tracing::error!(transactions = failed.count(), %why, "not stored");
+        limited!(error, transactions = failed.count(), %why, "not stored");
     }
 }
 

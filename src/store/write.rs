@@ -71,7 +71,9 @@ pub struct Parcel {
 pub enum StoreError {
     /// Too much waits already; nothing was changed, and trying again later helps.
     Busy,
-    /// The disk or the database failed; for logs.
+    /// The disk is full, read-only or gone; nothing was changed, and it may work again in a moment.
+    Unavailable(String),
+    /// What is stored is damaged, or a mistake of ours; for logs.
     Broken(String),
 }
 
@@ -79,7 +81,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             StoreError::Busy => f.write_str("the store is busy"),
-            StoreError::Broken(why) => write!(f, "the store failed: {why}"),
+            StoreError::Unavailable(why) | StoreError::Broken(why) => write!(f, "the store failed: {why}"),
         }
     }
 }

@@ -105,7 +105,7 @@ impl Office {
     async fn commit_end(&self, parcel: &Parcel, end: Write) {
         while let Err(why) = self.commit(end.clone()).await {
             let (app, webhook, id) = (&*parcel.app, &*parcel.webhook, id_text(parcel.id));
-            tracing::warn!(app, webhook, id, %why, "the end of a parcel could not be stored; trying again");
+            crate::observe::limited!(warn, app, webhook, id, %why, "the end of a parcel could not be stored; trying again");
             tokio::time::sleep(STORE_RETRY).await;
         }
     }
@@ -129,7 +129,7 @@ impl Office {
 
     async fn bury(&self, parcel: &Parcel, why: &str) {
         let (app, webhook, id, attempts) = (&*parcel.app, &*parcel.webhook, id_text(parcel.id), parcel.attempts);
-        tracing::error!(app, webhook, id, attempts, why, "a parcel was given up");
+        crate::observe::limited!(error, app, webhook, id, attempts, why, "a parcel was given up");
         self.commit_end(parcel, Write::ParcelDead { id: parcel.id, why: why.into() }).await;
     }
 
@@ -137,7 +137,7 @@ impl Office {
     async fn commit_retry(&self, parcel: &Parcel, attempts: u32, due: Millis, why: String) {
         if let Err(error) = self.commit(Write::ParcelRetry { id: parcel.id, attempts, due, why }).await {
             let (app, webhook, id) = (&*parcel.app, &*parcel.webhook, id_text(parcel.id));
-            tracing::warn!(app, webhook, id, %error, "a parcel's next attempt could not be stored");
+            crate::observe::limited!(warn, app, webhook, id, %error, "a parcel's next attempt could not be stored");
         }
     }
 }

@@ -139,7 +139,7 @@ fn keys(call: &Current, prefix: &str) -> Result<Array, Raised> {
 fn broken(call: &Current, error: StoreError) -> Raised {
     let why = match error {
         StoreError::Busy => "it is too busy".to_owned(),
-        StoreError::Broken(why) => why,
+        StoreError::Unavailable(why) | StoreError::Broken(why) => why,
     };
     call.stop(Stop::Fault(FaultKind::Read, format!("the store did not answer: {why}")))
 }

@@ -9,7 +9,7 @@ use super::table::Table;
 use super::timers::{Owner, Timers};
 use super::turn::{Ended, Turn};
 use crate::model::{AppId, Code, Refusal};
-use crate::observe::{CallResult, HandlerLimit, Metrics};
+use crate::observe::{CallResult, HandlerLimit, Metrics, limited};
 use crate::script::{App, Call, Carry, Host, Outbox};
 use crate::store::{Store, StoreError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -223,21 +223,19 @@ impl Core {
     fn not_kept(&self, turn: &mut Turn, error: &StoreError) {
         let key = turn.entity.as_deref().map(|e| &*e.key);
         let Some(job) = &turn.job else {
-            tracing::error!(entity = key, "an entity that ended stays in the store: {error}");
+            limited!(error, entity = key, "an entity that ended stays in the store: {error}");
             return;
         };
         let (app, handler) = (&*job.handler.app, &*job.handler.name);
         let code = match error {
-            StoreError::Busy => {
+            // The disk's state is no mistake of the handler's: its client may try again.
+            StoreError::Busy | StoreError::Unavailable(_) => {
                 job.handler.metrics.limit(HandlerLimit::Store);
-                tracing::warn!(app, handler, entity = key, "a call was undone: {error}");
                 Code::Overloaded
             }
-            StoreError::Broken(_) => {
-                tracing::error!(app, handler, entity = key, "a call was undone: {error}");
-                Code::Internal
-            }
+            StoreError::Broken(_) => Code::Internal,
         };
+        limited!(error, app, handler, entity = key, "a call was undone: {error}");
         turn.ended = Err(Refusal::new(code));
         turn.outcome = Some(if code == Code::Overloaded { CallResult::Overloaded } else { CallResult::Fault });
         turn.retry_at = Some(self.host.now().mono + super::RETRY_MS);

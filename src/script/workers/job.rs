@@ -181,7 +181,7 @@ impl Drop for Job {
     fn drop(&mut self) {
         self.begin();
         if self.call.is_some() {
-            tracing::error!(app = &*self.handler.app, handler = &*self.handler.name, "a call was lost");
+            crate::observe::limited!(error, app = &*self.handler.app, handler = &*self.handler.name, "a call was lost");
             self.end(Err(Refusal::new(Code::Internal)), None, None);
         }
     }

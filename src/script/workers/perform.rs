@@ -7,7 +7,7 @@ use super::keep::{self, Keeping};
 use super::timers::{Owner, Timer};
 use super::turn::{Ended, Turn, Undo};
 use crate::model::{Code, Now, Refusal};
-use crate::observe::{CallResult, HandlerLimit};
+use crate::observe::{CallResult, HandlerLimit, limited};
 use crate::script::{Around, Failure, Fault, FaultKind, Ran, State};
 use crate::store::{StoreError, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -80,7 +80,7 @@ impl Core {
             }
             Stopped::Store(error) => {
                 let (app, name) = (&*handler.app, &*handler.name);
-                tracing::error!(app, handler = name, entity = key.as_deref(), "its state was not read: {error}");
+                limited!(error, app, handler = name, entity = key.as_deref(), "its state was not read: {error}");
                 turn.retry_at = Some(now + super::RETRY_MS);
                 turn.writes.clear();
                 (CallResult::Fault, Refusal::new(Code::Internal))
@@ -161,7 +161,8 @@ impl Core {
             let store = self.store.as_ref().ok_or_else(none).map_err(Stopped::Store)?;
             memory.stored = match store.entity(&entity.app_name, &entity.key) {
                 Ok(stored) => stored,
-                Err(StoreError::Busy) => {
+                Err(error @ (StoreError::Busy | StoreError::Unavailable(_))) => {
+                    limited!(error, app = &*entity.app_name, entity = &*entity.key, "a state was not read: {error}");
                     return Err(Stopped::Unable(Refusal::new(Code::Overloaded), HandlerLimit::Store));
                 }
                 Err(error) => return Err(Stopped::Store(error)),

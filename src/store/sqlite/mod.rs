@@ -54,6 +54,14 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             // Another program, such as one that makes a backup, held the file for longer than we wait.
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
+            // Of the disk, not of what is asked for: it may work again in a moment.
+            Some(
+                ErrorCode::DiskFull
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied,
+            ) => StoreError::Unavailable(error.to_string()),
             _ => StoreError::Broken(error.to_string()),
         }
     }

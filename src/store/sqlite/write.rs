@@ -24,7 +24,7 @@ impl Apply for Apart {
         match self.together(group) {
             Ok(answers) => answers,
             // Where the disk is full or fails, SQLite gives up all of it, also what would have fitted.
-            Err(StoreError::Broken(_)) if group.len() > 1 => {
+            Err(StoreError::Broken(_) | StoreError::Unavailable(_)) if group.len() > 1 => {
                 group.iter().map(|alone| self.alone(std::slice::from_ref(alone))).collect()
             }
             Err(why) => vec![Err(why); group.len()],
@@ -175,7 +175,7 @@ mod tests {
         limit(&mut apart, pages + 8);
         let group = [set("a", 10), set("too large", 1 << 20), set("b", 10)];
         let told = apart.commit(&group);
-        let full = Err(StoreError::Broken("database or disk is full".into()));
+        let full = Err(StoreError::Unavailable("database or disk is full".into()));
         assert_eq!(told, [Ok(()), full.clone(), Ok(())], "the others fit, and are kept");
         assert_eq!(keys(&apart), ["a", "b"]);
         assert_eq!(apart.commit(&group[1..2]), [full]);

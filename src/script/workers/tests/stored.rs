@@ -35,7 +35,9 @@ fn nobody_hears_of_a_call_before_it_is_kept() {
 fn what_the_store_does_not_keep_did_not_happen() {
     let store = Held::new(memory());
     let rig = Plan { store: Some(store.clone()), ..Plan::default() }.start();
-    for (error, code) in [(StoreError::Busy, "overloaded"), (StoreError::Broken("disk full".into()), "internal")] {
+    let full = StoreError::Unavailable("database or disk is full".into());
+    let damaged = StoreError::Broken("database disk image is malformed".into());
+    for (error, code) in [(StoreError::Busy, "overloaded"), (full, "overloaded"), (damaged, "internal")] {
         rig.call("a", "count", "ward:1", "{}");
         store.wait(1);
         store.answer(Some(error.clone()));
