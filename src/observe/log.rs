@@ -1,5 +1,6 @@
 //! Logs: one line an event on stderr, as text or as JSON, with the fields that log readers look for.
 
+use crate::model::{Ms, Rate};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::io::IsTerminal;
@@ -10,13 +11,23 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// `[log]` of gateway.toml.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// `text` for people, `json` for machines: one object a line. Takes a restart to change.
     pub format: LogFormat,
     /// The least important level that is written.
     pub level: Level,
+    /// Lines and audit records about upgrades that were refused; further ones are counted in
+    /// `weir_refusals_unlogged_total`. Default `{ burst = 100, per = "10s" }`.
+    pub refusals: Rate,
+}
+
+impl Default for LogSettings {
+    fn default() -> LogSettings {
+        let refusals = Rate { burst: 100, per: Ms::secs(10) };
+        LogSettings { format: LogFormat::default(), level: Level::default(), refusals }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]

@@ -7,6 +7,7 @@ use super::labels::{AuthOutcome, CloseReason, LimitName, SlowAction, Via};
 use super::own::Own;
 use super::process::Process;
 use super::recent::Recent;
+use super::refusals::Refusals;
 use super::webhooks::Webhooks;
 use crate::model::{AppId, Code, Millis, Mono, Now, Traffic};
 use prometheus::core::Collector;
@@ -28,6 +29,7 @@ pub struct Metrics {
     uptime: prometheus::Gauge,
     audit_dropped: IntCounter,
     limit_hits: IntCounterVec,
+    pub refusals: Refusals,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
     reload_successful: IntGauge,
@@ -108,6 +110,7 @@ impl Metrics {
             uptime: one(r, prometheus::Gauge::new("weir_uptime_seconds", "Since the process started.")),
             audit_dropped: counter(r, "weir_audit_dropped_total", "Audit records that the disk was too slow for."),
             limit_hits,
+            refusals: Refusals::new(r),
             http_requests: counters(
                 r,
                 "weir_http_requests_total",
@@ -289,6 +292,11 @@ impl AppMetrics {
         }
     }
 
+    /// What became of a token or of its absence, before there was a connection.
+    pub fn authenticated(&self, outcome: AuthOutcome) {
+        self.auth[outcome as usize].inc();
+    }
+
     /// What was heard and said so far.
     pub fn traffic(&self, now: Mono, uptime: Duration) -> Traffic {
         let sum = |counters: &[IntCounter]| counters.iter().map(|c| c.get()).sum();
@@ -324,7 +332,7 @@ pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     one(registry, IntGauge::new(name, help))
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+pub(super) fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
     one(registry, IntCounter::new(name, help))
 }
 

@@ -16,6 +16,7 @@ mod names;
 mod own;
 mod process;
 mod recent;
+mod refusals;
 mod webhooks;
 
 pub use audit::{
@@ -25,11 +26,12 @@ pub use audit::{
 pub use clock::clock;
 pub use counts::{Counts, Local};
 pub use handlers::{HandlerMetrics, KindMetrics, TimerMetrics};
-pub use labels::{AuthOutcome, CallResult, CloseReason, HandlerLimit, LimitName, SlowAction, Via};
+pub use labels::{AuthOutcome, CallResult, CloseReason, HandlerLimit, LimitName, RefusedFor, SlowAction, Via};
 pub use log::{Level, LogFormat, LogSettings, Logs};
 pub use metrics::{AppMetrics, Metrics};
 pub use names::LogNames;
 pub use own::OWN_NAMES_MAX;
 pub use process::{Memory, memory};
 pub use recent::RECENT_MINUTES;
+pub use refusals::{Refusals, RefusedUpgrade};
 pub use webhooks::{Delivery, WebhookMetrics};
