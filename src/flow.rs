@@ -27,7 +27,7 @@ pub use subscribe::Whose;
 use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Json};
 use crate::hub::{self, Hub};
-use crate::model::{ChannelName, Close, Code, Command, Identity, Mono, Now, Priority, Refusal, Request};
+use crate::model::{ChannelName, Close, Code, Command, Identity, Mono, Now, Priority, Refusal, Request, RowUnknown};
 use crate::observe::{Counts, LimitName, Local};
 use crate::policy::{Asking, History, Permit, Policy, Presence};
 use bytes::Bytes;
@@ -57,21 +57,22 @@ pub struct Walk<'a> {
 pub struct Rows<'a> {
     pub tables: &'a Tables,
     pub now: Mono,
-    /// Asks for rows that are not here, for the next decision; else they are missing and stay so.
+    /// Asks for rows that are not here, for the next decision; else they stay unknown.
     pub asks: bool,
 }
 
 impl crate::model::Tables for Rows<'_> {
-    fn row(&self, table: &str, key: &str) -> Option<Arc<Row>> {
-        match self.tables.get(table)?.cached(key, self.now) {
-            Lookup::Row(row) => Some(row),
-            Lookup::Absent => None,
+    fn row(&self, table: &str, key: &str) -> Result<Option<Arc<Row>>, RowUnknown> {
+        let Some(table) = self.tables.get(table) else { return Ok(None) };
+        match table.cached(key, self.now) {
+            Lookup::Row(row) => Ok(Some(row)),
+            Lookup::Absent => Ok(None),
             Lookup::Unknown => {
                 if self.asks {
                     // Not here yet: the next decision finds it.
-                    self.tables.get(table)?.prepare(key, self.now);
+                    table.prepare(key, self.now);
                 }
-                None
+                Err(RowUnknown)
             }
         }
     }

@@ -9,6 +9,7 @@ mod http;
 mod json;
 mod limits;
 mod listeners;
+mod outages;
 mod raw;
 mod shards;
 mod slow;

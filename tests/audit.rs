@@ -45,8 +45,10 @@ fn audited(live: &mut Live) -> Vec<Value> {
     wanted.push(json!({ "audit": "reload", "who": "api key nobody", "result": "ok", "from": 1, "to": 2 }));
     subscribe(&mut live.ann, "room:1");
     subscribe(&mut live.ann, "hall:1");
-    let join = json!({ "audit": "join", "app": "room", "channel": "hall:1", "connection": "…", "result": "ok" });
-    wanted.push(join);
+    let (connection, ip) = ("…", "127.0.0.1");
+    wanted.push(
+        json!({ "audit": "join", "app": "room", "channel": "hall:1", "connection": connection, "ip": ip, "result": "ok" }),
+    );
     publish(&mut live.ann, "hall:1", json!("whispered words"));
     assert_eq!(hear(&mut live.ann), json!("whispered words"));
     // Looking is written down as well.

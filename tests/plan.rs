@@ -228,7 +228,7 @@ fn a_live_connection_is_explained_as_the_files_would() {
     assert_eq!(code, 1, "{err}");
     let (code, online, err) = weir(&live, &["explain", "-c", &config, "--live", ids[kept], "--on", "room:8"]);
     assert!(code == 1 && online.starts_with(offline.trim_end()), "{offline}\n{online}{err}");
-    assert!(online.contains("generation 2") && online.contains("7        request.query.pass"), "{online}");
+    assert!(online.contains("generation 2") && online.contains("\"7\"      request.query.pass"), "{online}");
     let (code, _, _) = weir(&live, &["explain", "-c", &config, "--live", ids[kept], "--on", "room:7"]);
     assert_eq!(code, 0);
     let (code, _, err) =

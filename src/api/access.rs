@@ -10,9 +10,9 @@ use super::rate::Party;
 use super::request::{Request, Viewed};
 use super::settings::{AccessSettings, AccessWord, AuthAccess};
 use super::verb::Verb;
-use crate::auth::{Authenticator, Cause, Credentials, Lookup, Outcome, Resolve, Table, Tables};
+use crate::auth::{Authenticator, Credentials, Lookup, Outcome, Purpose, Resolve, Table, Tables};
 use crate::dialect::Template;
-use crate::model::{Identity, Mono, Problem, did_you_mean, one_of};
+use crate::model::{Identity, Mono, Problem, RowUnknown, did_you_mean, one_of};
 use crate::policy::{Asking, Rule, Scope};
 use crate::script;
 use hyper::header::HeaderName;
@@ -81,9 +81,18 @@ pub(super) struct Known<'a> {
 }
 
 impl Access {
-    /// Whether it looks for a secret in this header.
+    /// Whether it looks for a secret or a token in this header.
     pub fn reads_header(&self, name: &HeaderName) -> bool {
-        matches!(self, Access::Secret { from, .. } if from.iter().any(|f| matches!(f, From::Header(h) if h == name)))
+        match self {
+            Access::Public | Access::Key { .. } => false,
+            Access::Secret { from, .. } => from.iter().any(|f| matches!(f, From::Header(h) if h == name)),
+            Access::Auth { auth, .. } => auth.iter().any(|by| by.reads_header(name)),
+        }
+    }
+
+    /// Whether it looks for a token in this parameter of the query.
+    pub fn reads_query(&self, name: &str) -> bool {
+        matches!(self, Access::Auth { auth, .. } if auth.iter().any(|by| by.reads_query(name)))
     }
 
     pub fn compile(s: &AccessSettings, path: &str, known: &Known<'_>, problems: &mut Vec<Problem>) -> Access {
@@ -91,7 +100,7 @@ impl Access {
             AccessSettings::Word(AccessWord::Public) => Access::Public,
             AccessSettings::Word(AccessWord::ApiKey) => Access::Key { optional: known.development },
             AccessSettings::Secret(s) => {
-                let secret = (known.resolve)(&s.secret);
+                let secret = (known.resolve)(&s.secret, Purpose::Verify);
                 let secret = secret.map_err(|why| problems.push(Problem::new(format!("{path}.secret"), why))).ok();
                 let secret = secret.filter(|s| !s.expose().is_empty()).map(|s| Fingerprint::of(s.expose()));
                 let from = s.from.iter().enumerate().filter_map(|(at, text)| {
@@ -195,6 +204,10 @@ impl Access {
         match rule.allows(&asking) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fail::new(Why::Forbidden, "Not allowed for this user")),
+            Err(error) if error.unavailable => {
+                tracing::warn!(rule = rule.text(), %error, "a route's rule cannot be decided");
+                Err(Fail::unavailable("Whether you may cannot be decided at the moment"))
+            }
             Err(error) => {
                 crate::observe::limited!(warn, rule = rule.text(), %error, "a route's rule came to nothing");
                 Err(Fail::new(Why::Forbidden, "Not allowed for this user"))
@@ -215,9 +228,9 @@ async fn identity(
         match auth.authenticate(&credentials, request.now).await {
             Outcome::Identity(identity) => return Ok(Some(identity)),
             Outcome::Missing => {}
-            Outcome::Failed { cause: Cause::Unavailable, reason } => {
-                crate::observe::limited!(warn, auth = auth.name(), reason = &*reason, "cannot tell who asks");
-                return Err(Fail::new(Why::Overloaded, "Who you are cannot be verified at the moment"));
+            Outcome::Unavailable { reason } => {
+                tracing::warn!(auth = auth.name(), reason = &*reason, "cannot tell who asks");
+                return Err(Fail::unavailable("Who you are cannot be verified at the moment"));
             }
             Outcome::Failed { cause, reason } => {
                 tracing::info!(
@@ -283,10 +296,16 @@ impl StandIn {
 struct Rows<'a>(&'a Tables, Mono);
 
 impl crate::model::Tables for Rows<'_> {
-    fn row(&self, table: &str, key: &str) -> Option<Arc<Map<String, Value>>> {
-        match self.0.get(table)?.cached(key, self.1) {
-            Lookup::Row(row) => Some(row),
-            Lookup::Absent | Lookup::Unknown => None,
+    fn row(&self, table: &str, key: &str) -> Result<Option<Arc<Map<String, Value>>>, RowUnknown> {
+        let Some(table) = self.0.get(table) else { return Ok(None) };
+        match table.cached(key, self.1) {
+            Lookup::Row(row) => Ok(Some(row)),
+            Lookup::Absent => Ok(None),
+            Lookup::Unknown => {
+                // The next request finds it.
+                table.prepare(key, self.1);
+                Err(RowUnknown)
+            }
         }
     }
 }

@@ -49,6 +49,8 @@ whys! {
     RateLimited = "rate_limited" 429 "Too many requests",
     Internal = "internal" 500 "Internal error",
     Overloaded = "overloaded" 503 "Overloaded, try again",
+    /// Keys, rows or a store that decide cannot be had.
+    Unavailable = "unavailable" 503 "Temporarily unavailable, try again",
     /// The gateway stops.
     Draining = "draining" 503 "Stopping, try elsewhere",
 }
@@ -63,7 +65,7 @@ impl Why {
         match self {
             Why::UnknownChannel | Why::UnknownApp => Some(Why::NotFound),
             Why::TooLarge => Some(Why::InvalidBody),
-            Why::Overloaded | Why::Draining => Some(Why::Internal),
+            Why::Overloaded | Why::Unavailable | Why::Draining => Some(Why::Internal),
             Why::InvalidJson
             | Why::InvalidBody
             | Why::Unauthorized
@@ -96,6 +98,11 @@ pub struct Fail {
 impl Fail {
     pub fn new(why: Why, detail: impl Into<String>) -> Fail {
         Fail { why, detail: detail.into(), position: None, allow: None, retry_after_s: None }
+    }
+
+    /// Neither yes nor no: whoever asks comes back.
+    pub fn unavailable(detail: impl Into<String>) -> Fail {
+        Fail { retry_after_s: Some(5), ..Fail::new(Why::Unavailable, detail) }
     }
 
     pub fn body(detail: impl Into<String>) -> Fail {
@@ -173,10 +180,12 @@ impl From<Refusal> for Fail {
             Code::TooLarge => Why::TooLarge,
             Code::NotFound => Why::NotFound,
             Code::Overloaded => Why::Overloaded,
+            Code::Unavailable => Why::Unavailable,
             Code::Internal => Why::Internal,
         };
         let detail = refusal.message.unwrap_or(refusal.code.text().into());
-        Fail { retry_after_s: (why == Why::Overloaded).then_some(1), ..Fail::new(why, detail) }
+        let busy = matches!(why, Why::Overloaded | Why::Unavailable);
+        Fail { retry_after_s: busy.then_some(1), ..Fail::new(why, detail) }
     }
 }
 

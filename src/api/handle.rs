@@ -22,8 +22,8 @@ use crate::observe::{Metrics, Via};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Response};
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -149,7 +149,7 @@ fn health<G>(
     }
     let (word, response) = match request.path.as_str() {
         "/healthz" => ("healthz", reply_json(200, &json!({ "status": "ok" }))),
-        "/readyz" if context.not_ready.is_empty() => ("readyz", reply_json(200, &json!({ "status": "ready" }))),
+        "/readyz" if context.not_ready.is_empty() => ("readyz", reply_json(200, &ready(&context.generation))),
         "/readyz" => ("readyz", reply_json(503, &json!({ "status": "not ready", "reasons": context.not_ready }))),
         "/metrics" => {
             ("metrics", reply(200, "text/plain; version=0.0.4; charset=utf-8", context.metrics.text().into()))
@@ -159,6 +159,15 @@ fn health<G>(
     match *request.method() == Method::GET {
         true => Some((word, response)),
         false => Some((word, Fail::method(&["GET", "HEAD"]).response())),
+    }
+}
+
+/// A source that is down does not take the whole gateway out of service: those who need none of it are served, and all
+/// others are told to come back. What is missing, and why, is said.
+fn ready(generation: &Generation) -> Value {
+    match generation.troubles() {
+        none if none.is_empty() => json!({ "status": "ready" }),
+        troubles => json!({ "status": "ready", "degraded": troubles }),
     }
 }
 

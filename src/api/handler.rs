@@ -67,7 +67,10 @@ fn event(request: &Request, matched: &Matched<'_>, visitor: &Visitor, body: Opti
     let web = Web {
         method: request.method.as_str().into(),
         path: request.path.as_str().into(),
-        query: query_pairs(&request.query).map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
+        query: query_pairs(&request.query)
+            .filter(|(name, _)| !matched.route.access.reads_query(name))
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect(),
         headers: shown.filter_map(|(name, value)| Some((name.as_str().into(), value.to_str().ok()?.into()))).collect(),
         ip: request.ip,
     };

@@ -5,7 +5,7 @@ use super::once::Owner;
 use super::request::Request;
 use super::settings::ApiKeySettings;
 use super::verb::Verb;
-use crate::auth::Resolve;
+use crate::auth::{Purpose, Resolve};
 use crate::model::{Problem, did_you_mean, one_of};
 use crate::policy::Scope;
 use sha2::{Digest, Sha256};
@@ -71,7 +71,7 @@ impl Keys {
             }
             let scope = Scope::compile(&s.channels, &format!("{path}.channels"));
             let scope = scope.map_err(|p| problems.extend(p)).unwrap_or_default();
-            let fingerprint = match resolve(&s.secret) {
+            let fingerprint = match resolve(&s.secret, Purpose::Verify) {
                 Ok(secret) if secret.expose().is_empty() => Err("an empty secret".to_owned()),
                 Ok(secret) => Ok(Fingerprint::of(secret.expose())),
                 Err(why) => Err(why),

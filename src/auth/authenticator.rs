@@ -1,6 +1,5 @@
 //! One `[auth.NAME]`, ready for use.
 
-use super::Resolve;
 use super::claims::{Mapping, Requirement, is_present, lookup};
 use super::credentials::{Credentials, Source, token};
 use super::jwt::{Times, verify};
@@ -10,7 +9,9 @@ use super::settings::{HmacSettings, JwtSettings, Settings};
 use super::stamp::Stamp;
 use super::table::{Table, Tables};
 use super::trusted::{self, Trusted};
+use super::{Purpose, Resolve};
 use crate::model::{Identity, Millis, Now, Problem, did_you_mean};
+use hyper::header::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub(super) enum Kind {
     Trusted(Trusted),
 }
 
-/// For connections that end with their token, at `Identity::expires_at`.
+/// For connections that end with their token, at `Identity::expires_at`, its leeway included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Expiry {
     /// How long before that the client is asked for a new token.
@@ -88,6 +89,21 @@ impl Authenticator {
     /// Whether a connection may open without a token and send it, or who it is, in a message.
     pub fn takes_messages(&self) -> bool {
         self.from.contains(&Source::Message)
+    }
+
+    /// The sub-protocol to answer an upgrade with, where its token stands behind that.
+    pub fn subprotocol<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        self.from.iter().find_map(|source| source.subprotocol(headers))
+    }
+
+    /// Whether it reads tokens from this parameter of the query.
+    pub fn reads_query(&self, parameter: &str) -> bool {
+        self.from.iter().any(|source| source.is_in_query(parameter))
+    }
+
+    /// Whether it reads tokens from this header.
+    pub fn reads_header(&self, header: &HeaderName) -> bool {
+        self.from.iter().any(|source| source.is_in_header(header))
     }
 
     /// Whether connections end with their token.
@@ -147,6 +163,7 @@ impl Authenticator {
         match token(&self.from, credentials).filter(|_| self.takes_tokens()) {
             None => Peek::Missing,
             Some(token) => match self.claims(&token, now).await {
+                Err(Failure { cause: None, .. }) => Peek::Unavailable,
                 Err(_) => Peek::Failed,
                 Ok((claims, _)) if is_present(&claims, claim) => Peek::Has,
                 Ok(_) => Peek::HasNot,
@@ -281,7 +298,7 @@ fn hmac(
     }
     let from = sources(&s.from, problems);
     let (missing, failed) = (on_missing(&s.missing, problems), on_failed(&s.failed, problems));
-    let secret = match resolve(&s.secret) {
+    let secret = match resolve(&s.secret, Purpose::Verify) {
         Ok(secret) if secret.expose().is_empty() => Err("an empty secret".to_string()),
         other => other,
     };

@@ -3,7 +3,7 @@
 use super::outcome::{Cause, Failure};
 use super::settings::{Require, UnknownRow};
 use super::table::{Row, Table};
-use crate::model::{Identity, Millis, Mono};
+use crate::model::{Identity, Millis, Mono, is_exact};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -66,8 +66,8 @@ impl Requirement {
             return is_present(claims, &self.claim);
         }
         match lookup(claims, &self.claim) {
-            Some(Value::Array(list)) => list.iter().any(|v| self.values.contains(v)),
-            Some(value) => self.values.contains(value),
+            Some(Value::Array(list)) => list.iter().any(|v| self.values.contains(v) && is_exact(v)),
+            Some(value) => self.values.contains(value) && is_exact(value),
             None => false,
         }
     }
@@ -87,6 +87,10 @@ impl Mapping {
         now: Mono,
     ) -> Result<Identity, Failure> {
         self.check_token(&claims)?;
+        // A number that JSON's readers have rounded could be another user's: it is as if it were missing, but for
+        // `defaults`, which must not take its place. Rows have none, see `Table`.
+        let rounded: Vec<String> = claims.iter().filter(|(_, v)| !is_exact(v)).map(|(name, _)| name.clone()).collect();
+        rounded.iter().for_each(|name| drop(claims.remove(name)));
         let user = self.user(&claims)?;
         let row = self.row(&claims, user.as_deref(), now).await?.unwrap_or_default();
         let roles = [&*row, &claims, &self.defaults].into_iter().find_map(|values| self.roles(values));
@@ -96,7 +100,7 @@ impl Mapping {
             return Err(Failure::new(Cause::Claims, format!("claim `{}` {what}", missing.claim)));
         }
         for (name, value) in &self.defaults {
-            if !is_present(&claims, name) {
+            if !is_present(&claims, name) && !rounded.contains(name) {
                 claims.insert(name.clone(), value.clone());
             }
         }
@@ -152,7 +156,7 @@ impl Mapping {
             None => user.map(String::from),
         };
         let row = match key {
-            Some(key) => table.row(&key, now).await.map_err(|e| Failure::new(Cause::Unavailable, e.to_string()))?,
+            Some(key) => table.row(&key, now).await.map_err(|e| Failure::unavailable(e.to_string()))?,
             None => None,
         };
         match (row, self.unknown) {

@@ -2,6 +2,7 @@
 //! client here too.
 //! A shard's runtime is never used: what is spawned here runs on the background runtime, and a shard awaits its end.
 
+use super::trust::{Roots, Trust};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Body;
@@ -11,7 +12,6 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -24,25 +24,20 @@ const IDLE_MS: u64 = 30_000;
 #[derive(Clone)]
 pub struct Fetcher {
     background: Handle,
+    trust: Trust,
     client: HttpClient<Empty<Bytes>>,
 }
 
 /// A pooled HTTP/1.1 client for requests with bodies of type `B`.
 pub type HttpClient<B> = Client<HttpsConnector<HttpConnector>, B>;
 
-/// Its requests must be polled on a tokio runtime. Follows no redirects; https trusts Mozilla's roots.
-pub fn http_client<B>() -> HttpClient<B>
+/// Its requests must be polled on a tokio runtime. Follows no redirects.
+pub fn http_client<B>(trust: &Trust) -> HttpClient<B>
 where
     B: Body + Send,
     B::Data: Send,
 {
-    let tls = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let connector = HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(tls)
-        .expect("aws-lc-rs speaks TLS 1.2 and 1.3")
-        .https_or_http()
-        .enable_http1()
-        .build();
+    let connector = HttpsConnectorBuilder::new().with_tls_config(trust.config()).https_or_http().enable_http1().build();
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_millis(IDLE_MS))
@@ -84,9 +79,15 @@ impl std::fmt::Display for FetchError {
 }
 
 impl Fetcher {
-    /// `background`: the runtime that requests run on. https trusts Mozilla's roots.
+    /// `background`: the runtime that requests run on. https believes Mozilla's roots until `trust` has others.
     pub fn new(background: Handle) -> Fetcher {
-        Fetcher { background, client: http_client() }
+        let trust = Trust::new(&Roots::default());
+        Fetcher { background, client: http_client(&trust), trust }
+    }
+
+    /// Whom its requests believe, and those of clients made with it.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// Runs `work` on the background runtime. What is returned tells its value when it ends,

@@ -3,7 +3,7 @@
 use super::authenticator::{Authenticator, Kind};
 use super::jwt::verify;
 use super::outcome::Outcome;
-use crate::model::Now;
+use crate::model::{Mono, Now};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
@@ -50,6 +50,16 @@ impl Authenticator {
     /// Whether its tokens hold nothing but a user and a time.
     pub fn has_fixed_tokens(&self) -> bool {
         matches!(self.kind, Kind::Hmac(_))
+    }
+
+    /// The table that its users are looked up in.
+    pub fn table(&self) -> Option<&str> {
+        self.mapping.table.as_ref().map(|table| table.name())
+    }
+
+    /// What a client with a good token of `user` would be, that has these further claims. May fetch a row.
+    pub async fn assume(&self, user: Option<&str>, claims: &Map<String, Value>, now: Mono) -> Outcome {
+        self.mapping.identity(self.claims_of(user, claims), None, now).await.into()
     }
 
     /// As if a client had come with this token, wherever it had carried it. May fetch keys and rows.

@@ -29,21 +29,27 @@ impl Authenticator {
                 let key = keys.iter().find(|k| k.signer().is_some());
                 let key =
                     key.ok_or_else(|| format!("the keys of auth `{}` verify tokens and cannot sign", self.name))?;
-                let mut claims = issue.claims.clone();
-                if let Some(path) = self.mapping.user.first() {
-                    insert(&mut claims, path, json!(issue.user));
-                }
-                for Requirement { claim, values } in &self.mapping.require {
-                    if let Some(value) = values.first().filter(|_| !is_present(&claims, claim)) {
-                        insert(&mut claims, claim, value.clone());
-                    }
-                }
+                let mut claims = self.claims_of(Some(&issue.user), &issue.claims);
                 claims.entry("iat").or_insert_with(|| json!(now / 1000));
                 let ends = now.saturating_add(issue.ttl_ms.unwrap_or(HOUR_MS));
                 claims.entry("exp").or_insert_with(|| json!(ends / 1000));
                 key.sign(&claims)
             }
         }
+    }
+
+    /// With the claim that names the user, and values of the claims that must have one.
+    pub(super) fn claims_of(&self, user: Option<&str>, more: &Map<String, Value>) -> Map<String, Value> {
+        let mut claims = more.clone();
+        if let (Some(path), Some(user)) = (self.mapping.user.first(), user) {
+            insert(&mut claims, path, json!(user));
+        }
+        for Requirement { claim, values } in &self.mapping.require {
+            if let Some(value) = values.first().filter(|_| !is_present(&claims, claim)) {
+                insert(&mut claims, claim, value.clone());
+            }
+        }
+        claims
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::fetch::{Ask, FetchError, Fetcher, finished};
 use super::key::fits;
-use super::outcome::{Cause, Failure};
+use super::outcome::Failure;
 use super::settings::JwksSettings;
 use crate::model::Mono;
 use hyper::Uri;
@@ -12,12 +12,15 @@ use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyOperations, PublicKeyUse};
 use serde::Deserialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Keys of one set that are read.
 const KEYS_MAX: usize = 100;
 /// Keys that one token is tried with: a token without `kid` must not cost a hundred RSA verifications.
 const TRIES_MAX: usize = 8;
+/// The shortest wait between two fetches that no token asked for.
+const PREPARE_MS_MIN: u64 = 1_000;
 
 /// The public keys of a set that can verify signatures.
 #[derive(Default)]
@@ -46,18 +49,25 @@ impl KeySet {
     }
 
     /// The keys for a token's header: those of its `kid`, else those without one; without a `kid`, all that fit.
-    pub fn find(&self, alg: jsonwebtoken::Algorithm, kid: Option<&str>) -> Vec<DecodingKey> {
+    pub fn find(&self, alg: jsonwebtoken::Algorithm, kid: Option<&str>) -> Found {
         let name = format!("{alg:?}");
         let fitting = || self.0.iter().filter(|k| fits(&k.key, alg) && k.alg.as_ref().is_none_or(|a| *a == name));
         let list = |keys: &mut dyn Iterator<Item = &PublicKey>| -> Vec<DecodingKey> {
             keys.take(TRIES_MAX).map(|k| k.key.clone()).collect()
         };
-        let Some(kid) = kid else { return list(&mut fitting()) };
+        let Some(kid) = kid else { return Found { keys: list(&mut fitting()), named: false } };
         match list(&mut fitting().filter(|k| k.kid.as_deref() == Some(kid))) {
-            named if named.is_empty() => list(&mut fitting().filter(|k| k.kid.is_none())),
-            named => named,
+            named if named.is_empty() => Found { keys: list(&mut fitting().filter(|k| k.kid.is_none())), named: false },
+            keys => Found { keys, named: true },
         }
     }
+}
+
+/// The keys that a token is tried with.
+pub(super) struct Found {
+    pub keys: Vec<DecodingKey>,
+    /// They are those of its `kid`: another set could hold no better ones.
+    pub named: bool,
 }
 
 fn public_key(jwk: &Jwk) -> Option<PublicKey> {
@@ -90,10 +100,19 @@ struct Shared {
 struct State {
     set: Option<(Arc<KeySet>, Mono)>,
     tried_at: Option<Mono>,
+    /// Why the last fetch brought nothing.
+    failed: Option<FetchError>,
     flight: Option<Flight>,
 }
 
 type Flight = watch::Receiver<Option<()>>;
+
+/// What a token is verified with.
+pub(super) struct Candidates {
+    pub keys: Vec<DecodingKey>,
+    /// There are no others: where none verifies, none does.
+    pub settled: bool,
+}
 
 impl RemoteKeys {
     pub fn new(name: &str, uri: Uri, settings: &JwksSettings, fetcher: Fetcher) -> RemoteKeys {
@@ -112,14 +131,46 @@ impl RemoteKeys {
         self.shared.faults.load(Ordering::Relaxed)
     }
 
+    /// Why tokens may go undecided now: the last fetch failed.
+    pub fn trouble(&self) -> Option<String> {
+        let state = self.shared.lock();
+        match (&state.set, &state.failed) {
+            (Some(_), None) => None,
+            (Some(_), Some(why)) => Some(format!("a newer key set was not fetched, that of before is in use: {why}")),
+            (None, Some(why)) => Some(format!("no key set was fetched, its tokens get 503 or 1013: {why}")),
+            (None, None) => Some("no key set was fetched yet".into()),
+        }
+    }
+
+    /// Fetches the set before any token asks for it, and goes on trying until it has come or the key is gone.
+    pub fn prepare(self: &Arc<Self>, now: Mono) {
+        if self.set().is_some() {
+            return;
+        }
+        let (weak, pause) = (Arc::downgrade(self), Duration::from_millis(self.min_interval_ms.max(PREPARE_MS_MIN)));
+        self.fetcher.spawn(async move {
+            let began = tokio::time::Instant::now();
+            while let Some(keys) = weak.upgrade() {
+                wait(keys.fetch(now + began.elapsed().as_millis() as u64)).await;
+                if keys.set().is_some() {
+                    return;
+                }
+                drop(keys);
+                tokio::time::sleep(pause).await;
+            }
+        });
+    }
+
     /// The keys for a token's header. Waits for a fetch where there is no set yet, where the set is older than twice
     /// its refresh time, or where it does not have the `kid`; otherwise a refresh goes on beside the answer.
+    /// What an outage leaves open is never answered with keys alone: `settled` is false where the set may lack the
+    /// key of a token that is good.
     pub async fn find(
         &self,
         alg: jsonwebtoken::Algorithm,
         kid: Option<&str>,
         now: Mono,
-    ) -> Result<Vec<DecodingKey>, Failure> {
+    ) -> Result<Candidates, Failure> {
         let age = self.set().map(|(_, at)| now.since(at));
         if age.is_none_or(|age| age >= self.refresh_ms) {
             let flight = self.fetch(now);
@@ -127,16 +178,13 @@ impl RemoteKeys {
                 wait(flight).await;
             }
         }
-        let found = |set: Arc<KeySet>| set.find(alg, kid);
-        let Some((set, _)) = self.set() else {
-            return Err(Failure::new(Cause::Unavailable, "the key set cannot be fetched"));
-        };
-        let keys = found(set);
-        if !keys.is_empty() || kid.is_none() {
-            return Ok(keys);
+        let unavailable = || Failure::unavailable("the key set cannot be fetched");
+        let mut found = self.set().ok_or_else(unavailable)?.0.find(alg, kid);
+        if !found.named && found.keys.is_empty() && kid.is_some() {
+            wait(self.fetch(now)).await;
+            found = self.set().ok_or_else(unavailable)?.0.find(alg, kid);
         }
-        wait(self.fetch(now)).await;
-        Ok(self.set().map(|(set, _)| found(set)).unwrap_or_default())
+        Ok(Candidates { settled: found.named || self.shared.lock().failed.is_none(), keys: found.keys })
     }
 
     fn set(&self) -> Option<(Arc<KeySet>, Mono)> {
@@ -176,11 +224,15 @@ impl Shared {
         let mut state = self.lock();
         state.flight = None;
         match answer {
-            Ok(set) => state.set = Some((Arc::new(set), at)),
+            Ok(set) => {
+                state.failed = None;
+                state.set = Some((Arc::new(set), at));
+            }
             Err(why) => {
                 let faults = self.faults.fetch_add(1, Ordering::Relaxed) + 1;
                 let kept = state.set.is_some();
                 crate::observe::limited!(warn, key = self.name, faults, kept, "key set not fetched: {why}");
+                state.failed = Some(why);
             }
         }
     }

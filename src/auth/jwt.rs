@@ -34,7 +34,10 @@ pub(super) async fn verify(keys: &[Arc<Key>], token: &str, now: Mono) -> Result<
                 continue;
             }
         };
-        for key in &candidates {
+        if !candidates.settled {
+            failure = Failure::unavailable("no key that is known verifies it, and newer ones cannot be fetched");
+        }
+        for key in &candidates.keys {
             match jsonwebtoken::decode(token, key, &validation) {
                 Ok(data) => return Ok(data.claims),
                 Err(e) => match e.kind() {
@@ -54,7 +57,7 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// When the token ends.
+    /// Until when the token counts: its end and the leeway, for whoever comes within the leeway is let in and stays for it.
     pub fn check(&self, claims: &Map<String, Value>, now: Millis) -> Result<Option<Millis>, Failure> {
         let exp = numeric_date(claims, "exp")?;
         match exp {
@@ -68,7 +71,7 @@ impl Times {
         }
         match numeric_date(claims, "nbf")? {
             Some(nbf) if nbf > now.saturating_add(self.leeway_ms) => Err(Failure::new(Cause::NotYet, "not valid yet")),
-            _ => Ok(exp),
+            _ => Ok(exp.map(|exp| exp.saturating_add(self.leeway_ms))),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Keys that tokens are verified with. A key fixes the algorithms; a token's header chooses within them.
 
-use super::Resolve;
 use super::fetch::{Fetcher, address};
-use super::jwks::{KeySet, RemoteKeys};
+use super::jwks::{Candidates, KeySet, RemoteKeys};
 use super::outcome::Failure;
 use super::settings::{Algorithm, JwksSettings, KeySettings};
+use super::{Purpose, Resolve};
 use crate::model::{Mono, Problem, SecretSource};
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, EncodingKey};
 use std::collections::BTreeMap;
@@ -101,10 +101,11 @@ impl Key {
     ) -> Result<Key, Problem> {
         let family = family(&settings.algorithms)?;
         let hmac = family == AlgorithmFamily::Hmac;
-        let read = |path: &str, from: &SecretSource| resolve(from).map_err(|why| Problem::new(path, why));
+        let read =
+            |path: &str, from: &SecretSource, purpose| resolve(from, purpose).map_err(|why| Problem::new(path, why));
         let material = match (&settings.secret, &settings.public, &settings.jwks) {
             (Some(secret), None, None) if hmac => {
-                let secret = read("secret", secret)?;
+                let secret = read("secret", secret, Purpose::Verify)?;
                 if secret.expose().is_empty() {
                     return Err(Problem::new("secret", "an empty secret"));
                 }
@@ -112,7 +113,7 @@ impl Key {
                 Material::One { verify: DecodingKey::from_secret(secret.expose()), sign }
             }
             (None, Some(public), None) if !hmac => {
-                let pem = read("public", public)?;
+                let pem = read("public", public, Purpose::Public)?;
                 let verify = public_key(pem.expose(), family, &settings.algorithms)?;
                 Material::One { verify, sign: None }
             }
@@ -146,6 +147,21 @@ impl Key {
         }
     }
 
+    /// Fetches its key set before a token asks for it.
+    pub fn prepare(&self, now: Mono) {
+        if let Material::Remote { keys, .. } = &self.material {
+            keys.prepare(now);
+        }
+    }
+
+    /// Why tokens may go undecided now, for operators.
+    pub fn trouble(&self) -> Option<String> {
+        match &self.material {
+            Material::Remote { keys, .. } => keys.trouble(),
+            Material::One { .. } | Material::Set(_) => None,
+        }
+    }
+
     pub(super) fn allows(&self, alg: jsonwebtoken::Algorithm) -> bool {
         self.algorithms.iter().any(|a| a.jwa() == alg)
     }
@@ -160,10 +176,10 @@ impl Key {
         alg: jsonwebtoken::Algorithm,
         kid: Option<&str>,
         now: Mono,
-    ) -> Result<Vec<DecodingKey>, Failure> {
+    ) -> Result<Candidates, Failure> {
         match &self.material {
-            Material::One { verify, .. } => Ok(vec![verify.clone()]),
-            Material::Set(set) => Ok(set.find(alg, kid)),
+            Material::One { verify, .. } => Ok(Candidates { keys: vec![verify.clone()], settled: true }),
+            Material::Set(set) => Ok(Candidates { keys: set.find(alg, kid).keys, settled: true }),
             Material::Remote { keys, .. } => keys.find(alg, kid, now).await,
         }
     }
@@ -187,7 +203,8 @@ impl Material {
     ) -> Result<Material, Problem> {
         match (&settings.file, &settings.url) {
             (Some(file), None) => {
-                let text = resolve(&SecretSource::File(file.clone())).map_err(|why| Problem::new("jwks.file", why))?;
+                let text = resolve(&SecretSource::File(file.clone()), Purpose::Public)
+                    .map_err(|why| Problem::new("jwks.file", why))?;
                 let set = KeySet::parse(text.expose()).map_err(|why| Problem::new("jwks.file", why))?;
                 Ok(Material::Set(set))
             }

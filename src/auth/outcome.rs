@@ -14,6 +14,9 @@ pub enum Outcome {
     Missing,
     /// A token that does not count. `reason` is for logs: it tells what was wrong and never what was in the token.
     Failed { cause: Cause, reason: Cow<'static, str> },
+    /// Keys or rows cannot be had at the moment: the token may be good. Never told as a refusal, which clients take for
+    /// an order to log out.
+    Unavailable { reason: Cow<'static, str> },
 }
 
 /// Why a token does not count; for metrics, and for dialects that tell it.
@@ -33,8 +36,6 @@ pub enum Cause {
     UnknownUser,
     /// On a live connection: it belongs to somebody else.
     OtherUser,
-    /// Keys or rows cannot be had at the moment; the token may be good.
-    Unavailable,
 }
 
 impl Cause {
@@ -48,7 +49,6 @@ impl Cause {
             Cause::Claims => "claims",
             Cause::UnknownUser => "unknown_user",
             Cause::OtherUser => "other_user",
-            Cause::Unavailable => "unavailable",
         }
     }
 }
@@ -58,6 +58,7 @@ impl Cause {
 pub enum Peek {
     Missing,
     Failed,
+    Unavailable,
     /// Verified, with the claim.
     Has,
     /// Verified, without it.
@@ -80,13 +81,18 @@ pub enum Action {
 /// Why a token does not count, inside this room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Failure {
-    pub cause: Cause,
+    /// `None`: it could not be decided.
+    pub cause: Option<Cause>,
     pub reason: Cow<'static, str>,
 }
 
 impl Failure {
     pub fn new(cause: Cause, reason: impl Into<Cow<'static, str>>) -> Failure {
-        Failure { cause, reason: reason.into() }
+        Failure { cause: Some(cause), reason: reason.into() }
+    }
+
+    pub fn unavailable(reason: impl Into<Cow<'static, str>>) -> Failure {
+        Failure { cause: None, reason: reason.into() }
     }
 }
 
@@ -94,7 +100,8 @@ impl From<Result<Identity, Failure>> for Outcome {
     fn from(result: Result<Identity, Failure>) -> Outcome {
         match result {
             Ok(identity) => Outcome::Identity(Arc::new(identity)),
-            Err(Failure { cause, reason }) => Outcome::Failed { cause, reason },
+            Err(Failure { cause: Some(cause), reason }) => Outcome::Failed { cause, reason },
+            Err(Failure { cause: None, reason }) => Outcome::Unavailable { reason },
         }
     }
 }

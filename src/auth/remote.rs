@@ -1,9 +1,9 @@
 //! Rows behind a URL: cached, asked for once at a time, used a while longer while the source fails.
 
-use super::Resolve;
 use super::fetch::{Ask, FetchError, Fetcher, address, finished};
 use super::settings::{HeaderSetting, TableSettings};
-use super::table::{Lookup, Row, Unavailable};
+use super::table::{Lookup, Row, Unavailable, rounded};
+use super::{Purpose, Resolve};
 use crate::model::{Mono, Problem};
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use std::collections::HashMap;
@@ -51,6 +51,8 @@ struct Cache {
     young: HashMap<String, Entry>,
     old: HashMap<String, Entry>,
     flights: HashMap<String, Flight>,
+    /// Why the last look-up brought nothing.
+    failed: Option<FetchError>,
 }
 
 impl Cache {
@@ -116,6 +118,11 @@ impl Remote {
 
     pub fn version(&self) -> u64 {
         self.shared.version.load(Ordering::Acquire)
+    }
+
+    /// Why rows may be missing now: the last look-up failed.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.lock().failed.as_ref().map(|why| format!("the last row was not fetched: {why}"))
     }
 
     pub async fn row(&self, key: &str, now: Mono) -> Result<Answer, Unavailable> {
@@ -215,9 +222,14 @@ impl Shared {
         let timeout = self.settings.timeout.duration();
         let ask = Ask { uri, headers: self.headers.clone(), timeout, bytes_max };
         match self.fetcher.get(ask).await? {
-            (status, body) if status.as_u16() == 200 => serde_json::from_slice::<Row>(&body)
-                .map(|row| Some(Arc::new(row)))
-                .map_err(|_| FetchError::Content("not a JSON object".into())),
+            (status, body) if status.as_u16() == 200 => {
+                let row = serde_json::from_slice::<Row>(&body);
+                let row = row.map_err(|_| FetchError::Content("not a JSON object".into()))?;
+                match rounded(&row) {
+                    Some(column) => Err(FetchError::Content(format!("`{column}` is a number of more than 64 bits"))),
+                    None => Ok(Some(Arc::new(row))),
+                }
+            }
             (status, _) if status.as_u16() == 404 => Ok(None),
             (status, _) => Err(FetchError::Status(status.as_u16())),
         }
@@ -229,6 +241,7 @@ impl Shared {
         cache.flights.remove(key);
         match answer {
             Ok(row) => {
+                cache.failed = None;
                 if cache.get(key, half).is_some_and(|before| before.row != row) {
                     self.version.fetch_add(1, Ordering::Release);
                 }
@@ -239,6 +252,7 @@ impl Shared {
                     entry.retry_at = now + RETRY_MS;
                 }
                 crate::observe::limited!(warn, table = %self.table, "row not fetched: {why}");
+                cache.failed = Some(why);
             }
         }
     }
@@ -267,7 +281,7 @@ fn headers(settings: &TableSettings, resolve: Resolve<'_>) -> Result<HeaderMap, 
         let value = match value {
             HeaderSetting::Text(text) => HeaderValue::from_str(text).map_err(|_| ()),
             HeaderSetting::Secret(from) => {
-                let secret = resolve(from).map_err(|why| Problem::new(path.clone(), why))?;
+                let secret = resolve(from, Purpose::Send).map_err(|why| Problem::new(path.clone(), why))?;
                 HeaderValue::from_bytes(secret.expose()).map_err(|_| ())
             }
         };
@@ -277,7 +291,7 @@ fn headers(settings: &TableSettings, resolve: Resolve<'_>) -> Result<HeaderMap, 
         headers.insert(name, value);
     }
     if let Some(from) = &settings.bearer {
-        let secret = resolve(from).map_err(|why| Problem::new("bearer", why))?;
+        let secret = resolve(from, Purpose::Send).map_err(|why| Problem::new("bearer", why))?;
         let value = HeaderValue::from_bytes(&[b"Bearer ", secret.expose()].concat());
         let mut value = value.map_err(|_| Problem::new("bearer", "a secret that no header may have"))?;
         value.set_sensitive(true);

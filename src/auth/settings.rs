@@ -80,7 +80,9 @@ pub enum Settings {
 pub struct JwtSettings {
     /// Names of `[key.NAME]`, tried in this order; two rotate.
     pub keys: Vec<String>,
-    /// Where the token is, in this order: `query:NAME`, `bearer`, `cookie:NAME`, `header:NAME`, `message`. The first one present counts.
+    /// Where the token is, in this order: `query:NAME`, `bearer`, `cookie:NAME`, `header:NAME`, `message`, and `subprotocol` or
+    /// `subprotocol:NAME` for `Sec-WebSocket-Protocol: NAME, TOKEN` (`bearer` if missing), which is answered with NAME. The first
+    /// one present counts, and one that fails is never passed over for the next.
     #[serde(default = "from_anywhere")]
     pub from: Vec<String>,
     /// Claims that name the user: the first one present. Dots lead inward.
@@ -140,7 +142,9 @@ pub struct JwtSettings {
 pub struct HmacSettings {
     /// The secret that signatures are made with.
     pub secret: SecretSource,
-    /// Where the token is, in this order: `query:NAME`, `bearer`, `cookie:NAME`, `header:NAME`, `message`. The first one present counts.
+    /// Where the token is, in this order: `query:NAME`, `bearer`, `cookie:NAME`, `header:NAME`, `message`, and `subprotocol` or
+    /// `subprotocol:NAME` for `Sec-WebSocket-Protocol: NAME, TOKEN` (`bearer` if missing), which is answered with NAME. The first
+    /// one present counts, and one that fails is never passed over for the next.
     #[serde(default = "from_anywhere")]
     pub from: Vec<String>,
     /// How long a token counts after its timestamp. Default `"10m"`.

@@ -4,7 +4,7 @@ use super::Resolve;
 use super::fetch::Fetcher;
 use super::remote::Remote;
 use super::settings::TableSettings;
-use crate::model::{Mono, Problem};
+use crate::model::{Mono, Problem, is_exact};
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -84,6 +84,11 @@ impl Tables {
         self.0.keys().map(String::as_str)
     }
 
+    /// Why rows may be missing now, by table.
+    pub fn troubles(&self) -> impl Iterator<Item = (&str, String)> {
+        self.0.values().filter_map(|table| Some((table.name(), table.remote()?.trouble()?)))
+    }
+
     /// Rises when any row that was handed out has changed.
     pub fn version(&self) -> u64 {
         self.0.values().map(|t| t.version()).sum()
@@ -126,7 +131,10 @@ impl Table {
     /// From rows in an app's own file; the problem's path is `rows.KEY`.
     pub fn from_rows(name: &str, rows: &Map<String, Value>) -> Result<Table, Problem> {
         let rows = rows.iter().map(|(key, row)| match row {
-            Value::Object(row) => Ok((key.clone(), row.clone())),
+            Value::Object(row) => match rounded(row) {
+                Some(column) => Err(Problem::new(format!("rows.{key}.{column}"), ROUNDED).expected("a text")),
+                None => Ok((key.clone(), row.clone())),
+            },
             _ => Err(Problem::new(format!("rows.{key}"), "not a row").expected("a table of columns")),
         });
         Ok(Table::here(name, rows.collect::<Result<_, _>>()?))
@@ -209,6 +217,13 @@ impl fmt::Debug for Table {
     }
 }
 
+const ROUNDED: &str = "a number of more than 64 bits, which would be rounded";
+
+/// A column whose number is not what was written: rules would take two ids for one.
+pub(super) fn rounded(row: &Row) -> Option<&str> {
+    row.iter().find(|(_, value)| !is_exact(value)).map(|(column, _)| column.as_str())
+}
+
 /// Reads rows in their order and refuses a key that comes twice: one of the two would be lost without a word.
 struct Entries;
 
@@ -225,7 +240,11 @@ impl<'de> Visitor<'de> for Entries {
             if !seen.insert(key.clone()) {
                 return Err(A::Error::custom(format!("key `{key}` comes twice")));
             }
-            rows.push((key, map.next_value::<Row>()?));
+            let row = map.next_value::<Row>()?;
+            if let Some(column) = rounded(&row) {
+                return Err(A::Error::custom(format!("`{column}` of `{key}` is {ROUNDED}; a text would keep it")));
+            }
+            rows.push((key, row));
         }
         Ok(rows)
     }

@@ -1,20 +1,18 @@
 //! The command's own HTTP and WebSocket client, and how it finds the gateway.
 
 use super::files;
-use crate::config::{Environment, Mode, published};
+use crate::auth::{HttpClient, Roots, Trust, http_client, root_cause};
+use crate::config::{Environment, Mode, SSL_CERT_FILE, published};
 use fastwebsockets::{FragmentCollector, Role, WebSocket, handshake::generate_key};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE};
 use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{Client as Http, connect::HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The longest answer that is read.
@@ -34,6 +32,9 @@ pub struct Door {
     /// In development mode its published value if missing.
     #[arg(long, value_name = "KEY", env = KEY, hide_env_values = true)]
     pub key: Option<String>,
+    /// A PEM file with an authority of one's own that https believes, beside `[tls] ca` of the files and `SSL_CERT_FILE`.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// How long an answer may take, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
@@ -42,7 +43,7 @@ pub struct Door {
 impl Door {
     /// Address and key, from the arguments or from the files. Files with faults are as good as none.
     pub fn found(&self, gateway: &Path, env: &Environment) -> Found {
-        let files = if self.url.is_none() || self.key.is_none() { files::read(gateway, env).ok() } else { None };
+        let files = files::read(gateway, env).ok();
         let made = files.as_ref().map(|f| &f.compiled);
         let admin = made.and_then(|c| c.listeners.values().find(|l| l.admin));
         let of_files = admin.and_then(|l| {
@@ -57,6 +58,24 @@ impl Door {
             url: self.url.clone().or(of_files).unwrap_or_else(|| ADMIN.into()).trim_end_matches('/').to_owned(),
             key: self.key.clone().filter(|k| !k.is_empty()).or_else(|| development.then(|| published(KEY))),
             patience: Duration::from_secs(self.timeout),
+            trust: self.trust(made.map(|c| c.roots.clone()), env),
+        }
+    }
+
+    /// Err, told where something is asked: the file of `--ca` is of no use.
+    fn trust(&self, of_files: Option<Roots>, env: &Environment) -> Result<Trust, String> {
+        let read = |path: &Path| std::fs::read(path).map_err(|e| e.to_string());
+        // Files with faults are as good as none; the environment is read all the same.
+        let roots = of_files.unwrap_or_else(|| {
+            let more = env.get(SSL_CERT_FILE).and_then(|path| Roots::default().with(&read(Path::new(path)).ok()?).ok());
+            more.unwrap_or_default()
+        });
+        match &self.ca {
+            None => Ok(Trust::new(&roots)),
+            Some(path) => {
+                let more = read(path).and_then(|pem| roots.with(&pem));
+                more.map(|roots| Trust::new(&roots)).map_err(|why| format!("{} {why}", path.display()))
+            }
         }
     }
 }
@@ -67,6 +86,7 @@ pub struct Found {
     pub url: String,
     pub key: Option<String>,
     pub patience: Duration,
+    trust: Result<Trust, String>,
 }
 
 impl Found {
@@ -92,12 +112,29 @@ impl Found {
             .map_err(|_| "the key has characters that no header may have")?;
         request.headers_mut().insert(AUTHORIZATION, bearer);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        ask(request, self.patience).await
+        self.ask(request).await
     }
 
     /// A GET without a key.
     pub async fn get(&self, path: &str) -> Result<(StatusCode, String), String> {
-        ask(request(Method::GET, &format!("{}{path}", self.url), String::new())?, self.patience).await
+        self.ask(request(Method::GET, &format!("{}{path}", self.url), String::new())?).await
+    }
+
+    async fn ask(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), String> {
+        let (at, http) = (request.uri().clone(), self.http()?);
+        let answer = async {
+            let response = http.request(request).await.map_err(|e| root_cause(&e))?;
+            Ok((response.status(), text(response.into_body()).await?))
+        };
+        let answer = tokio::time::timeout(self.patience, answer).await;
+        let answer = answer.unwrap_or_else(|_| Err(format!("no answer in {} s", self.patience.as_secs())));
+        answer.map_err(|what| {
+            format!("{}://{}: {what}", at.scheme_str().unwrap_or(""), at.authority().map_or("", |a| a.as_str()))
+        })
+    }
+
+    fn http(&self) -> Result<HttpClient<Full<Bytes>>, String> {
+        self.trust.as_ref().map(http_client).map_err(Clone::clone)
     }
 
     /// Calls a verb, prints its answer; the exit code.
@@ -118,7 +155,7 @@ impl Found {
 pub type Socket = FragmentCollector<TokioIo<Upgraded>>;
 
 /// Opens a WebSocket; `url` with `ws`, `wss`, `http` or `https`. Err: what was answered instead.
-pub async fn socket(url: &str, headers: &[(HeaderName, HeaderValue)]) -> Result<Socket, String> {
+pub async fn socket(found: &Found, url: &str, headers: &[(HeaderName, HeaderValue)]) -> Result<Socket, String> {
     let url = url.replacen("ws", "http", usize::from(url.starts_with("ws")));
     let mut request = request(Method::GET, &url, String::new())?;
     let own = [
@@ -129,13 +166,13 @@ pub async fn socket(url: &str, headers: &[(HeaderName, HeaderValue)]) -> Result<
     request.headers_mut().extend(own.into_iter().chain(headers.iter().cloned()));
     let key = HeaderValue::from_str(&generate_key()).map_err(|e| e.to_string())?;
     request.headers_mut().insert("sec-websocket-key", key);
-    let response = http().request(request).await.map_err(|e| root(&e))?;
+    let response = found.http()?.request(request).await.map_err(|e| root_cause(&e))?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let status = response.status();
         let text = text(response.into_body()).await.unwrap_or_default();
         return Err(format!("the upgrade was answered with {status}: {text}"));
     }
-    let upgraded = hyper::upgrade::on(response).await.map_err(|e| root(&e))?;
+    let upgraded = hyper::upgrade::on(response).await.map_err(|e| root_cause(&e))?;
     let mut socket = WebSocket::after_handshake(TokioIo::new(upgraded), Role::Client);
     socket.set_auto_close(true);
     socket.set_auto_pong(true);
@@ -152,37 +189,7 @@ fn request(method: Method, url: &str, body: String) -> Result<Request<Full<Bytes
     Ok(request)
 }
 
-async fn ask(request: Request<Full<Bytes>>, patience: Duration) -> Result<(StatusCode, String), String> {
-    let at = request.uri().clone();
-    let answer = async {
-        let response = http().request(request).await.map_err(|e| root(&e))?;
-        Ok((response.status(), text(response.into_body()).await?))
-    };
-    let answer = tokio::time::timeout(patience, answer).await;
-    let answer = answer.unwrap_or_else(|_| Err(format!("no answer in {} s", patience.as_secs())));
-    answer.map_err(|what| {
-        format!("{}://{}: {what}", at.scheme_str().unwrap_or(""), at.authority().map_or("", |a| a.as_str()))
-    })
-}
-
 async fn text(body: hyper::body::Incoming) -> Result<String, String> {
     let bytes = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|e| e.to_string())?.to_bytes();
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// https trusts Mozilla's roots.
-fn http() -> Http<HttpsConnector<HttpConnector>, Full<Bytes>> {
-    let tls = HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .expect("aws-lc-rs speaks TLS 1.2 and 1.3");
-    Http::builder(TokioExecutor::new()).build(tls.https_or_http().enable_http1().build())
-}
-
-/// The innermost cause: `Connection refused (os error 111)`.
-fn root(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

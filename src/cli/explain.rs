@@ -4,7 +4,7 @@ use super::client::Door;
 use super::files::{self, Files, fail, object};
 use crate::auth::Outcome;
 use crate::config::{App, AsIf, Environment};
-use crate::model::{ChannelName, Identity};
+use crate::model::{ChannelName, Identity, is_exact};
 use crate::observe::clock;
 use crate::policy::{Explanation, Part, RightKind};
 use serde_json::{Map, Value, json};
@@ -18,10 +18,11 @@ pub struct Arguments {
     /// The app; not needed where there is only one.
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
-    /// The user's id. Without it, and without --token: somebody anonymous.
+    /// The user's id: as with a token of this user, the row of the auth's table included. Without it, and without
+    /// --token: somebody anonymous.
     #[arg(long, value_name = "ID", conflicts_with = "token")]
     user: Option<String>,
-    /// What rules read as `user.NAME`, as a JSON object.
+    /// Claims of the user's token, as a JSON object; a row's columns go before them, as they do for clients.
     #[arg(long, value_name = "JSON", value_parser = object, conflicts_with = "token")]
     claims: Option<Map<String, Value>>,
     /// A token instead: whoever it makes of its bearer, tables and defaults included.
@@ -81,8 +82,8 @@ const EXAMPLES: &str = "Examples:
   weir explain --app reports --does publish --on system:notifications
   weir explain --live ws_1704623400000_k3v9x0a1b --on user:alerts
 
-Reads the files only: the running gateway is not asked but with --live (of its admin listener, with a key that has the
-verb `admin`), and rows behind a URL are missing.
+Reads the files, and for --user and --token the row of the auth's table, also one behind a URL. The running gateway is not
+asked but with --live (of its admin listener, with a key that has the verb `admin`); other rows behind a URL are unknown.
 Exit codes: 0 allowed, 1 refused, 78 mistakes in the files.";
 
 pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode {
@@ -105,11 +106,22 @@ pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode
 fn explain(files: &Files, arguments: &Arguments) -> Result<(String, bool), String> {
     let app = files.app(arguments.app.as_deref())?;
     let on = ChannelName::parse(&arguments.on).map_err(|bad| format!("`{}`: {bad}", arguments.on))?;
-    let as_if = AsIf::new(app, who(files, app, arguments)?, arguments.request.as_deref(), clock())?;
+    let (identity, assumed) = who(files, app, arguments)?;
+    let as_if = AsIf::new(app, identity, arguments.request.as_deref(), clock())?;
     let why = as_if.explain(app, arguments.does.right(), &on);
     let allowed = why.allowed;
     let user = as_if.identity.user.as_deref();
-    let told = if arguments.json { why.to_json().to_string() } else { text(&why, user, &arguments.on, arguments.does) };
+    let told = match arguments.json {
+        true => {
+            let mut json = why.to_json();
+            json["assumed"] = json!(assumed);
+            json.to_string()
+        }
+        false => {
+            let assumed = assumed.map(|assumed| format!("\nassumed   {assumed}")).unwrap_or_default();
+            format!("{}{assumed}", text(&why, user, &arguments.on, arguments.does))
+        }
+    };
     Ok((told, allowed))
 }
 
@@ -135,21 +147,59 @@ fn of_whom(told: &Value) -> String {
     format!("live      {id} of app {app} on {endpoint}, its request {request}; generation {}", told["generation"])
 }
 
-fn who(files: &Files, app: &App, arguments: &Arguments) -> Result<Identity, String> {
+/// Who asks, and what of it nobody said.
+fn who(files: &Files, app: &App, arguments: &Arguments) -> Result<(Identity, Option<String>), String> {
     let Some(token) = &arguments.token else {
-        let mut claims = arguments.claims.clone().unwrap_or_default();
-        claims.extend(arguments.user.iter().map(|user| ("id".to_owned(), json!(user))));
-        return Ok(Identity::described(claims));
+        let claims = arguments.claims.clone().unwrap_or_default();
+        if let Some((name, _)) = claims.iter().find(|(_, value)| !is_exact(value)) {
+            return Err(format!("claim `{name}`: a number of more than 64 bits is rounded; rules take it for missing"));
+        }
+        return Ok(described(files, app, arguments.user.as_deref(), claims));
     };
     let mut told = Vec::new();
     for auth in app.auths.values() {
         match files.runtime.block_on(auth.inspect(token, clock())).outcome {
-            Outcome::Identity(identity) => return Ok((*identity).clone()),
+            Outcome::Identity(identity) => return Ok(((*identity).clone(), None)),
             Outcome::Missing => {}
-            Outcome::Failed { reason, .. } => told.push(format!("auth `{}`: {reason}", auth.name())),
+            Outcome::Failed { reason, .. } | Outcome::Unavailable { reason } => {
+                told.push(format!("auth `{}`: {reason}", auth.name()))
+            }
         }
     }
     Err(format!("nobody of app `{}` comes with this token: {}", app.flow.name, told.join("; ")))
+}
+
+/// What a token of the user would give, by the first auth of an endpoint that names users: claims, the table's row,
+/// defaults. Where that refuses it, or without a user, the claims as they were given.
+fn described(files: &Files, app: &App, user: Option<&str>, claims: Map<String, Value>) -> (Identity, Option<String>) {
+    let auth = user.and_then(|_| {
+        let named = app.endpoints.iter().find_map(|e| e.auth.iter().find_map(|name| app.auths.get(name)));
+        named.or_else(|| app.auths.values().next())
+    });
+    let mut assumed = None;
+    if let (Some(auth), Some(user)) = (auth, user) {
+        let with = auth.table().map_or_else(|| "no table".into(), |table| format!("the row of table `{table}`"));
+        let name = auth.name();
+        assumed = Some(match files.runtime.block_on(auth.assume(Some(user), &claims, clock().mono)) {
+            Outcome::Identity(identity) => {
+                let more = Value::from(identity.claims.clone());
+                let assumed = format!("a token of {user} for [auth.{name}], with {with}: {more}");
+                return ((*identity).clone(), Some(assumed));
+            }
+            Outcome::Failed { reason, .. } => {
+                format!(
+                    "[auth.{name}] would refuse a token of {user}: {reason}. Explained with the claims as they were given"
+                )
+            }
+            Outcome::Unavailable { reason } => {
+                format!("the claims as they were given, for [auth.{name}] cannot tell now: {reason}")
+            }
+            Outcome::Missing => "the claims as they were given".into(),
+        });
+    }
+    let mut claims = claims;
+    claims.extend(user.map(|user| ("id".to_owned(), json!(user))));
+    (Identity::described(claims), assumed)
 }
 
 /// ```text
@@ -191,7 +241,7 @@ fn one(out: &mut String, why: &Explanation) {
         let _ = writeln!(out, "class     none: {}", why.origin);
         return;
     };
-    let vars: Vec<String> = why.vars.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let vars: Vec<String> = why.vars.iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
     let _ = writeln!(out, "class     {class}{}{}", if vars.is_empty() { "" } else { "   with " }, vars.join(", "));
     let _ = writeln!(out, "rule      {}", why.origin);
     if let Some(rule) = &why.rule {

@@ -20,6 +20,7 @@ pub fn read(gateway: &Path, env: &Environment) -> Result<Files, Vec<Fault>> {
         runtime().map_err(|e| vec![Fault::of_file(&gateway.display().to_string(), format!("no runtime: {e}"))])?;
     let fetcher = Fetcher::new(runtime.handle().clone());
     let compiled = config::read(gateway, &Means { env, fetcher: &fetcher, previous: None })?;
+    fetcher.trust().set(&compiled.roots);
     Ok(Files { compiled, runtime })
 }
 

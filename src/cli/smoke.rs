@@ -184,7 +184,7 @@ impl Steps {
     async fn walk(&self, found: &Found) -> Result<(), String> {
         let patience = found.patience;
         let started = Instant::now();
-        let connecting = tokio::time::timeout(patience, socket(&self.url, &self.headers)).await;
+        let connecting = tokio::time::timeout(patience, socket(found, &self.url, &self.headers)).await;
         let mut socket = connecting
             .unwrap_or_else(|_| Err(format!("no answer in {} s", patience.as_secs())))
             .map_err(|what| format!("connecting failed: {what}"))?;

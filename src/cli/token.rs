@@ -164,6 +164,7 @@ fn text(says: Option<&Unverified>, found: &[(&str, Inspection)], now: Millis) ->
                 let key = i.key.as_deref().map_or(String::new(), |key| format!("; key `{key}` verifies its signature"));
                 format!("not taken, {}: {reason}{key}", cause.as_str())
             }
+            Outcome::Unavailable { reason } => format!("cannot be told now: {reason}"),
             Outcome::Missing => "not taken: nothing there".into(),
         };
         lines.push(format!("{:<20} {line}", format!("{app} [auth.{}]", i.auth)));
@@ -193,6 +194,7 @@ fn as_json(says: Option<&Unverified>, found: &[(&str, Inspection)]) -> Value {
         let (taken, user, claims, cause, reason) = match &i.outcome {
             Outcome::Identity(identity) => (true, identity.user.as_deref(), Some(&identity.claims), None, None),
             Outcome::Failed { cause, reason } => (false, None, None, Some(cause.as_str()), Some(&**reason)),
+            Outcome::Unavailable { reason } => (false, None, None, Some("unavailable"), Some(&**reason)),
             Outcome::Missing => (false, None, None, None, None),
         };
         let others: Map<String, Value> = i.others.iter().map(|(k, why)| (k.clone(), json!(why))).collect();

@@ -19,6 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// OpenSSL's name for a PEM file with authorities, which curl, Python, Go and Node's `--use-openssl-ca` honour too.
+pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+
 /// Everything that the files say, ready to use.
 pub struct Compiled {
     pub mode: Mode,
@@ -29,6 +32,8 @@ pub struct Compiled {
     pub entrance: Arc<listen::Entrance>,
     pub limits: Limits,
     pub keys: auth::Keys,
+    /// Whom calls over https believe.
+    pub roots: auth::Roots,
     /// API keys and all apps' routes.
     pub site: Arc<api::Site>,
     pub log: observe::LogSettings,
@@ -94,6 +99,10 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
         let compiled = api::Keys::compile(&file.api_key, &names, &resolve);
         api_keys = compiled.map_err(|p| tell(&gateway.doc, "api_key", p, &mut faults)).ok();
     }
+    let roots = gateway
+        .made
+        .as_ref()
+        .map(|file| roots(&file.tls.ca, &gateway.doc, means.env, &files, (&mut faults, &mut warnings)));
     let mut ids = means.previous.map(|p| p.ids.clone()).unwrap_or_default();
     let (mut made, mut https) = (Vec::new(), Vec::new());
     for sheet in &apps {
@@ -124,12 +133,15 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
     let mut numbers = means.previous.map(|p| p.numbers.clone()).unwrap_or_default();
     let entrance = gateway.made.as_ref().and_then(|file| {
         listen::number(&file.listener, &mut numbers);
+        let tls = file.listener.values().filter_map(|l| l.tls.as_ref());
+        tls.for_each(|tls| secrets.permissions(&files.path(&tls.key)));
         entrance(file, &gateway.doc, &apps, (&ids, &numbers), &files, &mut faults)
     });
     let said = Said::of(&gateway.doc, apps.iter().map(|sheet| (sheet.name.as_str(), &sheet.doc)));
     if gateway.made.as_ref().is_some_and(|file| file.reload.require_tests) {
         rehearsal::read(&files, &mut faults);
     }
+    warnings.extend(secrets.doubts());
     let whole = https.len() == apps.len();
     let site = gateway.made.as_ref().filter(|_| whole).zip(api_keys);
     let site = site.and_then(|(file, api_keys)| site_of(file, api_keys, https, &apps, &mut faults));
@@ -143,6 +155,7 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
             entrance,
             limits: file.limits.a,
             keys,
+            roots: roots.unwrap_or_default(),
             site,
             log: file.log,
             audit: file.audit,
@@ -170,6 +183,35 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
         ));
     }
     Err(sorted(faults))
+}
+
+/// Mozilla's roots, those of `[tls] ca`, and those of `SSL_CERT_FILE`, which others read as well: where that one is of no
+/// use, it is doubted and the gateway starts.
+fn roots(
+    ca: &str,
+    doc: &Doc,
+    env: &Environment,
+    files: &Files,
+    (faults, warnings): (&mut Vec<Fault>, &mut Vec<Fault>),
+) -> auth::Roots {
+    let mut roots = auth::Roots::default();
+    let mut add = |path: PathBuf| {
+        let pem = files.read(&path, DATA_BYTES_MAX);
+        let more = pem.and_then(|pem| roots.with(&pem)).map_err(|why| format!("{} {why}", path.display()))?;
+        roots = more;
+        Ok::<_, String>(())
+    };
+    if !ca.is_empty()
+        && let Err(why) = add(files.path(ca))
+    {
+        faults.push(doc.locate(&Problem::new("tls.ca", why).expected("a PEM file with certificates")));
+    }
+    if let Some(path) = env.get(SSL_CERT_FILE).filter(|path| !path.is_empty())
+        && let Err(why) = add(PathBuf::from(path))
+    {
+        warnings.push(Fault::of_file(Fault::ENVIRONMENT, format!("{SSL_CERT_FILE}: {why}")));
+    }
+    roots
 }
 
 /// Listeners and all apps' endpoints together: two that nothing tells apart are found only here.

@@ -28,6 +28,8 @@ pub struct GatewayFile {
     pub key: BTreeMap<String, auth::KeySettings>,
     /// Who may use the HTTP API, by name.
     pub api_key: BTreeMap<String, api::ApiKeySettings>,
+    /// Whom Weir believes when it calls others over https.
+    pub tls: TlsSettings,
     /// The workers that run handlers, and bounds of apps' handlers that set none of their own.
     pub script: Both<script::Process, script::Limits>,
     /// Where what handlers keep outlives the process.
@@ -38,6 +40,15 @@ pub struct GatewayFile {
     pub audit: observe::AuditSettings,
     /// How changed files come into force.
     pub reload: ReloadSettings,
+}
+
+/// `[tls]`: calls of Weir's own over https: key sets, rows, webhooks, and `weir health` and others of its commands.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsSettings {
+    /// A PEM file with the certificates of further authorities, beside Mozilla's, such as a company's own. Empty: none.
+    /// Those of the file that `SSL_CERT_FILE` names are believed as well.
+    pub ca: String,
 }
 
 /// `[reload]`: how changed files come into force. `SIGHUP` and `POST /admin/reload` always do.

@@ -24,6 +24,7 @@ impl Compiled {
             revoke: self.reload.revoke,
             listeners: (0..count as u16).map(|number| self.entrance.listener(number).is_some()).collect(),
             apps,
+            keys: self.keys.clone(),
         };
         Front { generation: Arc::new(generation), entrance: self.entrance.clone(), site: self.site.clone() }
     }

@@ -31,6 +31,7 @@ mod restart;
 mod schema;
 mod secret;
 mod shape;
+mod strength;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -41,7 +42,7 @@ pub use as_if::AsIf;
 pub use both::Both;
 pub use cases::CheckSettings;
 pub use changes::{Changes, Group, Item, Setting};
-pub use compile::{Compiled, Means};
+pub use compile::{Compiled, Means, SSL_CERT_FILE};
 pub use fault::{Fault, count, summary};
 pub use file::{AppFile, Channel, GatewayFile, Mode, ReloadSettings, Shards, Watching};
 pub use rehearsal::{Played, Wanted, rehearse};

@@ -51,7 +51,7 @@ impl Path {
 }
 
 /// Keys listed in a fault; more would hide the hint.
-const KEYS_LISTED_MAX: usize = 12;
+const KEYS_LISTED_MAX: usize = 16;
 
 impl Check<'_> {
     fn tell(&mut self, at: &At, what: String, expected: Option<String>, hint: Option<String>) {

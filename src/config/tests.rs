@@ -49,7 +49,9 @@ fn the_shipped_gateway_file_spells_every_default() {
     assert_eq!(debug(&written.reload), debug(&default.reload));
     assert_eq!(debug(&written.script), debug(&default.script));
     assert_eq!(debug(&written.store), debug(&default.store));
-    let mut named = vec!["mode", "shards", "http", "limits", "log", "audit", "reload", "listener", "key", "api_key"];
+    assert_eq!(debug(&written.tls), debug(&default.tls));
+    let mut named =
+        vec!["mode", "shards", "http", "limits", "log", "audit", "reload", "listener", "key", "api_key", "tls"];
     named.extend(["script", "store"]);
     let unknown: Vec<_> = schema.keys_below(&[]).into_iter().filter(|k| !named.contains(k)).collect();
     assert_eq!(unknown, [""; 0], "compare these with their defaults too");

@@ -23,9 +23,20 @@ pub struct Generation {
     pub listeners: Vec<bool>,
     /// By `AppId`; a number whose app is gone is empty.
     pub apps: Vec<Option<Arc<App>>>,
+    /// What tokens are verified with.
+    pub keys: crate::auth::Keys,
 }
 
 impl Generation {
+    /// What cannot be had at the moment, for operators: ``key `idp`: no key set was fetched …``.
+    pub fn troubles(&self) -> Vec<String> {
+        let keys = self.keys.iter().filter_map(|key| Some(format!("key `{}`: {}", key.name(), key.trouble()?)));
+        let tables = self.apps.iter().flatten().flat_map(|app| {
+            app.tables.troubles().map(|(table, why)| format!("table `{table}` of app `{}`: {why}", app.name))
+        });
+        keys.chain(tables).collect()
+    }
+
     pub fn app(&self, id: AppId) -> Option<&Arc<App>> {
         self.apps.get(id.0 as usize)?.as_ref()
     }

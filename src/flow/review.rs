@@ -4,7 +4,7 @@
 
 use super::{By, Revoke, Sub, Walk, Whose};
 use crate::dialect::Answer;
-use crate::model::{ChannelName, Close, Refusal};
+use crate::model::{ChannelName, Close, Code, Refusal};
 use crate::observe::audit_revocation;
 use crate::policy::{Permit, Reads, RightKind, Scope, Subscribe};
 use crate::script::Trigger;
@@ -90,6 +90,9 @@ impl Walk<'_> {
             By::Endpoint | By::Api => self.app.policy.allow_api(&Scope::everywhere(), name, self.generation),
         };
         match decided {
+            // A row that cannot be had now says nothing against a subscription that was allowed. Once the row comes and
+            // is another than before, this is decided again.
+            Err(Refusal { code: Code::Unavailable, .. }) => Verdict::Stays,
             Err(refusal) => Verdict::Refused(refusal),
             Ok(_) if sub.by == By::Endpoint && own.is_some_and(|own| own.iter().all(|p| p.channel() != name)) => {
                 Verdict::Unborn

@@ -40,6 +40,8 @@ pub struct Session {
     pub greeting: Option<Box<Greeting>>,
     /// It was greeted: handlers know of it.
     pub greeted: bool,
+    /// Its last token could not be judged, for keys or rows could not be had: it is not sent away as one without.
+    pub undecided: bool,
     /// It was told that its token ends.
     pub warned: bool,
     /// Deliveries that wait until a subscribe message is answered in whole.
@@ -132,6 +134,7 @@ impl Session {
             expiry: None,
             greeting: None,
             greeted: false,
+            undecided: false,
             warned: false,
             held: None,
             bucket: Bucket::default(),

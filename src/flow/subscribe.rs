@@ -269,7 +269,7 @@ impl Walk<'_> {
         self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
         let audited = self.app.classes.get(joined.class as usize).is_some_and(|class| class.audit);
         if audited {
-            audit_join(&self.app.name, user, &id.to_string(), joined.channel.as_str());
+            audit_join(&self.app.name, user, &id.to_string(), self.session.ip, joined.channel.as_str());
         }
         let before = self.replies.wishes.len();
         self.tell_of_seat(joined.class, &joined.channel, Trigger::Subscribed);

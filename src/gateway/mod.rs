@@ -103,6 +103,10 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
         metrics.app(app.id, &app.name);
     }
     let generation = front.generation.clone();
+    fetcher.trust().set(&compiled.roots);
+    metrics.refusals.set_rate(compiled.log.refusals);
+    // Before the first token comes; where a source does not answer, the log says so now.
+    generation.keys.iter().for_each(|key| key.prepare(clock().mono));
     let front = Arc::new(ArcSwap::from_pointee(front));
     let mut listeners = Listeners::new();
     let failed = |(name, why): (String, String)| std::io::Error::other(format!("listener `{name}` on {why}"));
@@ -135,7 +139,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     });
     let base = gateway.parent().unwrap_or(Path::new("")).to_owned();
     let stage = Arc::new(Stage::new(Port::new(shared.clone()), front.clone()));
-    let scripts = Arc::new(Scripts::start(&compiled, &base, stage, &handle, metrics.clone())?);
+    let scripts = Arc::new(Scripts::start(&compiled, &base, stage, &handle, metrics.clone(), fetcher.trust())?);
     scripts.prepare(&compiled).map_err(|problem| {
         let hint = problem.hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
         std::io::Error::other(format!("[store] {}{hint}", problem.what))

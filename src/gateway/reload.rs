@@ -232,12 +232,15 @@ impl Reload {
         let front = compiled.front(number);
         front.generation.apps.iter().flatten().for_each(|app| drop(metrics.app(app.id, &app.name)));
         self.shared.peers().iter().for_each(|peer| peer.generation(front.generation.clone()));
+        self.fetcher.trust().set(&compiled.roots);
+        front.generation.keys.iter().for_each(|key| key.prepare(clock().mono));
         self.front.store(Arc::new(front));
         self.scripts.take(&compiled);
         let opened = listeners.take(bound, &compiled, &self.shared);
         drop(listeners);
         opened.iter().for_each(|(name, address)| println!("weir: listening {name} {address}"));
         self.logs.set_level(compiled.log.level);
+        metrics.refusals.set_rate(compiled.log.refusals);
         let changed = changed(&self.compiled, &compiled);
         let (from, to) = (self.number, number);
         tracing::info!(

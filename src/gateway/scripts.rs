@@ -1,6 +1,7 @@
 //! The workers that run handlers, and what they stand on: the store, opened once an app has a plugin.
 
 use super::plugins::Stage;
+use crate::auth::Trust;
 use crate::config::Compiled;
 use crate::model::{Millis, Problem};
 use crate::observe::{Metrics, clock};
@@ -45,9 +46,10 @@ impl Scripts {
         stage: Arc<Stage>,
         background: &tokio::runtime::Handle,
         metrics: Arc<Metrics>,
+        trust: &Trust,
     ) -> io::Result<Scripts> {
         let store = Arc::new(LateStore::default());
-        let post = Arc::new(Post::new(background, store.clone(), metrics.clone()));
+        let post = Arc::new(Post::new(background, store.clone(), metrics.clone(), trust));
         let outbox = Arc::new(Letters(post.clone()));
         let workers =
             Workers::start(&compiled.script, stage.clone(), stage, Some(store.clone() as _), Some(outbox), metrics)?;

@@ -6,11 +6,11 @@ use super::router::{Asked, Candidate};
 use super::serve::Exchange;
 use super::text::list;
 use super::who::{Decision, Verdict, decide};
-use crate::auth::{Credentials, redact_query};
+use crate::auth::{Authenticator, Credentials};
 use crate::flow::{App, KeptRequest};
 use crate::model::query_pairs;
 use crate::model::{AppId, Close, Identity, LimitKind, Refusal};
-use crate::observe::LimitName;
+use crate::observe::{AuthOutcome, LimitName, RefusedFor, RefusedUpgrade};
 use crate::shard::{Closed, Full as Met, NewConnection, Seat};
 use crate::wire::{DeflateParams, negotiate};
 use base64::Engine;
@@ -18,8 +18,9 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{
-    ALLOW, AUTHORIZATION, COOKIE, HeaderMap, ORIGIN, PROXY_AUTHORIZATION, RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT, WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, ORIGIN, PROXY_AUTHORIZATION, RETRY_AFTER,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+    WWW_AUTHENTICATE,
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 use smallvec::SmallVec;
@@ -37,6 +38,10 @@ const ANY_LAST_BITS: base64::engine::GeneralPurpose = base64::engine::GeneralPur
     &base64::alphabet::STANDARD,
     base64::engine::general_purpose::PAD.with_decode_allow_trailing_bits(true),
 );
+/// `Retry-After` where keys or rows cannot be had, in seconds: about as often as their sources are asked again.
+const UNAVAILABLE_RETRY_S: &str = "5";
+
+const HANDSHAKE: RefusedFor = RefusedFor::Handshake;
 
 /// A connection whose 101 is on its way.
 pub struct Draft {
@@ -80,21 +85,23 @@ impl Draft {
 /// Why there is no 101: what the client reads, and what the log does.
 struct Refused {
     response: Box<Response<Full<Bytes>>>,
+    reason: RefusedFor,
     why: Cow<'static, str>,
+    app: Option<AppId>,
 }
 
 impl Refused {
-    fn new(status: StatusCode, detail: &'static str) -> Refused {
-        Refused { response: Box::new(problem(status, detail)), why: Cow::Borrowed(detail) }
+    fn new(reason: RefusedFor, status: StatusCode, detail: &'static str) -> Refused {
+        Refused { response: Box::new(problem(status, detail)), reason, why: Cow::Borrowed(detail), app: None }
     }
 
-    fn with(self, name: hyper::header::HeaderName, value: &str) -> Refused {
+    fn with(self, name: HeaderName, value: &str) -> Refused {
         Refused { response: Box::new(with(*self.response, name, value)), ..self }
     }
 
     fn limit(x: &Exchange, limit: LimitName, status: StatusCode, detail: &'static str, retry_s: u64) -> Refused {
         x.context.metrics.limit(limit, 1);
-        Refused::new(status, detail).with(RETRY_AFTER, &retry_s.to_string())
+        Refused::new(RefusedFor::Limit, status, detail).with(RETRY_AFTER, &retry_s.to_string())
     }
 }
 
@@ -110,10 +117,14 @@ pub async fn answer(mut request: Request<Incoming>, x: &Exchange, ip: IpAddr) ->
             x.draft.replace(Some(draft));
             response
         }
-        Err(Refused { response, why }) => {
-            let uri = request.uri().path_and_query().map_or("", |p| p.as_str());
-            let (status, path) = (response.status().as_u16(), redact_query(uri));
-            tracing::debug!(%ip, path = &*path, status, reason = &*why, "upgrade refused");
+        Err(Refused { response, reason, why, app }) => {
+            let app = app.and_then(|id| Some((id, &*x.front.generation.app(id)?.name)));
+            let listener = x.front.entrance.listener(x.listener).map_or("", |l| &*l.name);
+            let status = response.status().as_u16();
+            // Without the query: which of its parameters is a token, an app's file says, and clients may say it wrong.
+            let refused =
+                RefusedUpgrade { app, ip, listener, path: shortened(request.uri().path()), status, reason, why: &why };
+            x.context.metrics.refusals.refused(&refused, (x.context.clock)().mono);
             *response
         }
     }
@@ -139,17 +150,28 @@ async fn accept(
                 Refused::limit(x, LimitName::ConnectionsPerIp, StatusCode::TOO_MANY_REQUESTS, detail, 30)
             }
         })?;
-    let Decision { candidate, verdict, reason } = authenticate(request, &candidates, x).await?;
+    let Decision { candidate, verdict, outcome, reason } = authenticate(request, &candidates, x).await?;
     let Candidate { app, endpoint, protocols, vars, .. } = &candidates[candidate];
     let Some(app) = x.front.generation.app(*app) else {
-        return Err(Refused::new(StatusCode::NOT_FOUND, "nothing listens here"));
+        return Err(Refused::new(RefusedFor::NotFound, StatusCode::NOT_FOUND, "nothing listens here"));
     };
+    if let (Some(outcome), Some(metrics)) = (outcome, x.context.metrics.find(app.id)) {
+        metrics.authenticated(outcome);
+    }
     let (identity, close) = match verdict {
         Verdict::Open(identity) => (identity, None),
         Verdict::Close(close) => (None, Some(close)),
         Verdict::Reject => {
-            let refused = Refused::new(StatusCode::UNAUTHORIZED, "authentication required");
-            return Err(Refused { why: reason, ..refused.with(WWW_AUTHENTICATE, "Bearer") });
+            let missing = outcome == Some(AuthOutcome::Missing);
+            let for_what = if missing { RefusedFor::NoToken } else { RefusedFor::Token };
+            let refused = Refused::new(for_what, StatusCode::UNAUTHORIZED, "authentication required");
+            return Err(Refused { why: reason, app: Some(app.id), ..refused.with(WWW_AUTHENTICATE, "Bearer") });
+        }
+        Verdict::Unavailable => {
+            let detail = "who you are cannot be verified at the moment, try again";
+            let refused = Refused::new(RefusedFor::Unavailable, StatusCode::SERVICE_UNAVAILABLE, detail);
+            let refused = refused.with(RETRY_AFTER, UNAVAILABLE_RETRY_S);
+            return Err(Refused { why: reason, app: Some(app.id), ..refused });
         }
     };
     let full = if close.is_none() { enter(app, identity.as_deref(), &mut seat, x) } else { None };
@@ -158,7 +180,8 @@ async fn accept(
     if let Some(close) = &close_at_once {
         tracing::debug!(%ip, app = &*app.name, code = close.code, %reason, "upgraded to be closed");
     }
-    let (response, deflate) = respond(request, protocols, app)?;
+    let auth = app.endpoint(*endpoint).map_or(&[][..], |e| &e.auth);
+    let (response, deflate) = respond(request, protocols, auth, app)?;
     let headers = request.headers();
     let draft = Draft {
         app: app.id,
@@ -171,7 +194,7 @@ async fn accept(
         deflate,
         ip,
         user_agent: headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).map(|v| shortened(v).into()),
-        request: app.keeps_requests.then(|| Box::new(keep(request, vars, ip))),
+        request: app.keeps_requests.then(|| Box::new(keep(request, auth, vars, ip))),
         seat,
     };
     Ok((response, draft))
@@ -181,23 +204,30 @@ async fn accept(
 fn check_handshake(request: &Request<Incoming>) -> Result<(), Refused> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket opens with GET").with(ALLOW, "GET"));
+        return Err(
+            Refused::new(HANDSHAKE, StatusCode::METHOD_NOT_ALLOWED, "a WebSocket opens with GET").with(ALLOW, "GET")
+        );
     }
     if request.version() != Version::HTTP_11 || !request.body().is_end_stream() {
-        return Err(Refused::new(StatusCode::BAD_REQUEST, "a WebSocket opens with HTTP/1.1 and without a body"));
+        return Err(Refused::new(
+            HANDSHAKE,
+            StatusCode::BAD_REQUEST,
+            "a WebSocket opens with HTTP/1.1 and without a body",
+        ));
     }
     if !fastwebsockets::upgrade::is_upgrade_request(request) {
-        return Err(Refused::new(StatusCode::BAD_REQUEST, "`Connection: Upgrade` is missing"));
+        return Err(Refused::new(HANDSHAKE, StatusCode::BAD_REQUEST, "`Connection: Upgrade` is missing"));
     }
     let mut versions = headers.get_all(SEC_WEBSOCKET_VERSION).iter();
     if versions.next().is_none_or(|v| v.as_bytes() != b"13") || versions.next().is_some() {
-        let refused = Refused::new(StatusCode::UPGRADE_REQUIRED, "version 13 of the protocol is spoken here");
+        let refused =
+            Refused::new(HANDSHAKE, StatusCode::UPGRADE_REQUIRED, "version 13 of the protocol is spoken here");
         return Err(refused.with(SEC_WEBSOCKET_VERSION, "13").with(UPGRADE, "websocket"));
     }
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
     let key = keys.next().and_then(|key| ANY_LAST_BITS.decode(key).ok());
     if key.is_none_or(|key| key.len() != 16) || keys.next().is_some() {
-        return Err(Refused::new(StatusCode::BAD_REQUEST, "`Sec-WebSocket-Key` is not 16 bytes in base64"));
+        return Err(Refused::new(HANDSHAKE, StatusCode::BAD_REQUEST, "`Sec-WebSocket-Key` is not 16 bytes in base64"));
     }
     Ok(())
 }
@@ -207,7 +237,7 @@ fn check_bounds(x: &Exchange, ip: IpAddr) -> Result<(), Refused> {
     let unavailable = StatusCode::SERVICE_UNAVAILABLE;
     match x.door.closed() {
         Some(Closed::Draining) => {
-            return Err(Refused::new(unavailable, "shutting down").with(RETRY_AFTER, "1"));
+            return Err(Refused::new(RefusedFor::Draining, unavailable, "shutting down").with(RETRY_AFTER, "1"));
         }
         Some(Closed::Memory) => {
             return Err(Refused::limit(x, LimitName::Memory, unavailable, "out of memory, try again", 5));
@@ -236,15 +266,22 @@ fn route<'x>(request: &Request<Incoming>, x: &'x Exchange) -> Result<SmallVec<[C
         headers: request.headers(),
     });
     if candidates.is_empty() {
-        return Err(Refused::new(StatusCode::NOT_FOUND, "no WebSocket is served at this address"));
+        return Err(Refused::new(
+            RefusedFor::NotFound,
+            StatusCode::NOT_FOUND,
+            "no WebSocket is served at this address",
+        ));
     }
     // Only browsers send it, and they always do (§10.2).
     if let Some(origin) = request.headers().get(ORIGIN) {
         let origin = origin.to_str().unwrap_or("");
         let general = entrance.origins.allows(origin);
+        let app = candidates[0].app;
         candidates.retain(|c| general && c.origins.is_none_or(|own| own.allows(origin)));
         if candidates.is_empty() {
-            return Err(Refused::new(StatusCode::FORBIDDEN, "pages of this origin may not connect"));
+            let refused =
+                Refused::new(RefusedFor::Origin, StatusCode::FORBIDDEN, "pages of this origin may not connect");
+            return Err(Refused { app: Some(app), ..refused });
         }
     }
     Ok(candidates)
@@ -261,7 +298,7 @@ async fn authenticate(
     let deciding = decide(candidates, &x.front.generation, &credentials, (x.context.clock)());
     match timeout_at(x.handshake_ends(), deciding).await {
         Ok(Some(decision)) => Ok(decision),
-        Ok(None) => Err(Refused::new(StatusCode::NOT_FOUND, "nothing listens here")),
+        Ok(None) => Err(Refused::new(RefusedFor::NotFound, StatusCode::NOT_FOUND, "nothing listens here")),
         Err(_) => {
             let detail = "authentication took too long";
             Err(Refused::limit(x, LimitName::HandshakeTimeout, StatusCode::SERVICE_UNAVAILABLE, detail, 5))
@@ -310,15 +347,16 @@ fn enter(app: &App, identity: Option<&Identity>, seat: &mut Seat, x: &Exchange) 
 fn respond(
     request: &mut Request<Incoming>,
     protocols: &[String],
+    auth: &[Arc<Authenticator>],
     app: &App,
 ) -> Result<(Response<Full<Bytes>>, Option<DeflateParams>), Refused> {
-    let bad = |_| Refused::new(StatusCode::BAD_REQUEST, "bad handshake");
+    let bad = |_| Refused::new(HANDSHAKE, StatusCode::BAD_REQUEST, "bad handshake");
     // hyper's own upgrade is not used: `serve` takes the socket from under it, and `_later` never resolves.
     let (response, _later) = fastwebsockets::upgrade::upgrade(&mut *request).map_err(bad)?;
     let mut response = response.map(|_| Full::default());
     let headers = request.headers();
     let protocol = list(headers, SEC_WEBSOCKET_PROTOCOL.as_str()).find(|asked| protocols.iter().any(|p| p == asked));
-    if let Some(protocol) = protocol {
+    if let Some(protocol) = protocol.or_else(|| auth.iter().find_map(|by| by.subprotocol(headers))) {
         response = with(response, SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     let offers = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|v| v.to_str().ok());
@@ -334,12 +372,20 @@ fn shortened(text: &str) -> &str {
 }
 
 /// What rules may read; credentials have been used, and are not kept.
-fn keep(request: &Request<Incoming>, vars: &[(Arc<str>, Box<str>)], ip: IpAddr) -> KeptRequest {
-    let kept = |name: &hyper::header::HeaderName| ![AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name);
+fn keep(
+    request: &Request<Incoming>,
+    auth: &[Arc<Authenticator>],
+    vars: &[(Arc<str>, Box<str>)],
+    ip: IpAddr,
+) -> KeptRequest {
+    let kept = |name: &HeaderName| {
+        ![AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name) && !auth.iter().any(|by| by.reads_header(name))
+    };
     let headers = request.headers().iter().filter(|(name, _)| kept(name));
     KeptRequest {
         path: request.uri().path().into(),
         query: query_pairs(request.uri().query().unwrap_or(""))
+            .filter(|(name, _)| !auth.iter().any(|by| by.reads_query(name)))
             .map(|(name, value)| (name.as_ref().into(), value.as_ref().into()))
             .collect(),
         headers: headers.filter_map(|(name, v)| Some((name.as_str().into(), v.to_str().ok()?.into()))).collect(),

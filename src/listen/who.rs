@@ -7,6 +7,7 @@ use super::router::Candidate;
 use crate::auth::{Action, Authenticator, Credentials, Outcome, Peek};
 use crate::flow::Generation;
 use crate::model::{Close, Identity, Now};
+use crate::observe::AuthOutcome;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub enum Verdict {
     Close(Close),
     /// 401.
     Reject,
+    /// 503: it could not be decided, which is no refusal.
+    Unavailable,
 }
 
 /// A candidate's place in the list, what follows, and why, for the log.
@@ -26,6 +29,8 @@ pub enum Verdict {
 pub struct Decision {
     pub candidate: usize,
     pub verdict: Verdict,
+    /// `None`: the first message will tell.
+    pub outcome: Option<AuthOutcome>,
     pub reason: Cow<'static, str>,
 }
 
@@ -36,15 +41,36 @@ pub async fn decide(
     credentials: &Credentials<'_>,
     now: Now,
 ) -> Option<Decision> {
+    // An endpoint that cannot tell goes before one that says no, and behind one that knows who it is.
+    let mut unsure: Option<Decision> = None;
     let (mut failed, mut passed): (Option<Decision>, Option<Decision>) = (None, None);
     for (candidate, c) in candidates.iter().enumerate() {
         let Some(endpoint) = generation.app(c.app).and_then(|app| app.endpoint(c.endpoint)) else { continue };
         let auth = &endpoint.auth;
-        let missing = || Decision { candidate, verdict: missing(auth), reason: "no token".into() };
-        let failure = |by: &Authenticator, reason| Decision { candidate, verdict: verdict(by.on_failed()), reason };
+        let missing = || {
+            let verdict = missing(auth);
+            let outcome = match &verdict {
+                Verdict::Open(None) => None,
+                Verdict::Open(Some(_)) => Some(AuthOutcome::Anonymous),
+                Verdict::Close(_) | Verdict::Reject | Verdict::Unavailable => Some(AuthOutcome::Missing),
+            };
+            Decision { candidate, verdict, outcome, reason: "no token".into() }
+        };
+        let failure = |by: &Authenticator, reason| {
+            let (verdict, outcome) = (verdict(by.on_failed()), Some(AuthOutcome::Failed));
+            Decision { candidate, verdict, outcome, reason }
+        };
+        let open = |by: &Authenticator, reason| {
+            let (verdict, outcome) = (unavailable(by.on_failed()), Some(AuthOutcome::Unavailable));
+            Decision { candidate, verdict, outcome, reason }
+        };
         if !c.has.is_empty() {
             match peek(auth, c.has, credentials, now).await {
                 (Peek::Has, _) => {}
+                (Peek::Unavailable, Some(by)) => {
+                    unsure.get_or_insert_with(|| open(by, "the token cannot be verified now".into()));
+                    continue;
+                }
                 (Peek::Failed, Some(by)) => {
                     failed.get_or_insert_with(|| failure(by, "the token does not verify".into()));
                     continue;
@@ -61,14 +87,16 @@ pub async fn decide(
         }
         return Some(match authenticate(auth, credentials, now).await {
             Found::Identity(identity) => {
-                Decision { candidate, verdict: Verdict::Open(Some(identity)), reason: Cow::Borrowed("") }
+                let outcome = Some(AuthOutcome::Identified);
+                Decision { candidate, verdict: Verdict::Open(Some(identity)), outcome, reason: Cow::Borrowed("") }
             }
-            Found::Missing => failed.unwrap_or_else(missing),
+            Found::Unavailable(by, reason) => unsure.unwrap_or_else(|| open(by, reason)),
+            Found::Missing => unsure.or(failed).unwrap_or_else(missing),
             Found::Failed(by, reason) if !c.has.is_empty() => failure(by, reason),
-            Found::Failed(by, reason) => failed.unwrap_or_else(|| failure(by, reason)),
+            Found::Failed(by, reason) => unsure.or(failed).unwrap_or_else(|| failure(by, reason)),
         });
     }
-    failed.or(passed)
+    unsure.or(failed).or(passed)
 }
 
 /// The first authenticator that finds a token says whether it verifies with all the claims.
@@ -97,6 +125,7 @@ enum Found<'a> {
     Identity(Arc<Identity>),
     Missing,
     Failed(&'a Authenticator, Cow<'static, str>),
+    Unavailable(&'a Authenticator, Cow<'static, str>),
 }
 
 async fn authenticate<'a>(auth: &'a [Arc<Authenticator>], credentials: &Credentials<'_>, now: Now) -> Found<'a> {
@@ -104,6 +133,7 @@ async fn authenticate<'a>(auth: &'a [Arc<Authenticator>], credentials: &Credenti
         match by.authenticate(credentials, now).await {
             Outcome::Identity(identity) => return Found::Identity(identity),
             Outcome::Failed { reason, .. } => return Found::Failed(by, reason),
+            Outcome::Unavailable { reason } => return Found::Unavailable(by, reason),
             Outcome::Missing => {}
         }
     }
@@ -117,6 +147,15 @@ fn missing(auth: &[Arc<Authenticator>]) -> Verdict {
         None => Verdict::Open(Some(Identity::anonymous())),
         Some(by) if by.takes_messages() && *by.on_missing() != Action::Anonymous => Verdict::Open(None),
         Some(by) => verdict(by.on_missing()),
+    }
+}
+
+/// Clients of an endpoint that tells failed tokens by a close read closes, not statuses: they get one that they come
+/// back from.
+fn unavailable(on_failed: &Action) -> Verdict {
+    match on_failed {
+        Action::Close(_) => Verdict::Close(Close::UNAVAILABLE),
+        Action::Anonymous | Action::Reject | Action::Retry => Verdict::Unavailable,
     }
 }
 

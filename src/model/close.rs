@@ -32,4 +32,6 @@ impl Close {
     pub const APP_REMOVED: Close = Close::new(1012, "app removed");
     pub const TOO_SLOW: Close = Close::new(1013, "too slow");
     pub const OVERLOADED: Close = Close::new(1013, "overloaded");
+    /// Whether the client may come could not be decided: it is not refused, and comes back.
+    pub const UNAVAILABLE: Close = Close::new(1013, "temporarily unavailable");
 }

@@ -12,7 +12,7 @@ pub struct Identity {
     pub user: Option<Arc<str>>,
     /// The token's claims and the table's row, row before claim; `role` and `roles` both present where one was.
     pub claims: Map<String, Value>,
-    /// When the token ends.
+    /// When the token ends, its leeway included.
     pub expires_at: Option<Millis>,
     /// Raised by every change of the above on a live connection: cached decisions end with it.
     pub version: u32,
@@ -29,7 +29,7 @@ impl Identity {
     pub fn described(mut claims: Map<String, Value>) -> Identity {
         let user = match claims.get("id") {
             Some(Value::String(id)) if !id.is_empty() => Some(Arc::from(id.as_str())),
-            Some(Value::Number(id)) => Some(Arc::from(id.to_string())),
+            Some(Value::Number(id)) if !id.is_f64() => Some(Arc::from(id.to_string())),
             _ => None,
         };
         match (claims.get("role"), claims.get("roles")) {

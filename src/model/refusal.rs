@@ -26,12 +26,14 @@ pub enum Code {
     NotFound,
     /// Weir is too busy; try again.
     Overloaded,
+    /// Keys, rows or a store that decide cannot be had at the moment: neither yes nor no; try again.
+    Unavailable,
     /// Weir's or a handler's own mistake.
     Internal,
 }
 
 impl Code {
-    pub const ALL: [Code; 11] = [
+    pub const ALL: [Code; 12] = [
         Code::InvalidMessage,
         Code::UnknownType,
         Code::UnknownChannel,
@@ -42,6 +44,7 @@ impl Code {
         Code::TooLarge,
         Code::NotFound,
         Code::Overloaded,
+        Code::Unavailable,
         Code::Internal,
     ];
 
@@ -57,6 +60,7 @@ impl Code {
             Code::TooLarge => "too_large",
             Code::NotFound => "not_found",
             Code::Overloaded => "overloaded",
+            Code::Unavailable => "unavailable",
             Code::Internal => "internal",
         }
     }
@@ -74,13 +78,14 @@ impl Code {
             Code::TooLarge => "Too large",
             Code::NotFound => "Not found",
             Code::Overloaded => "Overloaded, try again",
+            Code::Unavailable => "Temporarily unavailable, try again",
             Code::Internal => "Internal error",
         }
     }
 
     /// Whether the same request may succeed later.
     pub fn retry(self) -> bool {
-        matches!(self, Code::RateLimited | Code::Overloaded | Code::Internal)
+        matches!(self, Code::RateLimited | Code::Overloaded | Code::Unavailable | Code::Internal)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub enum SecretSource {
     /// An environment variable.
     Env(String),
-    /// A file, relative to the file that names it; one trailing newline is dropped.
+    /// A file, relative to the file that names it. Line breaks at its end are no part of the secret.
     File(String),
 }
 

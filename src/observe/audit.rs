@@ -38,7 +38,7 @@ impl Default for AuditSettings {
 /// What happened. Fields that do not apply are left out.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Record<'a> {
-    /// `verb`, `join`, `reload`, `revocation`.
+    /// `verb`, `join`, `reload`, `revocation`, `refused`.
     pub audit: &'a str,
     /// An API key's name, a route, `sighup`, a user.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,9 +54,12 @@ pub struct Record<'a> {
     pub target: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<&'a str>,
+    /// The client's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<&'a str>,
     /// `ok`, or the code of what went wrong.
     pub result: &'a str,
-    /// How many it reached or changed.
+    /// How many it reached or changed; of `refused`: how many before it were left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// Generations of a reload.
@@ -139,9 +142,11 @@ pub fn audit_revocation(app: &str, user: Option<&str>, connection: &str, channel
 }
 
 /// A join of a class marked `audit = true`.
-pub fn audit_join(app: &str, user: Option<&str>, connection: &str, channel: &str) {
-    let (connection, channel) = (Some(connection), Some(channel));
-    audit(&Record { audit: "join", who: user, app: Some(app), channel, connection, result: "ok", ..Record::default() });
+pub fn audit_join(app: &str, user: Option<&str>, connection: &str, ip: std::net::IpAddr, channel: &str) {
+    let (connection, channel, ip) = (Some(connection), Some(channel), ip.to_string());
+    let record =
+        Record { audit: "join", who: user, app: Some(app), channel, connection, result: "ok", ..Record::default() };
+    audit(&Record { ip: Some(&ip), ..record });
 }
 
 /// Waits until what was recorded is in the file, within bounds; at the end of a process.
@@ -191,6 +196,7 @@ impl Audit {
                 channel = r.channel,
                 target = r.target,
                 connectionId = r.connection,
+                ip = r.ip,
                 result = r.result,
                 count = r.count,
                 from = r.from,

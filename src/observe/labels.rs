@@ -32,7 +32,7 @@ labels! {
         Protocol = "protocol",
         TooBig = "too_big",
         Policy = "policy",
-        /// No token, a bad one or one that ended.
+        /// No token, a bad one, one that ended or that could not be judged.
         Auth = "auth",
         /// A slow reader.
         Slow = "slow",
@@ -67,6 +67,26 @@ labels! {
         Anonymous = "anonymous",
         Missing = "missing",
         Failed = "failed",
+        /// Keys or rows could not be had: neither yes nor no.
+        Unavailable = "unavailable",
+    }
+    /// Why a client got no connection.
+    RefusedFor {
+        /// No token where one is needed.
+        NoToken = "no_token",
+        /// A token that does not count.
+        Token = "token",
+        /// Keys or rows that decide cannot be had.
+        Unavailable = "unavailable",
+        /// A page of an `Origin` that may not connect.
+        Origin = "origin",
+        /// Nothing is served at this address.
+        NotFound = "not_found",
+        /// No handshake as RFC 6455 has it.
+        Handshake = "handshake",
+        /// A bound; `weir_limit_hits_total` says which.
+        Limit = "limit",
+        Draining = "draining",
     }
     /// What became of a handler's call.
     CallResult {
@@ -140,7 +160,7 @@ impl CloseReason {
         match close {
             c if *c == Close::IDLE => CloseReason::Idle,
             c if *c == Close::NO_PONG => CloseReason::NoPong,
-            c if *c == Close::EXPIRED => CloseReason::Auth,
+            c if *c == Close::EXPIRED || *c == Close::UNAVAILABLE => CloseReason::Auth,
             c if *c == Close::TOO_MANY_CONNECTIONS || *c == Close::OVERLOADED => CloseReason::Limit,
             c if *c == Close::TOO_SLOW => CloseReason::Slow,
             c => match c.code {

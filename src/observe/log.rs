@@ -1,7 +1,7 @@
 //! Logs: one line an event on stderr, as text or as JSON, with the fields that log readers look for.
 
 use super::log_writer::{LineWriter, LogQueue};
-use crate::model::Size;
+use crate::model::{Ms, Rate, Size};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::io::IsTerminal;
@@ -22,11 +22,15 @@ pub struct LogSettings {
     /// Lines that wait for the reader of stderr, in bytes; what finds no room is dropped and counted, so that a reader
     /// that hangs stops nobody. Takes a restart to change. Default `"4MiB"`.
     pub queue_bytes: Size,
+    /// Lines and audit records about upgrades that were refused; further ones are counted in
+    /// `weir_refusals_unlogged_total`. Default `{ burst = 100, per = "10s" }`.
+    pub refusals: Rate,
 }
 
 impl Default for LogSettings {
     fn default() -> LogSettings {
-        LogSettings { format: LogFormat::default(), level: Level::default(), queue_bytes: Size(4 << 20) }
+        let refusals = Rate { burst: 100, per: Ms::secs(10) };
+        LogSettings { format: LogFormat::default(), level: Level::default(), queue_bytes: Size(4 << 20), refusals }
     }
 }
 

@@ -9,6 +9,7 @@ use super::log_writer::log_dropped;
 use super::own::Own;
 use super::process::Process;
 use super::recent::Recent;
+use super::refusals::Refusals;
 use super::webhooks::Webhooks;
 use crate::model::{AppId, Code, Millis, Mono, Now, Traffic};
 use prometheus::core::Collector;
@@ -32,6 +33,7 @@ pub struct Metrics {
     log_dropped: IntCounter,
     store_failures: IntCounter,
     limit_hits: IntCounterVec,
+    pub refusals: Refusals,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
     reload_successful: IntGauge,
@@ -118,6 +120,7 @@ impl Metrics {
             ),
             log_dropped: counter(r, "weir_log_dropped_total", "Lines of the log that its reader was too slow for."),
             limit_hits,
+            refusals: Refusals::new(r),
             http_requests: counters(
                 r,
                 "weir_http_requests_total",
@@ -301,6 +304,11 @@ impl AppMetrics {
         }
     }
 
+    /// What became of a token or of its absence, before there was a connection.
+    pub fn authenticated(&self, outcome: AuthOutcome) {
+        self.auth[outcome as usize].inc();
+    }
+
     /// What was heard and said so far.
     pub fn traffic(&self, now: Mono, uptime: Duration) -> Traffic {
         let sum = |counters: &[IntCounter]| counters.iter().map(|c| c.get()).sum();
@@ -336,7 +344,7 @@ pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     one(registry, IntGauge::new(name, help))
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+pub(super) fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
     one(registry, IntCounter::new(name, help))
 }
 

@@ -18,6 +18,7 @@ mod names;
 mod own;
 mod process;
 mod recent;
+mod refusals;
 mod webhooks;
 
 pub use audit::{
@@ -27,7 +28,7 @@ pub use audit::{
 pub use clock::clock;
 pub use counts::{Counts, Local};
 pub use handlers::{HandlerMetrics, KindMetrics, TimerMetrics};
-pub use labels::{AuthOutcome, CallResult, CloseReason, HandlerLimit, LimitName, SlowAction, Via};
+pub use labels::{AuthOutcome, CallResult, CloseReason, HandlerLimit, LimitName, RefusedFor, SlowAction, Via};
 pub(crate) use limited::limited;
 pub use limited::{Limited, store_failed};
 pub use log::{Level, LogFormat, LogSettings, Logs};
@@ -37,4 +38,5 @@ pub use names::LogNames;
 pub use own::OWN_NAMES_MAX;
 pub use process::{Memory, memory};
 pub use recent::RECENT_MINUTES;
+pub use refusals::{Refusals, RefusedUpgrade};
 pub use webhooks::{Delivery, WebhookMetrics};

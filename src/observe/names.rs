@@ -4,14 +4,14 @@ use super::CloseReason;
 use crate::model::ConnectionId;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// `[log]` of an app's file: the texts of its log lines, so that what reads its logs today goes on reading them. A line whose
 /// text is empty is not written.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogNames {
-    /// A connection was accepted: connectionId, userId, totalConnections.
+    /// A connection was accepted: connectionId, userId, ip, totalConnections.
     pub connected: String,
     /// A connection ended: connectionId, userId, reason, code.
     pub disconnected: String,
@@ -58,8 +58,8 @@ macro_rules! line {
 
 // Texts of clients are recorded as strings, which the formatter quotes and escapes: nobody forges a line.
 impl LogNames {
-    pub fn connected(&self, app: &str, connection: ConnectionId, user: Option<&str>, total: usize) {
-        line!(info, self.connected, app, connectionId = %connection, userId = user, totalConnections = total);
+    pub fn connected(&self, app: &str, connection: ConnectionId, user: Option<&str>, ip: IpAddr, total: usize) {
+        line!(info, self.connected, app, connectionId = %connection, userId = user, %ip, totalConnections = total);
     }
 
     pub fn disconnected(
@@ -83,7 +83,7 @@ impl LogNames {
     }
 
     /// `error` says what was wrong with the token and nothing of what is in it.
-    pub fn auth_failed(&self, app: &str, connection: Option<ConnectionId>, error: &str, ip: std::net::IpAddr) {
+    pub fn auth_failed(&self, app: &str, connection: Option<ConnectionId>, error: &str, ip: IpAddr) {
         let connection = connection.map(tracing::field::display);
         line!(warn, self.auth_failed, app, connectionId = connection, error, %ip);
     }
@@ -162,7 +162,7 @@ mod tests {
     fn a_line_has_the_app_s_text_and_the_fields_that_readers_know() {
         let id = ConnectionId::uuid(7);
         let text = written(true, |names| {
-            names.connected("clinic", id, Some("u1"), 3);
+            names.connected("clinic", id, Some("u1"), [192, 0, 2, 1].into(), 3);
             names.received("clinic", id, "PING", None);
         });
         let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();

@@ -214,11 +214,17 @@ impl Match<'_> {
             Ok(false) => None,
             Err(error) => Some(error),
         };
+
         Err(self.refusal(right, asking, error.as_ref()))
     }
 
     pub(super) fn refusal(&self, right: RightKind, asking: &Asking<'_>, error: Option<&RuleError>) -> Refusal {
         let holds = |when: &super::Rule| when.holds(asking, &self.captures) == Ok(true);
+        // What the class says to those whom it refuses is not for those about whom it cannot decide.
+        if let Some(error) = error.filter(|e| e.unavailable) {
+            let rule = Some(format!("{}: {error}", self.class.ruled(right).origin).into());
+            return Refusal { rule, ..Refusal::new(Code::Unavailable) };
+        }
         let entry = self.class.refuse.iter().find(|r| r.when.as_ref().is_none_or(holds));
         let origin = &self.class.ruled(right).origin;
         Refusal {

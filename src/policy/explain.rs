@@ -30,7 +30,7 @@ pub struct Explanation {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Part {
     pub text: String,
-    /// Texts without quotes, `()` for what is missing, all else as JSON; or what went wrong.
+    /// As JSON, so that 7 and "7" do not look alike; `()` for what is missing; or what went wrong.
     pub value: String,
     /// Sides of `||`, `&&` and comparisons.
     pub parts: Vec<Part>,
@@ -43,7 +43,7 @@ impl Explanation {
     }
 
     /// In one line, the comparisons of the rule and what they came to:
-    /// `user.role == "admin" is false (sales_staff); user.clinicId == clinicId is false (c1, c2)`.
+    /// `user.role == "admin" is false ("sales_staff"); user.clinicId == clinicId is false ("c1", "c2")`.
     pub fn trace(&self) -> String {
         let mut told = Vec::new();
         if let Some(rule) = &self.rule {

@@ -1,7 +1,7 @@
 //! A channel, somebody who asks, and the answer.
 
 use super::*;
-use crate::model::{ChannelName, Code, Identity, Problem, Tables};
+use crate::model::{ChannelName, Code, Identity, Problem, RowUnknown, Tables};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -16,8 +16,13 @@ pub(super) fn user(id: &str, claims: Value) -> Identity {
 pub(super) struct Rows(pub Value);
 
 impl Tables for Rows {
-    fn row(&self, table: &str, key: &str) -> Option<Arc<Map<String, Value>>> {
-        self.0.get(table)?.get(key)?.as_object().cloned().map(Arc::new)
+    fn row(&self, table: &str, key: &str) -> Result<Option<Arc<Map<String, Value>>>, RowUnknown> {
+        let row = self.0.get(table).and_then(|table| table.get(key));
+        match row {
+            // Stands for a source that does not answer.
+            Some(Value::String(_)) => Err(RowUnknown),
+            row => Ok(row.and_then(Value::as_object).cloned().map(Arc::new)),
+        }
     }
 }
 
@@ -312,14 +317,14 @@ fn a_decision_is_explained() {
         [
             r#"(user.role == "admin") || user.clinicId == clinicId && "a || b" != user.name = false"#,
             r#" user.role == "admin" = false"#,
-            r#"  user.role = staff"#,
-            r#"  "admin" = admin"#,
+            r#"  user.role = "staff""#,
+            r#"  "admin" = "admin""#,
             r#" user.clinicId == clinicId && "a || b" != user.name = false"#,
             r#"  user.clinicId == clinicId = false"#,
-            r#"   user.clinicId = c1"#,
-            r#"   clinicId = c2"#,
+            r#"   user.clinicId = "c1""#,
+            r#"   clinicId = "c2""#,
             r#"  "a || b" != user.name = ()"#,
-            r#"   "a || b" = a || b"#,
+            r#"   "a || b" = "a || b""#,
             r#"   user.name = ()"#,
         ]
     );

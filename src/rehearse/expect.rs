@@ -49,7 +49,11 @@ fn compare(expected: &Value, got: &Value, at: &str, captured: &mut Captured) -> 
         (Value::Array(want), Value::Array(have)) if want.len() == have.len() => {
             want.iter().zip(have).enumerate().try_for_each(|(n, (w, h))| compare(w, h, &format!("{at}[{n}]"), captured))
         }
-        (Value::Number(want), Value::Number(have)) if want.as_f64() == have.as_f64() => Ok(()),
+        (Value::Number(want), Value::Number(have))
+            if (want.is_f64() || have.is_f64()) && want.as_f64() == have.as_f64() =>
+        {
+            Ok(())
+        }
         _ if expected == got => Ok(()),
         _ => differs(),
     }

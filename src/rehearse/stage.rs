@@ -67,6 +67,7 @@ impl Stage {
             limits: real.limits.clone(),
             revoke: real.revoke,
             listeners: real.listeners.clone(),
+            keys: Default::default(),
             apps,
         });
         let front = Front {

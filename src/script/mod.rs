@@ -23,6 +23,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod values;
+mod wide;
 mod workers;
 
 pub use call::{Asker, Call, Connection, Event, Finished, Then, Trigger, Web};

@@ -104,7 +104,8 @@ pub(super) fn dynamic(value: &Value) -> Dynamic {
         Value::Null => Dynamic::UNIT,
         Value::Bool(v) => (*v).into(),
         Value::Number(n) => {
-            n.as_i64().map(Dynamic::from_int).or_else(|| n.as_f64().map(Dynamic::from_float)).unwrap_or(Dynamic::UNIT)
+            let whole = n.as_i64().map(Dynamic::from_int).or_else(|| n.as_u64().map(super::values::whole));
+            whole.or_else(|| n.as_f64().map(Dynamic::from_float)).unwrap_or(Dynamic::UNIT)
         }
         Value::String(v) => shared(v),
         Value::Array(values) => Dynamic::from_array(values.iter().map(dynamic).collect::<Array>()),

@@ -9,6 +9,7 @@ use std::fmt;
 use super::Limits;
 use super::reads::Wanted;
 use super::subject::{ConnectionValue, UserValue};
+use super::wide::{Wide, has_longer};
 
 /// What an entity keeps between calls: `this` of its handlers; a map at first.
 #[derive(Debug)]
@@ -53,7 +54,12 @@ impl State {
     }
 }
 
-/// Reads JSON text in one pass. Whole numbers beyond 64 bits with sign become floats.
+/// A whole number as scripts have it, exactly.
+pub(super) fn whole(v: u64) -> Dynamic {
+    i64::try_from(v).map_or_else(|_| Dynamic::from(Wide(v)), Dynamic::from_int)
+}
+
+/// Reads JSON text in one pass. Whole numbers of more than 64 bits are refused: they would be rounded.
 pub(super) fn parse(text: &[u8]) -> Result<Dynamic, serde_json::Error> {
     let mut room = Room { text: usize::MAX, items: usize::MAX, entries: usize::MAX };
     read(text, None, &mut room)
@@ -75,6 +81,9 @@ type Fields<'a> = Option<&'a [(Identifier, Wanted)]>;
 fn read(text: &[u8], fields: Fields, room: &mut Room) -> Result<Dynamic, serde_json::Error> {
     // Checked as a whole: cheaper than text by text.
     let text = simdutf8::basic::from_utf8(text).map_err(serde_json::Error::custom)?;
+    if has_longer(text) {
+        return Err(serde_json::Error::custom("a whole number of more than 64 bits, which would be rounded"));
+    }
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Seed { fields, room }.deserialize(&mut reader)?;
     reader.end()?;
@@ -150,7 +159,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(v.into())
     }
     fn visit_u64<E: Error>(self, v: u64) -> Result<Dynamic, E> {
-        Ok(i64::try_from(v).map_or_else(|_| Dynamic::from_float(v as f64), Dynamic::from_int))
+        Ok(whole(v))
     }
     fn visit_f64<E: Error>(self, v: f64) -> Result<Dynamic, E> {
         Ok(Dynamic::from_float(v))
@@ -295,6 +304,8 @@ fn custom(value: &Dynamic, out: &mut Vec<u8>, depth: usize) -> Result<(), String
         map_at(&user.map(), out, depth)
     } else if let Some(connection) = value.read_lock::<ConnectionValue>() {
         map_at(&connection.map(), out, depth)
+    } else if let Some(wide) = value.read_lock::<Wide>() {
+        serde_json::to_writer(out, &wide.0).map_err(|e| e.to_string())
     } else if value.is_fnptr() {
         Err("a function cannot be sent: JSON has none".into())
     } else {

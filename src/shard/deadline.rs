@@ -3,7 +3,7 @@
 use super::conn::Stage;
 use super::shard::Shard;
 use crate::auth::{Action, Authenticator, Credentials, Outcome};
-use crate::dialect::Answer;
+use crate::dialect::{Answer, Asked};
 use crate::flow::{App, Question, Revoke};
 use crate::model::{Close, Code, LimitKind, Mono, Refusal, Slot};
 use crate::observe::{AuthOutcome, CloseReason, LimitName, SlowAction};
@@ -134,6 +134,7 @@ impl Shard {
 
     fn on_missing(&self, slot: Slot, app: &App) -> Close {
         match self.first_auth(slot, app).map(|auth| auth.on_missing()) {
+            _ if self.conns[slot as usize].session.undecided => Close::UNAVAILABLE,
             Some(Action::Close(close)) => close.clone(),
             _ => Close::new(1008, "authentication timeout"),
         }
@@ -190,6 +191,19 @@ impl Shard {
         });
     }
 
+    /// Its token could be judged neither good nor bad. A live connection stays what it is; a newcomer may come again.
+    fn undecided(&mut self, slot: Slot, app: &App, reason: &str, on_failed: Option<&Action>, asked: Asked<'_>) {
+        let session = &mut self.conns[slot as usize].session;
+        session.undecided = true;
+        let (newcomer, id) = (session.newcomer, session.id);
+        tracing::debug!(app = &*app.name, connectionId = %id, reason, "a token cannot be judged now");
+        self.counts.app(app.id).auth(AuthOutcome::Unavailable);
+        self.walk_own(slot, |walk| walk.tell(&Refusal::new(Code::Unavailable), None, Some(asked)));
+        if newcomer && on_failed != Some(&Action::Retry) {
+            self.close(slot, Close::UNAVAILABLE);
+        }
+    }
+
     /// `by`: who judged it; none that could is on the endpoint.
     fn authenticated(
         &mut self,
@@ -199,9 +213,12 @@ impl Shard {
         question: Question,
     ) {
         let Some(app) = self.app_of(slot) else { return };
-        let asked = crate::dialect::Asked { id: question.id.as_deref(), kind: &question.kind };
+        let asked = Asked { id: question.id.as_deref(), kind: &question.kind };
         let identity = match outcome {
             Some(Outcome::Identity(identity)) => identity,
+            Some(Outcome::Unavailable { reason }) => {
+                return self.undecided(slot, &app, &reason, by.as_ref().map(|by| by.on_failed()), asked);
+            }
             other => {
                 let session = &self.conns[slot as usize].session;
                 if let Some(Outcome::Failed { reason, .. }) = &other {
@@ -241,7 +258,7 @@ impl Shard {
         let first = std::mem::take(&mut session.newcomer);
         let version = session.identity.version.wrapping_add(1);
         session.identity = Arc::new(crate::model::Identity { version, ..(*identity).clone() });
-        session.warned = false;
+        (session.warned, session.undecided) = (false, false);
         self.walk_own(slot, |walk| walk.say(&Answer::Authenticated, Some(asked)));
         if first {
             let greeted = self.walk_own(slot, |walk| walk.json.greets_at_open());

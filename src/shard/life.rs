@@ -66,6 +66,8 @@ impl Shard {
                     app.log.failed(&app.name, id, &close.reason);
                     self.walk_own(slot, |walk| walk.tell(refusal, None, None));
                 }
+                // Who could not be judged has not failed.
+                None if close == Close::UNAVAILABLE => app.log.failed(&app.name, id, &close.reason),
                 None => app.log.auth_failed(&app.name, Some(id), &close.reason, new.ip),
             }
             self.close(slot, close);
@@ -88,7 +90,7 @@ impl Shard {
     fn opened(&mut self, slot: Slot, app: &App) {
         let session = &self.conns[slot as usize].session;
         let user = session.identity.user.as_deref();
-        app.log.connected(&app.name, session.id, user, self.shared.connections.connections() as usize);
+        app.log.connected(&app.name, session.id, user, session.ip, self.shared.connections.connections() as usize);
         let session = &self.conns[slot as usize].session;
         if !session.newcomer {
             self.greet(slot, app, true);

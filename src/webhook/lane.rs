@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_webhook_that_is_missed_is_told_of_once_each_time() {
         let settings = serde_json::from_str(r#"{"url":"http://crm.example"}"#).unwrap();
-        let webhook = Arc::new(crate::webhook::compile(&settings, &|_| Err(String::new())).unwrap());
+        let webhook = Arc::new(crate::webhook::compile(&settings, &|_, _| Err(String::new())).unwrap());
         let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"));
         assert!(!lane.serve(None), "nobody waits for it");
         let [app, name] = ["clinic", "crm"].map(Arc::from);

@@ -3,7 +3,7 @@
 use super::flight::Flight;
 use super::lane::{Lane, Outgoing};
 use super::settings::Webhook;
-use crate::auth::{HttpClient, http_client};
+use crate::auth::{HttpClient, Trust, http_client};
 use crate::model::Mono;
 use crate::observe::{Metrics, clock};
 use crate::store::{Parcel, Store};
@@ -49,8 +49,8 @@ pub(super) struct State {
 
 impl Post {
     /// `background`: the runtime that calls are made on. Nothing goes out before the first `set_generation`.
-    pub fn new(background: &Handle, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Post {
-        let (client, state, wake) = (http_client(), Mutex::default(), Notify::new());
+    pub fn new(background: &Handle, store: Arc<dyn Store>, metrics: Arc<Metrics>, trust: &Trust) -> Post {
+        let (client, state, wake) = (http_client(trust), Mutex::default(), Notify::new());
         let office = Arc::new(Office { store, metrics, client, state, wake });
         let task = background.spawn(office.clone().run());
         Post { office, task: Mutex::new(Some(task)) }

@@ -1,7 +1,7 @@
 //! `[webhook.NAME]` of an app's file, as written and as used.
 
 use super::sign::Key;
-use crate::auth::{HeaderSetting, Resolve, address};
+use crate::auth::{HeaderSetting, Purpose, Resolve, address};
 use crate::model::{Ms, Problem, SecretSource, Size};
 use hyper::Uri;
 use hyper::header::{
@@ -129,7 +129,7 @@ pub fn compile(settings: &Settings, resolve: Resolve<'_>) -> Result<Webhook, Vec
     let is_off = matches!(&settings.url, UrlSetting::Text(text) if text.is_empty());
     // Nothing is signed where nothing is sent: its secret may be missing.
     let key = settings.secret.as_ref().filter(|_| !is_off).and_then(|from| {
-        let read = resolve(from).and_then(|secret| Key::new(&secret).map_err(Into::into));
+        let read = resolve(from, Purpose::Verify).and_then(|secret| Key::new(&secret).map_err(Into::into));
         read.map_err(|why| problems.push(Problem::new("secret", why))).ok()
     });
     problems.extend(zeros(settings));
@@ -161,7 +161,7 @@ fn url(setting: &UrlSetting, resolve: Resolve<'_>) -> Result<Uri, Problem> {
         UrlSetting::Text(text) if text.is_empty() => Ok(Uri::default()),
         UrlSetting::Text(text) => address(text).map_err(bad),
         UrlSetting::Secret(from) => {
-            let secret = resolve(from).map_err(|why| Problem::new("url", why))?;
+            let secret = resolve(from, Purpose::Send).map_err(|why| Problem::new("url", why))?;
             let text = std::str::from_utf8(secret.expose()).map_err(|_| bad("not an address"))?;
             address(text.trim()).map_err(bad)
         }
@@ -189,7 +189,7 @@ fn header(name: &str, value: &HeaderSetting, resolve: Resolve<'_>) -> Result<(He
     }
     let value = match value {
         HeaderSetting::Text(text) => HeaderValue::from_str(text),
-        HeaderSetting::Secret(from) => HeaderValue::from_bytes(resolve(from).map_err(bad)?.expose()),
+        HeaderSetting::Secret(from) => HeaderValue::from_bytes(resolve(from, Purpose::Send).map_err(bad)?.expose()),
     };
     let mut value = value.map_err(|_| bad("a value that no header may have".into()))?;
     value.set_sensitive(true);

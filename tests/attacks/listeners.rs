@@ -156,19 +156,22 @@ fn where_a_client_ca_stands_a_client_shows_its_certificate() {
 
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\x7f\0\0\x01\x1f\x90\x0b\xb8";
 
+/// Production takes no published one.
+const API_KEY: &str = "an-api-key-of-its-own-with-some-length";
+
 fn behind_a_proxy(mode: &str) -> Attacked {
     let listener = format!("address = \"127.0.0.1:0\"\nproxy_protocol = \"{mode}\"");
     let settings = format!(
         "mode = \"production\"\n{}\n[http]\ntrusted_proxies = [\"127.0.0.1\"]\nheader_timeout = \"500ms\"\n[limits]\nhandshake_timeout = \"500ms\"\n",
         GATEWAY.replacen("address = \"127.0.0.1:0\"", &listener, 1)
     );
-    let secrets = [("JWT_SECRET", "a-secret-of-its-own-with-some-length"), ("WEIR_API_KEY", "dev-weir-api-key")];
+    let secrets = [("JWT_SECRET", "a-secret-of-its-own-with-some-length"), ("WEIR_API_KEY", API_KEY)];
     started(&[("gateway.toml", &settings), ("channels/app.toml", APP)], &secrets)
 }
 
 /// The addresses of live connections, as the API tells them.
 fn addresses(gateway: &Attacked) -> String {
-    let key = [("Authorization".to_owned(), "Bearer dev-weir-api-key".to_owned())];
+    let key = [("Authorization".to_owned(), format!("Bearer {API_KEY}"))];
     let reply = http(gateway.address("admin").unwrap(), "GET", "/api/connections?app=app", &key, None).unwrap();
     assert_eq!(reply.status, 200, "{}", reply.body);
     reply.body

@@ -22,6 +22,14 @@ auth = ["strict"]
 path = "/live"
 dialect = "d"
 auth = ["live"]
+[[endpoint]]
+path = "/odd"
+dialect = "d"
+auth = ["odd"]
+[auth.odd]
+type = "jwt"
+keys = ["jwt"]
+from = ["query:t", "subprotocol", "header:x-mine", "cookie:c"]
 [auth.both]
 type = "jwt"
 keys = ["jwt", "rsa", "ec"]
@@ -157,6 +165,30 @@ fn hello_and_done(mut gateway: Attacked) {
 }
 
 #[test]
+fn a_token_among_sub_protocols_lets_in_and_is_not_answered() {
+    let (gateway, _) = gateway("info");
+    let good = hs256(b"dev-jwt-secret", json!({ "sub": "u1", "exp": in_seconds(3600) }));
+    let offer = format!("chat, bearer, {good}");
+    let mut talk = Talk::to(gateway.at(), "/odd", &[("Sec-WebSocket-Protocol", &offer)]).ok().unwrap();
+    assert_eq!(talk.0.upgrade.header("sec-websocket-protocol"), Some("bearer"));
+    assert_eq!(talk.hear(), json!({ "type": "hello", "user": "u1" }));
+    let forged = hs256(b"another secret", json!({ "sub": "u1", "exp": in_seconds(3600) }));
+    for (path, offer) in [
+        ("/odd", format!("bearer, {forged}")),
+        ("/odd", good.clone()),
+        ("/odd", "bearer".to_owned()),
+        // One that fails is not passed over for one that is good.
+        (&format!("/odd?t={forged}"), offer),
+    ] {
+        let Err(Got::Http(reply)) = Talk::to(gateway.at(), path, &[("Sec-WebSocket-Protocol", &offer)]) else {
+            panic!("let in by {path} {offer}");
+        };
+        assert_eq!((reply.status, reply.header("sec-websocket-protocol")), (401, None));
+    }
+    hello_and_done(gateway);
+}
+
+#[test]
 fn no_token_is_ever_logged() {
     for level in ["debug", "trace"] {
         let (gateway, keys) = gateway(level);
@@ -165,10 +197,16 @@ fn no_token_is_ever_logged() {
             let (main, admin) = (gateway.at(), gateway.address("admin").unwrap());
             let bearer = [("Authorization".to_owned(), format!("Bearer {token}"))];
             let query = format!("token={token}&x=1");
-            for path in ["/ws", "/strict", "/nothing", "/ws/deeper"] {
+            for path in ["/ws", "/strict", "/odd", "/nothing", "/ws/deeper"] {
                 drop(Talk::to(main, &format!("{path}?{query}"), &[]));
                 drop(Talk::to(main, path, &[("Cookie", &format!("token={token}"))]));
                 drop(Talk::to(main, path, &[("Authorization", &bearer[0].1)]));
+                drop(Talk::to(main, path, &[("Sec-WebSocket-Protocol", &format!("bearer, {token}"))]));
+                drop(Talk::to(main, path, &[("X-Mine", token), ("Cookie", &format!("c={token}"))]));
+                // A parameter that is a token by the app's file alone, one that is none, and one without a name.
+                for query in [format!("t={token}"), format!("%74={token}"), format!("x={token}"), token.clone()] {
+                    drop(Talk::to(main, &format!("{path}?{query}"), &[]));
+                }
                 // Not upgrades, or half of one.
                 http(main, "GET", &format!("{path}?{query}"), &[], None).unwrap();
                 http(admin, "POST", &format!("{path}?{query}"), &bearer, Some("{}")).unwrap();

@@ -27,7 +27,7 @@ fn read<T: DeserializeOwned>(value: Value) -> T {
 }
 
 /// Every secret is its own name.
-fn resolve(source: &SecretSource) -> Result<Secret, String> {
+fn resolve(source: &SecretSource, _: crate::auth::Purpose) -> Result<Secret, String> {
     match source {
         SecretSource::Env(name) if name == "UNSET" => Err("`UNSET` is not set".into()),
         SecretSource::Env(name) if name == "EMPTY" => Ok(Secret::new(&b""[..])),
@@ -138,6 +138,7 @@ fn context(routes: Value, errors: Value, development: bool) -> Context<Fake> {
         limits: Default::default(),
         revoke: Default::default(),
         listeners: Vec::new(),
+        keys: Default::default(),
         apps: apps.collect(),
     };
     let metrics = Metrics::new();

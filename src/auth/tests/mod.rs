@@ -37,7 +37,7 @@ fn parse<T: DeserializeOwned>(settings: Value) -> T {
 }
 
 /// `{ env = "X" }` is the text `X` itself.
-fn resolve(from: &SecretSource) -> Result<Secret, String> {
+fn resolve(from: &SecretSource, _: crate::auth::Purpose) -> Result<Secret, String> {
     match from {
         SecretSource::Env(text) | SecretSource::File(text) => Ok(Secret::new(text.as_bytes())),
     }

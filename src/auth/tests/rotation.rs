@@ -16,10 +16,11 @@ fn behind(url: &str) -> Value {
     } } })
 }
 
-async fn at_time(auth: &Authenticator, token: &str, now: Millis) -> Result<String, Cause> {
+async fn at_time(auth: &Authenticator, token: &str, now: Millis) -> Result<String, &'static str> {
     match auth.authenticate(&Credentials::of_message(token), Now::at(now)).await {
         Outcome::Identity(identity) => Ok(identity.user.as_deref().unwrap_or_default().into()),
-        Outcome::Failed { cause, .. } => Err(cause),
+        Outcome::Failed { cause, .. } => Err(cause.as_str()),
+        Outcome::Unavailable { .. } => Err("unavailable"),
         Outcome::Missing => panic!("missing"),
     }
 }
@@ -92,12 +93,12 @@ async fn an_unknown_kid_fetches_again_but_not_too_often() {
     let answer = async { source.next().await.answer(200, set(&[a.jwk("a")])) };
     tokio::join!(at_time(&auth, &of_a, NOW), answer).0.unwrap();
     // Within the interval nobody makes the source work, whatever tokens say.
-    assert_eq!(at_time(&auth, &of_b, NOW + 9_999).await, Err(Cause::Signature));
+    assert_eq!(at_time(&auth, &of_b, NOW + 9_999).await, Err("signature"));
     assert!(source.is_idle());
     let answer = async { source.next().await.answer(200, set(&[b.jwk("b")])) };
     assert_eq!(tokio::join!(at_time(&auth, &of_b, NOW + 10_000), answer).0, Ok("ben".into()));
     // The set is the new one: a key that it dropped does not count any more.
-    assert_eq!(at_time(&auth, &of_a, NOW + 10_001).await, Err(Cause::Signature));
+    assert_eq!(at_time(&auth, &of_a, NOW + 10_001).await, Err("signature"));
     assert!(source.is_idle());
 }
 
@@ -109,8 +110,8 @@ async fn a_failing_source_leaves_the_old_set_in_use() {
     let a = pair(Algorithm::ES256);
     let token = a.token(Some("a"), json!({ "sub": "ann" }));
     let answer = async { source.next().await.answer(503, "") };
-    assert_eq!(tokio::join!(at_time(&auth, &token, NOW), answer).0, Err(Cause::Unavailable));
-    assert_eq!(at_time(&auth, &token, NOW + 9_999).await, Err(Cause::Unavailable));
+    assert_eq!(tokio::join!(at_time(&auth, &token, NOW), answer).0, Err("unavailable"));
+    assert_eq!(at_time(&auth, &token, NOW + 9_999).await, Err("unavailable"));
     let answer = async { source.next().await.answer(200, set(&[a.jwk("a")])) };
     assert_eq!(tokio::join!(at_time(&auth, &token, NOW + 10_000), answer).0, Ok("ann".into()));
     // Far too old: every kind of failure is waited for, and survived.
@@ -182,7 +183,38 @@ fn a_shard_waits_for_the_background_runtime() {
         assert_eq!(at_time(&auth, &token, NOW + 10_000_000).await, Ok("ann".into()));
         assert_eq!(
             at_time(&auth, &a.token(Some("b"), json!({ "sub": "ann" })), NOW + 20_000_000).await,
-            Err(Cause::Signature)
+            Err("signature")
         );
     });
+}
+
+#[tokio::test]
+async fn an_outage_leaves_open_what_it_hides() {
+    let mut source = Source::start().await;
+    let keys = keys(behind(&source.url)).unwrap();
+    let key = keys.get("idp").unwrap();
+    let auth = auth_with(jwt(json!(["idp"])), &keys, &Tables::default());
+    let (a, b) = (pair(Algorithm::ES256), pair(Algorithm::ES256));
+    let claims = json!({ "sub": "ann" });
+    let (of_a, forged) = (a.token(Some("a"), claims.clone()), b.token(Some("a"), claims.clone()));
+    let (of_b, unnamed) = (b.token(Some("b"), claims.clone()), b.token(None, claims));
+    // Before any token comes.
+    key.prepare(Mono::from_ms(NOW));
+    source.next().await.answer(200, set(&[a.jwk("a")]));
+    assert_eq!(at_time(&auth, &of_a, NOW + 1).await, Ok("ann".into()));
+    assert_eq!((key.trouble(), at_time(&auth, &unnamed, NOW + 1).await), (None, Err("signature")));
+    let answer = async { source.next().await.answer(503, "") };
+    assert_eq!(
+        tokio::join!(at_time(&auth, &of_b, NOW + 10_000), answer).0,
+        Err("unavailable"),
+        "it may be a new key's"
+    );
+    assert_eq!(at_time(&auth, &of_b, NOW + 10_001).await, Err("unavailable"), "not asked again yet");
+    assert_eq!(at_time(&auth, &unnamed, NOW + 10_001).await, Err("unavailable"));
+    assert_eq!(at_time(&auth, &of_a, NOW + 10_001).await, Ok("ann".into()), "a known key goes on");
+    assert_eq!(at_time(&auth, &forged, NOW + 10_001).await, Err("signature"), "and so does a known forgery");
+    assert!(key.trouble().is_some_and(|why| why.contains("status 503")), "{:?}", key.trouble());
+    let answer = async { source.next().await.answer(200, set(&[a.jwk("a"), b.jwk("b")])) };
+    assert_eq!(tokio::join!(at_time(&auth, &of_b, NOW + 20_001), answer).0, Ok("ann".into()));
+    assert_eq!(key.trouble(), None);
 }

@@ -235,3 +235,12 @@ async fn a_source_whose_certificate_nobody_vouches_for_is_not_believed() {
     let told = got.unwrap_err().to_string();
     assert!(told.contains("invalid peer certificate"), "{told}");
 }
+
+#[test]
+fn a_number_that_would_be_rounded_is_told_at_load() {
+    let rows = br#"{"a":{"owner":18446744073709551615},"b":{"owner":18446744073709551616}}"#;
+    let told = Table::from_json("orgs", rows).unwrap_err().what;
+    assert!(told.contains("`owner` of `b` is a number of more than 64 bits"), "{told}");
+    let rows = json!({ "a": { "owner": [1e19] } });
+    assert_eq!(Table::from_rows("orgs", rows.as_object().unwrap()).unwrap_err().path, "rows.a.owner");
+}

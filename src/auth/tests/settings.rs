@@ -4,8 +4,9 @@ use super::*;
 
 fn problems(settings: Value) -> Vec<(String, String)> {
     let keys = Keys::compile(&BTreeMap::new(), &resolve, &Fetcher::new(Handle::current()), None).unwrap();
-    let compiled =
-        Authenticator::compile("x", &parse(settings), &keys, &Tables::default(), &|_| Err("no WS_TOKEN_SECRET".into()));
+    let compiled = Authenticator::compile("x", &parse(settings), &keys, &Tables::default(), &|_, _| {
+        Err("no WS_TOKEN_SECRET".into())
+    });
     compiled.unwrap_err().into_iter().map(|p| (p.path, p.what)).collect()
 }
 

@@ -13,7 +13,7 @@ async fn times_are_compared_with_half_a_minute_of_leeway() {
     let strict = auth(jwt(json!({})));
     assert_eq!(refused(&strict, &hs256(json!({ "sub": "a", "exp": at(-30) }))).await, Cause::Expired);
     let late = admitted(&strict, &hs256(json!({ "sub": "a", "exp": at(-29) }))).await;
-    assert_eq!(late.expires_at, Some(NOW - 29_000));
+    assert_eq!(late.expires_at, Some(NOW + 1_000));
     assert_eq!(refused(&strict, &hs256(json!({ "sub": "a", "exp": at(60), "nbf": at(31) }))).await, Cause::NotYet);
     admitted(&strict, &hs256(json!({ "sub": "a", "exp": at(60), "nbf": at(30) }))).await;
     admitted(&strict, &hs256(json!({ "sub": "a", "exp": at(60) as f64 + 0.5 }))).await;
@@ -110,7 +110,7 @@ async fn claims_are_required_and_forbidden() {
         claims["sub"] = json!("a");
         match show(&auth(jwt(settings)), &hs256(claims)).await {
             Outcome::Identity(_) => None,
-            Outcome::Failed { reason, .. } => Some(reason.into_owned()),
+            Outcome::Failed { reason, .. } | Outcome::Unavailable { reason } => Some(reason.into_owned()),
             Outcome::Missing => Some("missing".into()),
         }
     };
@@ -161,7 +161,7 @@ async fn a_fresh_token_on_a_live_connection_must_be_of_the_same_user() {
     else {
         panic!("refused")
     };
-    assert_eq!((fresh.version, fresh.expires_at), (8, Some(NOW + 600_000)));
+    assert_eq!((fresh.version, fresh.expires_at), (8, Some(NOW + 630_000)));
     let cause = async |current: &Identity, token: &str| match auth
         .refresh(current, &Credentials::of_message(token), Now::at(NOW))
         .await
@@ -186,10 +186,42 @@ async fn a_token_made_here_is_taken_here() {
     let issue = Issue { user: "ann".into(), claims: row(json!({ "tenantId": "t" })), ttl_ms: Some(5_000) };
     let identity = admitted(&auth, &auth.issue(&issue, NOW).unwrap()).await;
     assert_eq!(identity.user.as_deref(), Some("ann"));
-    assert_eq!(identity.expires_at, Some(NOW + 5_000));
+    assert_eq!(identity.expires_at, Some(NOW + 35_000));
     assert_eq!(identity.claim("tenantId"), Some(&json!("t")));
     let keys =
         keys(json!({ "k": { "algorithms": ["EdDSA"], "public": { "file": pair(Algorithm::EdDSA).pem } } })).unwrap();
     let verifies = auth_with(json!({ "type": "jwt", "keys": ["k"] }), &keys, &Tables::default());
     assert_eq!(verifies.issue(&issue, NOW).unwrap_err(), "the keys of auth `test` verify tokens and cannot sign");
+}
+
+#[tokio::test]
+async fn a_number_that_was_rounded_is_nobody_s() {
+    let settings = || jwt(json!({ "user": ["sub"], "defaults": { "org": 1, "plan": "free" } }));
+    let claims = |org: Value| json!({ "sub": "a", "exp": at(60), "org": org });
+    for exact in [json!(u64::MAX), json!(9_007_199_254_740_993_u64), json!(i64::MIN)] {
+        let found = show(&auth(settings()), &hs256(claims(exact.clone()))).await;
+        let Outcome::Identity(identity) = found else { panic!("{found:?}") };
+        assert_eq!((&identity.claims["org"], &identity.claims["plan"]), (&exact, &json!("free")));
+    }
+    for rounded in [json!(1.8446744073709552e19), json!([1, 1e300]), json!({ "id": -1e19 })] {
+        let found = show(&auth(settings()), &hs256(claims(rounded.clone()))).await;
+        let Outcome::Identity(identity) = found else { panic!("{found:?}") };
+        assert_eq!(identity.claims.get("org"), None, "{rounded}: not the default either");
+    }
+    let required = auth(jwt(json!({ "user": ["sub"], "require": ["org"] })));
+    assert_eq!(refused(&required, &hs256(claims(json!(1e19)))).await, Cause::Claims);
+}
+
+#[tokio::test]
+async fn who_comes_within_the_leeway_stays_for_it() {
+    let by = auth(jwt(json!({ "user": ["sub"], "leeway": "30s", "close_on_expiry": true })));
+    let found = show(&by, &hs256(json!({ "sub": "a", "exp": at(-20) }))).await;
+    let Outcome::Identity(identity) = found else { panic!("{found:?}") };
+    assert_eq!(identity.expires_at, Some(NOW + 10_000));
+    assert_eq!(refused(&by, &hs256(json!({ "sub": "a", "exp": at(-30) }))).await, Cause::Expired);
+    for odd in [json!("1"), json!(-1), Value::Null] {
+        assert_eq!(refused(&by, &hs256(json!({ "sub": "a", "exp": odd }))).await, Cause::Claims, "{odd}");
+    }
+    let found = show(&by, &hs256(json!({ "sub": "a", "exp": 1e300 }))).await;
+    assert!(matches!(found, Outcome::Identity(identity) if identity.expires_at == Some(u64::MAX)));
 }

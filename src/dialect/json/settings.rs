@@ -50,7 +50,7 @@ pub struct Settings {
     #[serde(default)]
     pub text: BTreeMap<String, String>,
     /// Names of `{error.code}` by Weir's own code: `invalid_message`, `unknown_type`, `unknown_channel`, `denied`, `unauthenticated`,
-    /// `limit`, `rate_limited`, `too_large`, `not_found`, `overloaded`, `internal`. A bound's own word goes before `limit`:
+    /// `limit`, `rate_limited`, `too_large`, `not_found`, `overloaded`, `unavailable`, `internal`. A bound's own word goes before `limit`:
     /// `limit:members`, `limit:subscriptions`, `limit:subscribe_batch`, `limit:connections`. A code that a handler gave is told as it is.
     #[serde(default)]
     pub code: BTreeMap<String, String>,

@@ -104,7 +104,7 @@ fn endpoints() -> [Vec<EndpointSettings>; 2] {
 
 fn keys() -> Keys {
     let settings = json!({ "jwt": { "algorithms": ["HS256"], "secret": { "env": "X" } } });
-    let resolve = |_: &_| Ok(Secret::new(*b"0123456789abcdef0123456789abcdef"));
+    let resolve = |_: &_, _| Ok(Secret::new(*b"0123456789abcdef0123456789abcdef"));
     Keys::compile(&serde_json::from_value(settings).unwrap(), &resolve, &fetcher(), None).unwrap()
 }
 
@@ -127,7 +127,7 @@ fn authenticator(name: &str, keys: &Keys) -> Arc<Authenticator> {
         _ => jwt(json!({ "from": ["query:token", "message"], "missing": { "close": 4000, "reason": "late" } })),
     };
     let settings = serde_json::from_value(settings).unwrap();
-    let none = |_: &_| Err("no secret".to_owned());
+    let none = |_: &_, _| Err("no secret".to_owned());
     Arc::new(Authenticator::compile(name, &settings, keys, &Tables::default(), &none).unwrap())
 }
 
@@ -180,7 +180,16 @@ impl House {
         let apps = (0..2).map(|i| Some(app(i as u16, names[i], &endpoints[i], &keys, &setup.app_limits))).collect();
         let (development, limits) = (setup.development, setup.limits);
         let (revoke, listeners) = (Default::default(), vec![true]);
-        let generation = Generation { number: 1, digest: String::new(), development, limits, revoke, listeners, apps };
+        let generation = Generation {
+            number: 1,
+            digest: String::new(),
+            development,
+            limits,
+            revoke,
+            listeners,
+            apps,
+            keys: Keys::default(),
+        };
         let site = Arc::new(
             crate::api::Site::compile(&[("main", false)], Default::default(), Default::default(), Vec::new())
                 .ok()

@@ -65,14 +65,14 @@ impl Function {
             return Ok(Val::Missing);
         }
         let [of, with] = args;
-        let wrong = |what: &str| RuleError { at, what: format!("`{}` does not know {what}", self.name()) };
+        let wrong = |what: &str| RuleError::new(at, format!("`{}` does not know {what}", self.name()));
         match (self, of) {
             (Function::Contains, of) => match (of, with) {
                 (Val::Text(text), Val::Text(part)) => Ok(Val::Bool(text.contains(&*part))),
                 (Val::Text(_), with) => Err(wrong(with.is_a())),
                 (of, with) => of.holds(&with).map(Val::from).ok_or_else(|| wrong(of.is_a())),
             },
-            (Function::Len, of) => of.len().map(|n| Val::Int(n as i64)).ok_or_else(|| wrong(of.is_a())),
+            (Function::Len, of) => of.len().map(|n| Val::Int(n as i128)).ok_or_else(|| wrong(of.is_a())),
             (Function::IsEmpty, of) => of.len().map(|n| Val::Bool(n == 0)).ok_or_else(|| wrong(of.is_a())),
             (Function::ToString, of) => match of {
                 Val::Text(_) => Ok(of),
@@ -91,7 +91,7 @@ impl Function {
         };
         if !matches!(with, Val::Text(_)) && matches!(self, Function::StartsWith | Function::EndsWith | Function::Split)
         {
-            return Err(RuleError { at, what: format!("`{}` does not know {}", self.name(), with.is_a()) });
+            return Err(RuleError::new(at, format!("`{}` does not know {}", self.name(), with.is_a())));
         }
         Ok(match self {
             Function::StartsWith => Val::Bool(text.starts_with(part)),
@@ -106,19 +106,24 @@ impl Function {
                 Cow::Borrowed(text) => text.split(part).map(Cow::from).collect(),
                 Cow::Owned(text) => text.split(part).map(|w| w.to_owned().into()).collect(),
             }),
-            Function::ParseInt => match text.trim().parse() {
-                Ok(n) => Val::Int(n),
-                Err(_) => return Err(RuleError { at, what: "the text is no whole number".into() }),
+            Function::ParseInt => match text.trim().parse().ok().and_then(whole) {
+                Some(n) => Val::Int(n),
+                None => return Err(RuleError::new(at, "the text is no whole number")),
             },
             Function::Len | Function::IsEmpty | Function::Contains | Function::ToString => Val::Missing,
         })
     }
 }
 
+/// A whole number, if 64 bits hold it.
+pub(super) fn whole(n: i128) -> Option<i128> {
+    (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&n).then_some(n)
+}
+
 /// A text that a rule made, if it is not too long.
 pub(super) fn bounded(text: String, at: Spot) -> Result<String, RuleError> {
     match text.len() <= JOINED_MAX {
         true => Ok(text),
-        false => Err(RuleError { at, what: format!("a text of more than {JOINED_MAX} bytes") }),
+        false => Err(RuleError::new(at, format!("a text of more than {JOINED_MAX} bytes"))),
     }
 }

@@ -4,7 +4,7 @@ use super::chain::{links_of, root_of};
 use super::function::{self, FUNCTIONS};
 use super::node::{Arithmetic, Comparison, Const, Kind, Node, Place, Spot};
 use super::{DEPTH_MAX, Names, Reads, Run, TEXT_MAX};
-use crate::model::{Identity, Problem, did_you_mean, one_of};
+use crate::model::{EXACT_MAX, Identity, Problem, did_you_mean, one_of};
 use crate::policy::Asking;
 use rhai::{Engine, Expr, FnCallExpr, OptimizationLevel, Position, Stmt};
 use std::sync::LazyLock;
@@ -114,7 +114,13 @@ impl Lower<'_> {
         let at = expr.start_position();
         let constant = match expr {
             Expr::BoolConstant(b, _) => Const::Bool(*b),
-            Expr::IntegerConstant(n, _) => Const::Int(*n),
+            Expr::IntegerConstant(n, _) => Const::Int((*n).into()),
+            // The parser makes fractions of whole numbers that are too long for it.
+            Expr::FloatConstant(n, _) if n.abs() >= EXACT_MAX => {
+                let what = "a number too large to be told from its neighbours";
+                self.problem(at, what).expected = Some("9007199254740991 at most, or texts on both sides".into());
+                return self.nothing(at);
+            }
             Expr::FloatConstant(n, _) => Const::Float(**n),
             Expr::CharConstant(c, _) => Const::Text(c.to_string().into()),
             Expr::StringConstant(text, _) => Const::Text(text.as_str().into()),

@@ -100,7 +100,7 @@ impl Rule {
 
     /// The value that the whole comes to: for `explain`, whose parts need not be boolean.
     pub(super) fn shown(&self, asking: &Asking<'_>, captures: &[&str]) -> Result<String, RuleError> {
-        self.run(asking, captures, |run| Ok(run.value(&self.root)?.to_string()))
+        self.run(asking, captures, |run| Ok(run.value(&self.root)?.shown()))
     }
 
     fn run<T>(
@@ -177,6 +177,14 @@ pub struct RuleError {
     /// Line and column in the rule's text, 1-based.
     pub at: (u32, u32),
     pub what: String,
+    /// A row that decides cannot be had now: neither yes nor no. Another time the rule may come to something.
+    pub unavailable: bool,
+}
+
+impl RuleError {
+    pub(super) fn new(at: (u32, u32), what: impl Into<String>) -> RuleError {
+        RuleError { at, what: what.into(), unavailable: false }
+    }
 }
 
 impl fmt::Display for RuleError {

@@ -56,7 +56,8 @@ pub(super) enum Kind {
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Const {
     Bool(bool),
-    Int(i64),
+    /// Of 64 bits, with or without a sign.
+    Int(i128),
     Float(f64),
     Text(Box<str>),
 }

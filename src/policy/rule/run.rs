@@ -1,9 +1,10 @@
 //! Running a rule's tree.
 
 use super::RuleError;
-use super::function::bounded;
+use super::function::{bounded, whole};
 use super::node::{Arithmetic, Const, Facts, Kind, Node, Place};
 use super::value::Val;
+use crate::model::{EXACT_MAX, RowUnknown};
 use crate::policy::Asking;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -11,7 +12,7 @@ use std::cell::OnceCell;
 use std::fmt::Write;
 use std::sync::Arc;
 
-type Row = OnceCell<Option<Arc<Map<String, Value>>>>;
+type Row = OnceCell<Result<Option<Arc<Map<String, Value>>>, RowUnknown>>;
 
 /// One evaluation.
 #[derive(Clone, Copy)]
@@ -44,16 +45,19 @@ impl<'a> Run<'a> {
     }
 
     /// `&&` ends at the first false, `||` at the first true; something undecided on the way leaves the rest undecided.
+    /// A row that cannot be had matters only where no other part decides.
     fn until(&self, nodes: &'a [Node], end: bool) -> Truth {
-        let mut truth = Some(!end);
+        let (mut truth, mut unavailable) = (Some(!end), None);
         for node in nodes {
-            match self.truth(node)? {
-                Some(b) if b == end => return Ok(Some(end)),
-                Some(_) => {}
-                None => truth = None,
+            match self.truth(node) {
+                Ok(Some(b)) if b == end => return Ok(Some(end)),
+                Ok(Some(_)) => {}
+                Ok(None) => truth = None,
+                Err(error) if error.unavailable => unavailable = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        Ok(truth)
+        unavailable.map_or(Ok(truth), Err)
     }
 
     pub(super) fn value(&self, node: &'a Node) -> Result<Val<'a>, RuleError> {
@@ -61,7 +65,7 @@ impl<'a> Run<'a> {
         Ok(match &node.kind {
             Kind::Const(constant) => constant.into(),
             Kind::Capture(at) => Val::text(self.captures.get(*at).copied()),
-            Kind::Now => Val::Int(self.asking.now as i64),
+            Kind::Now => Val::Int(self.asking.now.into()),
             Kind::UserId => Val::text(identity.user.as_deref()),
             Kind::UserRoles => self.roles(),
             Kind::UserClaim(name) => Val::of(identity.claims.get(&**name)),
@@ -76,7 +80,7 @@ impl<'a> Run<'a> {
                 Val::Text(name) => self.fact(*facts, &name).map_or(Val::Missing, Val::Text),
                 _ => Val::Missing,
             },
-            Kind::Row { table, key, slot } => self.row(table, key, *slot)?.map_or(Val::Missing, Val::Map),
+            Kind::Row { table, key, slot } => self.row(node, table, key, *slot)?.map_or(Val::Missing, Val::Map),
             Kind::At { of, key } => self.at(node, of, key)?,
             Kind::First(of) => {
                 for node in of {
@@ -90,7 +94,11 @@ impl<'a> Run<'a> {
             Kind::Arithmetic(op, sides) => self.arithmetic(node, *op, sides)?,
             Kind::Negate(of) => match self.value(of)? {
                 Val::Missing => Val::Missing,
-                Val::Int(n) => n.checked_neg().map(Val::Int).map_or_else(|| fault(node, "too large a number"), Ok)?,
+                Val::Int(n) => n
+                    .checked_neg()
+                    .and_then(whole)
+                    .map(Val::Int)
+                    .map_or_else(|| fault(node, "too large a number"), Ok)?,
                 Val::Float(n) => Val::Float(-n),
                 of => return fault(node, format!("`-` does not know {}", of.is_a())),
             },
@@ -137,15 +145,24 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn row(&self, table: &str, key: &'a Node, slot: usize) -> Result<Option<&'a Map<String, Value>>, RuleError> {
+    fn row(
+        &self,
+        node: &Node,
+        table: &str,
+        key: &'a Node,
+        slot: usize,
+    ) -> Result<Option<&'a Map<String, Value>>, RuleError> {
         let key = match self.value(key)? {
             Val::Text(key) => key,
             Val::Int(n) => n.to_string().into(),
             Val::Missing => return Ok(None),
             other => return fault(key, format!("{} is no key of a table", other.is_a())),
         };
-        let row = self.rows.get(slot).map(|cell| cell.get_or_init(|| self.asking.tables.row(table, &key)));
-        Ok(row.and_then(|r| r.as_deref()))
+        match self.rows.get(slot).map(|cell| cell.get_or_init(|| self.asking.tables.row(table, &key))) {
+            Some(Ok(row)) => Ok(row.as_deref()),
+            Some(Err(RowUnknown)) => unknown(node, table),
+            None => Ok(None),
+        }
     }
 
     fn at(&self, node: &'a Node, of: &'a Node, key: &'a Node) -> Result<Val<'a>, RuleError> {
@@ -183,7 +200,11 @@ impl<'a> Run<'a> {
             }
             Place::User => !matches!(self.claim(&key), Val::Missing),
             Place::Facts(facts) => self.fact(*facts, &key).is_some(),
-            Place::Table(table) => self.asking.tables.row(table, &key).is_some(),
+            // "Not in the list of those who are out" must not come true because the list cannot be had.
+            Place::Table(table) => match self.asking.tables.row(table, &key) {
+                Ok(row) => row.is_some(),
+                Err(RowUnknown) => return unknown(needle, table),
+            },
             Place::Value(of) => match self.value(of)? {
                 Val::Missing => return Ok(None),
                 // Rhai would look for a part of the text: `"admin" in "not-an-admin"`.
@@ -202,10 +223,10 @@ impl<'a> Run<'a> {
             (Val::Text(a), Val::Text(b)) if op == Arithmetic::Add => {
                 return Ok(Val::Text(bounded(a.into_owned() + &*b, node.at)?.into()));
             }
-            (Val::Int(a), Val::Int(b)) => op.of_ints(a, b).map(Val::Int),
-            (Val::Int(a), Val::Float(b)) => Some(Val::Float(op.of_floats(a as f64, b))),
-            (Val::Float(a), Val::Int(b)) => Some(Val::Float(op.of_floats(a, b as f64))),
-            (Val::Float(a), Val::Float(b)) => Some(Val::Float(op.of_floats(a, b))),
+            (Val::Int(a), Val::Int(b)) => op.of_ints(a, b).and_then(whole).map(Val::Int),
+            (Val::Int(a), Val::Float(b)) => op.of_floats(a as f64, b).map(Val::Float),
+            (Val::Float(a), Val::Int(b)) => op.of_floats(a, b as f64).map(Val::Float),
+            (Val::Float(a), Val::Float(b)) => op.of_floats(a, b).map(Val::Float),
             (a, b) => return fault(node, format!("no arithmetic of {} and {}", a.is_a(), b.is_a())),
         };
         result.map_or_else(|| fault(node, "too large a number, or a division by zero"), Ok)
@@ -226,7 +247,7 @@ impl<'a> Run<'a> {
 }
 
 impl Arithmetic {
-    fn of_ints(self, a: i64, b: i64) -> Option<i64> {
+    fn of_ints(self, a: i128, b: i128) -> Option<i128> {
         match self {
             Arithmetic::Add => a.checked_add(b),
             Arithmetic::Subtract => a.checked_sub(b),
@@ -236,23 +257,33 @@ impl Arithmetic {
         }
     }
 
-    fn of_floats(self, a: f64, b: f64) -> f64 {
-        match self {
+    /// `None` beyond 2⁵³, on either side or in the result: two ids in different units would come to one number.
+    fn of_floats(self, a: f64, b: f64) -> Option<f64> {
+        let exact = |n: f64| (n.abs() < EXACT_MAX).then_some(n);
+        let (a, b) = (exact(a)?, exact(b)?);
+        exact(match self {
             Arithmetic::Add => a + b,
             Arithmetic::Subtract => a - b,
             Arithmetic::Multiply => a * b,
             Arithmetic::Divide => a / b,
             Arithmetic::Remainder => a % b,
-        }
+        })
     }
 }
 
 /// Negative: from the end.
-fn index(n: i64, len: usize) -> Option<usize> {
-    let at = if n < 0 { n.checked_add_unsigned(len as u64)? } else { n };
+fn index(n: i128, len: usize) -> Option<usize> {
+    let at = if n < 0 { n.checked_add(len as i128)? } else { n };
     usize::try_from(at).ok().filter(|at| *at < len)
 }
 
 fn fault<T>(node: &Node, what: impl Into<String>) -> Result<T, RuleError> {
-    Err(RuleError { at: node.at, what: what.into() })
+    Err(RuleError::new(node.at, what))
+}
+
+fn unknown<T>(node: &Node, table: &str) -> Result<T, RuleError> {
+    Err(RuleError {
+        unavailable: true,
+        ..RuleError::new(node.at, format!("the row of table `{table}` cannot be had now"))
+    })
 }

@@ -23,7 +23,7 @@ fn problem(text: &str) -> (Option<(u32, u32)>, String) {
 fn ask(text: &str, claims: Value) -> Result<bool, String> {
     let identity = user("u1", claims);
     let rows = Rows(json!({
-        "users": {"u1": {"clinicId": "c1", "wards": ["w1", "w2"], "org": {"id": 7}}},
+        "users": {"u1": {"clinicId": "c1", "wards": ["w1", "w2"], "org": {"id": 7}}, "gone": "its source is down"},
         "visits": {"7": {"patientId": "u1"}},
     }));
     let asking = Asking { request: Some(&Upgrade), tables: &rows, ..asking(&identity) };
@@ -146,13 +146,48 @@ fn an_error_refuses_with_its_place() {
         ("user.name", json!({"name": "x"}), "at 1:1 of the rule, a text stands where true or false should"),
         ("user.known &&\n user.n / 0 == 1", json!({"n": 1}), "at 2:9 of the rule, too large a number"),
         ("user.n.len() == 1", json!({"n": 1}), "at 1:8 of the rule, `len` does not know a number"),
-        ("-user.n == 1", json!({"n": i64::MIN}), "too large"),
+        ("-user.n == 1", json!({"n": u64::MAX}), "too large"),
+        ("user.n * 1.0 == user.n * 1.0", json!({"n": u64::MAX}), "too large"),
         ("user.big + user.big == \"\"", json!({"big": "x".repeat(4000)}), "a text of more than 4096 bytes"),
         ("user.n.parse_int() == 1", json!({"n": "1x"}), "no whole number"),
     ] {
         let told = ask(text, claims).unwrap_err();
         assert!(told.contains(error), "{told}");
     }
+}
+
+#[test]
+fn whole_numbers_of_64_bits_are_told_apart() {
+    for (n, other) in
+        [(u64::MAX, u64::MAX - 1), (1 << 63, (1 << 63) - 1), (9_007_199_254_740_993, 9_007_199_254_740_992)]
+    {
+        let claims =
+            || json!({"n": n, "same": n, "other": other, "list": [other], "all": [other, n], "text": n.to_string()});
+        yes("user.n == user.same && user.n in user.all && user.n != user.other && user.other < user.n", claims());
+        yes("user.n !in user.list && user.n - user.other == 1 && user.n.to_string() == user.text", claims());
+        yes("user.text.parse_int() == user.n && `${user.n}` != `${user.other}`", claims());
+        no("user.n == user.text || user.n == 1.5", claims());
+    }
+    let (at, told) = problem("user.n == 18446744073709551615");
+    assert_eq!(at, Some((1, 11)));
+    assert!(told.starts_with("a number too large to be told from its neighbours"), "{told}");
+}
+
+#[test]
+fn a_row_that_cannot_be_had_is_neither_there_nor_missing() {
+    for undecided in [
+        "tables.users.gone.clinicId == clinicId",
+        "!(tables.users.gone.clinicId == clinicId)",
+        r#""gone" !in tables.users"#,
+        r#"(tables.users.gone.clinicId ?? "c1") == clinicId"#,
+        r#"user.known && "gone" in tables.users"#,
+        r#""gone" in tables.users || user.role == "admin""#,
+    ] {
+        let told = ask(undecided, json!({})).unwrap_err();
+        assert!(told.contains("the row of table `users` cannot be had now"), "{undecided}: {told}");
+    }
+    yes(r#""gone" in tables.users || user.known"#, json!({}));
+    no(r#"tables.users.gone.x == 1 && !user.known"#, json!({}));
 }
 
 #[test]

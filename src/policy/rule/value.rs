@@ -1,6 +1,7 @@
 //! What an expression comes to. Borrows the identity, the request and the rows; nothing is converted beforehand.
 
 use super::node::{Comparison, Const};
+use crate::model::EXACT_MAX;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -11,7 +12,8 @@ pub(in crate::policy) enum Val<'a> {
     /// Rhai's `()`: a claim, a row or a header that is not there, or JSON's null.
     Missing,
     Bool(bool),
-    Int(i64),
+    /// Of 64 bits, with or without a sign: ids of both kinds are compared exactly.
+    Int(i128),
     Float(f64),
     Text(Cow<'a, str>),
     List(&'a [Value]),
@@ -26,7 +28,8 @@ impl<'a> Val<'a> {
             None | Some(Value::Null) => Val::Missing,
             Some(Value::Bool(b)) => Val::Bool(*b),
             Some(Value::Number(n)) => {
-                n.as_i64().map(Val::Int).or_else(|| n.as_f64().map(Val::Float)).unwrap_or(Val::Missing)
+                let whole = n.as_i64().map(i128::from).or_else(|| n.as_u64().map(i128::from));
+                whole.map(Val::Int).or_else(|| n.as_f64().map(Val::Float)).unwrap_or(Val::Missing)
             }
             Some(Value::String(text)) => Val::Text(Cow::Borrowed(text)),
             Some(Value::Array(list)) => Val::List(list),
@@ -77,6 +80,8 @@ impl<'a> Val<'a> {
     pub fn compare(&self, by: Comparison, other: &Val<'_>) -> Option<bool> {
         let order = match (self, other) {
             (Val::Int(a), Val::Int(b)) => a.cmp(b),
+            // Beyond 2⁵³ a fraction stands for its neighbours too: which of them is meant, nobody can say.
+            (Val::Float(n), _) | (_, Val::Float(n)) if n.abs() >= EXACT_MAX => return None,
             (Val::Int(a), Val::Float(b)) => (*a as f64).partial_cmp(b)?,
             (Val::Float(a), Val::Int(b)) => a.partial_cmp(&(*b as f64))?,
             (Val::Float(a), Val::Float(b)) => a.partial_cmp(b)?,
@@ -131,6 +136,17 @@ impl<'a> From<&'a Const> for Val<'a> {
             Const::Int(n) => Val::Int(*n),
             Const::Float(n) => Val::Float(*n),
             Const::Text(text) => Val::Text(Cow::Borrowed(text)),
+        }
+    }
+}
+
+impl Val<'_> {
+    /// For people: as JSON, so that 7 and "7" do not look alike; `()` for what is missing.
+    pub fn shown(&self) -> String {
+        match self {
+            Val::Text(text) => Value::from(&**text).to_string(),
+            Val::Float(n) => Value::from(*n).to_string(),
+            Val::Missing | Val::Bool(_) | Val::Int(_) | Val::List(_) | Val::Words(_) | Val::Map(_) => self.to_string(),
         }
     }
 }

@@ -83,6 +83,9 @@ fn look(
 ) {
     match path.last() {
         Some(ASTNode::Expr(Expr::ThisPtr(_))) => seen.this = true,
+        Some(ASTNode::Expr(Expr::FloatConstant(_, place))) => {
+            problems.extend(literals::rounded(&context.source.text, &context.source.file, *place));
+        }
         Some(ASTNode::Expr(Expr::StringConstant(text, _))) => drop(seen.mentions.insert(text.to_string())),
         Some(ASTNode::Expr(Expr::DynamicConstant(value, _))) => mentions(value, seen),
         Some(ASTNode::Expr(Expr::Variable(variable, _, place))) => {

@@ -7,6 +7,7 @@ use crate::model::{BadName, ChannelName, did_you_mean, one_of};
 use crate::script::functions::{bad_duration, is_metric_name, parse_duration, unknown_webhook};
 use crate::script::plugin::PluginProblem;
 use rhai::{Expr, FnCallExpr, Position};
+use std::sync::Arc;
 
 /// Checks the literals of one call of a host function; the file's own functions of these names are their own business.
 pub fn check(context: &Context, call: &FnCallExpr, problems: &mut Vec<PluginProblem>) {
@@ -43,6 +44,16 @@ pub fn check(context: &Context, call: &FnCallExpr, problems: &mut Vec<PluginProb
         ("filter", [Expr::Map(fields, _)]) => fields_of_filter(context, fields.0.iter(), problems),
         _ => {}
     }
+}
+
+/// The parser makes fractions of whole numbers that are too long for it, and rounds them.
+pub fn rounded(text: &str, file: &Arc<str>, place: Position) -> Option<PluginProblem> {
+    let line = text.lines().nth(place.line()?.checked_sub(1)?)?;
+    let written = line.chars().skip(place.position()?.checked_sub(1)?);
+    let written: String = written.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.')).collect();
+    let whole = written.bytes().all(|b| b.is_ascii_digit() || b == b'_');
+    let told = || problem(file, place, format!("`{written}` is too long for a whole number, and would be rounded"));
+    (whole && !written.is_empty()).then(|| told().expected("9223372036854775807 at most, or a text"))
 }
 
 fn channel(name: &Expr) -> Option<(String, Position)> {

@@ -2,6 +2,7 @@
 
 use super::super::current::{Raised, raise};
 use super::super::subject::{ConnectionValue, TargetValue, UserValue, VarsValue};
+use super::super::wide;
 use super::Shelf;
 use crate::model::{did_you_mean, one_of};
 use rhai::{Dynamic, FuncRegistration, Module};
@@ -10,6 +11,7 @@ pub(super) fn add(shelf: &mut Shelf) {
     let module = &mut shelf.module;
     module.set_custom_type::<UserValue>("user").set_custom_type::<ConnectionValue>("connection");
     module.set_custom_type::<VarsValue>("vars").set_custom_type::<TargetValue>("target");
+    wide::register(module);
     common(module);
     getter(module, |user: &mut UserValue, name: &str| Ok(user.get(name)));
     getter(module, |vars: &mut VarsValue, name: &str| Ok(vars.get(name)));

@@ -62,7 +62,7 @@ fn all_that_a_message_is_told_can_be_read() {
         told,
         json!({ "kind": "message", "typ": "note", "role": "nurse", "known": true, "nothing": null, "org": 7,
             "ip": "127.0.0.1", "agent": "test", "channel": "room:1", "room": "1", "at": NOW, "none": null,
-            "data": { "big": 18446744073709551615.0, "text": "é", "list": [1, 2.5, null, true] } })
+            "data": { "big": 18446744073709551615_u64, "text": "é", "list": [1, 2.5, null, true] } })
     );
 }
 

@@ -53,6 +53,14 @@ fn names_that_are_not_there_are_told() {
 }
 
 #[test]
+fn a_number_that_the_parser_would_round_is_told() {
+    assert_eq!(
+        of("return 18_446_744_073_709_551_615;"),
+        "plugins/test.rhai:1:22: `18_446_744_073_709_551_615` is too long for a whole number, and would be rounded\n  expected 9223372036854775807 at most, or a text\n"
+    );
+}
+
+#[test]
 fn what_does_not_parse_is_told_in_words() {
     assert_eq!(
         faults(&[("test", "fn f(event) { let x = 1;")]),

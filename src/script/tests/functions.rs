@@ -69,7 +69,8 @@ fn json_there_and_back() {
         assert_eq!(back, serde_json::from_str::<Value>(text).unwrap(), "{text}");
     }
     assert_eq!(State::from_json("2.0").unwrap().to_json().unwrap(), "2.0", "a float stays one");
-    assert_eq!(State::from_json("18446744073709551615").unwrap().to_json().unwrap(), "1.8446744073709552e+19");
+    assert_eq!(State::from_json("18446744073709551615").unwrap().to_json().unwrap(), "18446744073709551615");
+    assert!(State::from_json("18446744073709551616").is_err(), "would be rounded");
     assert!(State::from_json("{").is_err());
     assert_eq!(value(r#"parse_json("{\"a\": [1, 2]}").a[1]"#), json!(2));
     assert_eq!(value("json(#{ a: 'c', u: event.user.id, none: () })"), json!(r#"{"a":"c","none":null,"u":"ann"}"#));

@@ -5,6 +5,7 @@ mod endure;
 mod settings;
 
 use super::*;
+use crate::auth::{Roots, Trust};
 use crate::model::{Millis, Ms, Secret, SecretSource, Size};
 use crate::observe::Metrics;
 use crate::store::{self, Done, Driver, Parcel, Store, StoreError, Timer, Write};
@@ -38,7 +39,7 @@ fn now() -> Millis {
 }
 
 /// `{ env = "X" }` is the text `X` itself; a file is never there.
-fn resolve(from: &SecretSource) -> Result<Secret, String> {
+fn resolve(from: &SecretSource, _: crate::auth::Purpose) -> Result<Secret, String> {
     match from {
         SecretSource::Env(text) => Ok(Secret::new(text.as_bytes())),
         SecretSource::File(name) => Err(format!("{name} does not exist")),
@@ -215,7 +216,7 @@ impl Scene {
         let inner = store::open(&settings, folder).unwrap();
         let store = Arc::new(Seen { store: inner, kept: seen, busy: AtomicUsize::new(0) });
         let metrics = Metrics::new();
-        let post = Post::new(&Handle::current(), store.clone(), metrics.clone());
+        let post = Post::new(&Handle::current(), store.clone(), metrics.clone(), &Trust::new(&Roots::default()));
         post.set_generation(webhooks);
         post.start(store.outbox().unwrap());
         Scene { post, store, kept, metrics }
