@@ -2,7 +2,9 @@
 
 use super::super::current::{Current, Raised, Stop, raise, with};
 use super::super::failure::FaultKind;
+use super::super::meter::go_on;
 use super::super::subject::{UserValue, channel as channel_text, id_text, shared};
+use super::super::values::{self, Room};
 use super::{Shelf, arguments as arg};
 use crate::model::{Code, ConnectionInfo, EventKind, Filter, Refusal, Target};
 use rhai::{Array, Dynamic, Map};
@@ -70,7 +72,7 @@ pub(super) fn add(shelf: &mut Shelf) {
 
 /// How long a read may wait, in milliseconds; Err, not to be caught: the call's time is over.
 fn ready(call: &Current) -> Result<u64, Raised> {
-    call.in_time()?;
+    go_on()?;
     Ok(call.read_wait_ms())
 }
 
@@ -105,11 +107,14 @@ fn history(channel: &str, count: i64) -> Result<Array, Raised> {
         let events =
             call.around.host.history(call.around.app.id, &channel, limit, wait).map_err(|r| refused(call, r))?;
         let messages = events.iter().filter(|e| e.kind == EventKind::Message);
+        // All messages together are one value of the script.
+        let mut room = Room::of_run();
         messages
             .map(|event| {
+                go_on()?;
                 let sender = event.sender.as_ref();
                 Ok(map([
-                    ("data", arg::from_json(&event.data)?),
+                    ("data", values::parse_within(&event.data, &mut room).map_err(|e| raise(e.to_string()))?),
                     ("event", optional(event.event.as_deref())),
                     ("at", Dynamic::from_int(event.at.wall as i64)),
                     ("offset", Dynamic::from_int(event.offset as i64)),
@@ -166,7 +171,8 @@ fn connections(target: Target) -> Result<Array, Raised> {
         let wait = ready(call)?;
         let found = call.around.host.connections(call.around.app.id, target, LISTED_MAX, wait);
         let shown = |c: ConnectionInfo| {
-            map([
+            go_on()?;
+            Ok(map([
                 ("id", id_text(c.id)),
                 ("user", Dynamic::from(UserValue(c.identity))),
                 ("channels", Dynamic::from_array(c.channels.iter().map(channel_text).collect())),
@@ -175,9 +181,9 @@ fn connections(target: Target) -> Result<Array, Raised> {
                 ("user_agent", optional(c.user_agent.as_deref())),
                 ("connected_at", Dynamic::from_int(c.connected_at as i64)),
                 ("last_activity", Dynamic::from_int(c.last_activity as i64)),
-            ])
+            ]))
         };
-        Ok(found.map_err(|r| refused(call, r))?.0.into_iter().map(shown).collect())
+        found.map_err(|r| refused(call, r))?.0.into_iter().map(shown).collect()
     })
 }
 
