@@ -1,5 +1,6 @@
 //! Logs: one line an event on stderr, as text or as JSON, with the fields that log readers look for.
 
+use super::one_line::OneLine;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::io::IsTerminal;
@@ -64,10 +65,11 @@ impl Logs {
     /// Starts logging to stderr. Once a process: a later call changes nothing and its handle has no effect.
     pub fn start(settings: &LogSettings) -> Logs {
         let (filter, level) = reload::Layer::new(settings.level.filter());
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let colours = settings.format == LogFormat::Text && std::io::stderr().is_terminal();
+        let lines = tracing_subscriber::fmt::layer().with_writer(OneLine { to: std::io::stderr, colours });
         let lines = match settings.format {
             // A log file has no use for colours.
-            LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
+            LogFormat::Text => lines.with_target(false).with_ansi(colours).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
         };
         // Fails where a test or an embedding program logs already: then that one's settings hold.
