@@ -92,6 +92,11 @@ pub fn hint(text: &str, place: Position, found: &E) -> Option<String> {
                 return Some(hint);
             }
         }
+        E::UnknownOperator(operator) => {
+            if let Some(hint) = word(operator) {
+                return Some(hint);
+            }
+        }
         E::Reserved(reserved) => {
             if let Some(hint) = key(line, column, reserved).or_else(|| word(reserved)) {
                 return Some(hint);

@@ -11,6 +11,8 @@ use rhai::{Array, Dynamic, Map};
 
 /// Events that `history` gives unless told.
 const HISTORY_DEFAULT: i64 = 50;
+/// Claims that `stats` counts by: each is looked up in each connection.
+const CLAIMS_MAX: usize = 20;
 /// Events, channels, connections that one read gives.
 const LISTED_MAX: usize = 1_000;
 
@@ -62,7 +64,7 @@ pub(super) fn add(shelf: &mut Shelf) {
     shelf.function(
         "stats",
         "The app's figures: `#{ connections, channels, subscriptions, by, received, delivered, delivered_per_second, \
-         published, refused, uptime_ms, own }`; `by` counts connections by the values of the claims asked for, `own` is what \
+         published, refused, uptime_ms, own }`; `by` counts connections by the values of the claims asked for, 20 at most, `own` is what \
          `count` and `gauge` came to.",
         r#"let admins = stats(["role"]).by.role.admin ?? 0;"#,
     );
@@ -189,6 +191,9 @@ fn connections(target: Target) -> Result<Array, Raised> {
 
 fn stats(claims: &[Dynamic]) -> Result<Dynamic, Raised> {
     with(|call| {
+        if claims.len() > CLAIMS_MAX {
+            return Err(raise(format!("`stats` counts by {CLAIMS_MAX} claims at most, these are {}", claims.len())));
+        }
         let claims: Result<Vec<String>, Raised> =
             claims.iter().map(|c| Ok(arg::text(c, "a claim's name")?.to_string())).collect();
         let stats = call.around.host.stats(call.around.app.id, &claims?, ready(call)?).map_err(|r| refused(call, r))?;
