@@ -213,9 +213,12 @@ impl Walk<'_> {
         self.say(&Answer::Error { refusal, channel }, asked);
     }
 
-    /// As `tell`; too often in a row, and it is closed.
+    /// As `tell`; too often in a row, and it is closed. A handler's fault or a full queue is not the client's doing.
     pub fn refuse(&mut self, refusal: &Refusal, channel: Option<&str>, asked: Option<Asked<'_>>) {
         self.tell(refusal, channel, asked);
+        if matches!(refusal.code, Code::Internal | Code::Overloaded) {
+            return;
+        }
         self.session.violations = self.session.violations.saturating_add(1);
         if self.session.violations > self.app.limits.violations {
             self.counts.limit(LimitName::Violations);

@@ -52,3 +52,8 @@ pub mod config;
 pub mod gateway;
 
 pub mod cli;
+
+/// What the program has: tests of bounds count bytes.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: observe::Allocator = observe::Allocator;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: weir::observe::Allocator = weir::observe::Allocator;
 
 fn main() -> ExitCode {
     weir::cli::main()

@@ -6,6 +6,7 @@ use http_body_util::Full;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 macro_rules! whys {
     ($($(#[$doc:meta])* $name:ident = $code:literal $status:literal $title:literal,)*) => {
@@ -86,6 +87,10 @@ impl Why {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fail {
     pub why: Why,
+    /// A handler's own code, which stands in the place of `why`'s.
+    pub code: Option<Arc<str>>,
+    /// JSON text that a handler gave along.
+    pub details: Option<Arc<str>>,
     /// What is wrong with this request.
     pub detail: String,
     /// Line and column in the body, 1-based.
@@ -97,7 +102,7 @@ pub struct Fail {
 
 impl Fail {
     pub fn new(why: Why, detail: impl Into<String>) -> Fail {
-        Fail { why, detail: detail.into(), position: None, allow: None, retry_after_s: None }
+        Fail { why, code: None, details: None, detail: detail.into(), position: None, allow: None, retry_after_s: None }
     }
 
     /// Neither yes nor no: whoever asks comes back.
@@ -131,8 +136,11 @@ impl Fail {
         let mut problem = Map::new();
         problem.insert("title".into(), self.why.title().into());
         problem.insert("status".into(), self.why.status().into());
-        problem.insert("code".into(), self.why.as_str().into());
+        problem.insert("code".into(), self.code.as_deref().unwrap_or(self.why.as_str()).into());
         problem.insert("detail".into(), self.detail.clone().into());
+        if let Some(details) = self.details.as_deref().and_then(|text| serde_json::from_str(text).ok()) {
+            problem.insert("details".into(), details);
+        }
         if let Some((line, column)) = self.position {
             problem.insert("line".into(), json!(line));
             problem.insert("column".into(), json!(column));
@@ -185,7 +193,8 @@ impl From<Refusal> for Fail {
         };
         let detail = refusal.message.unwrap_or(refusal.code.text().into());
         let busy = matches!(why, Why::Overloaded | Why::Unavailable);
-        Fail { retry_after_s: busy.then_some(1), ..Fail::new(why, detail) }
+        let retry_after_s = busy.then_some(1);
+        Fail { code: refusal.name, details: refusal.details, retry_after_s, ..Fail::new(why, detail) }
     }
 }
 

@@ -170,6 +170,9 @@ fn without_plugin(file: &AppFile) -> Vec<Problem> {
     for (name, dialect) in &file.dialect {
         let handled = dialect.receive.iter().filter(|(_, r)| r.handler.is_some());
         bound.extend(handled.map(|(kind, _)| format!("dialect.{name}.receive.{kind}.handler")));
+        if dialect.receive_default.as_ref().is_some_and(|r| r.handler.is_some()) {
+            bound.push(format!("dialect.{name}.receive_default.handler"));
+        }
     }
     let told = |path: String| {
         let what = if path.starts_with("webhook") { "a webhook" } else { "a handler" };
@@ -273,7 +276,8 @@ pub fn doubts(file: &AppFile, handlers: &Handlers) -> Vec<Problem> {
     }
     bound.extend(file.timer.iter().map(|t| &t.handler));
     bound.extend(file.route.iter().filter_map(|r| r.handler.as_ref()));
-    bound.extend(file.dialect.values().flat_map(|d| d.receive.values()).filter_map(|r| r.handler.as_ref()));
+    let received = file.dialect.values().flat_map(|d| d.receive.values().chain(&d.receive_default));
+    bound.extend(received.filter_map(|r| r.handler.as_ref()));
     let unused = plugin.functions().filter(|f| !f.used && !bound.iter().any(|b| **b == *f.name));
     let known: Vec<&str> = plugin.functions().map(|f| &*f.name).collect();
     unused

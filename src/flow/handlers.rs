@@ -126,9 +126,40 @@ impl Handlers {
         generation: u64,
         event: Event,
     ) -> Result<Wish, Refusal> {
-        let vars = policy.find(channel).map(|found| found.vars().map(|(n, v)| (n.into(), v.into())).collect());
-        let event = Event { channel: Some(channel.clone()), vars: vars.unwrap_or_default(), ..event };
-        self.wish(bound, generation, event, || format!("channel:{channel}"))
+        self.wish(bound, generation, on_channel(policy, channel, event), || format!("channel:{channel}"))
+    }
+
+    /// A call about a publication that is to be made. Err: its `published` handler could not be told of it, since the data
+    /// cannot be read by it or its entity has no key. Then nothing is published: whoever hears a message may rely on
+    /// the handler having seen it.
+    pub fn about_publication(
+        self: &Arc<Self>,
+        bound: &Bound,
+        policy: &Policy,
+        channel: &ChannelName,
+        generation: u64,
+        event: Event,
+    ) -> Result<Wish, Refusal> {
+        let wish = self.about_channel(bound, policy, channel, generation, event)?;
+        self.script.plugin.can_read(wish.handler, &wish.event, &self.script.limits)?;
+        Ok(wish)
+    }
+
+    /// A call about what has happened already, which cannot be refused any more: where the entity has no key, it is called
+    /// without one rather than not at all.
+    fn wish_after(&self, bound: &Bound, generation: u64, event: Event, own: impl FnOnce() -> String) -> Wish {
+        let entity = match bound.entity.as_ref().map(|key| key.key(&event)) {
+            None => Some(own().into()),
+            Some(Ok(key)) => Some(key),
+            Some(Err(refusal)) => {
+                let (app, handler) = (&*self.script.name, self.script.plugin.name_of(bound.handler));
+                let why = refusal.message.as_deref();
+                tracing::debug!(app, handler, why, "a handler is called without its entity, which has no key");
+                None
+            }
+        };
+        let (app, handler, failed) = (self.script.clone(), bound.handler, bound.failed.clone());
+        Wish { app, generation, handler, entity, event, failed, after: After::Nothing }
     }
 
     /// `own`: whose state it is where the binding names nobody.
@@ -146,6 +177,12 @@ impl Handlers {
         let (app, handler, failed) = (self.script.clone(), bound.handler, bound.failed.clone());
         Ok(Wish { app, generation, handler, entity: Some(entity), event, failed, after: After::Nothing })
     }
+}
+
+/// With the channel, and the variables of its class's pattern.
+fn on_channel(policy: &Policy, channel: &ChannelName, event: Event) -> Event {
+    let vars = policy.find(channel).map(|found| found.vars().map(|(n, v)| (n.into(), v.into())).collect());
+    Event { channel: Some(channel.clone()), vars: vars.unwrap_or_default(), ..event }
 }
 
 impl Session {
@@ -194,13 +231,18 @@ impl Walk<'_> {
     /// A handler of the connection's endpoint is called.
     fn call_own(&mut self, bound: &Bound, event: Event) -> Result<(), Refusal> {
         let Some(handlers) = &self.app.handlers else { return Ok(()) };
-        let names = handlers.endpoint(self.session.endpoint).map_or(&[][..], |e| &e.vars);
-        let request = self.session.request.as_deref();
-        let vars = names.iter().filter_map(|n| Some((n.clone(), request?.var(n)?.into()))).collect();
-        let event = Event { vars, ..event };
+        let event = self.with_vars(handlers, event);
         let wish = handlers.wish(bound, self.generation, event, || self.session.entity())?;
         self.replies.wishes.push(wish);
         Ok(())
+    }
+
+    /// With the variables of the endpoint's path.
+    fn with_vars(&self, handlers: &Handlers, event: Event) -> Event {
+        let names = handlers.endpoint(self.session.endpoint).map_or(&[][..], |e| &e.vars);
+        let request = self.session.request.as_deref();
+        let vars = names.iter().filter_map(|n| Some((n.clone(), request?.var(n)?.into()))).collect();
+        Event { vars, ..event }
     }
 
     /// A message that the dialect's table binds to a handler.
@@ -229,8 +271,9 @@ impl Walk<'_> {
         }
         let Some(handlers) = self.app.handlers.clone() else { return };
         if let Some(bound) = handlers.endpoint(self.session.endpoint).and_then(|e| e.disconnect.as_ref()) {
-            // A key that cannot be made names nobody to tell.
-            let _ = self.call_own(bound, self.event(Trigger::Disconnect { code }, Bytes::new(), None));
+            let event = self.with_vars(&handlers, self.event(Trigger::Disconnect { code }, Bytes::new(), None));
+            let wish = handlers.wish_after(bound, self.generation, event, || self.session.entity());
+            self.replies.wishes.push(wish);
         }
     }
 
@@ -242,16 +285,15 @@ impl Walk<'_> {
 
     /// It hears a channel now, or hears it no more.
     pub(super) fn tell_of_seat(&mut self, class: u16, channel: &ChannelName, trigger: Trigger) {
-        let Some((_, of_class)) = self.class_handlers(class) else { return };
+        let Some((handlers, of_class)) = self.class_handlers(class) else { return };
         let bound = match trigger {
-            Trigger::Subscribed => of_class.subscribed.clone(),
-            _ => of_class.unsubscribed.clone(),
+            Trigger::Subscribed => of_class.subscribed.as_ref(),
+            _ => of_class.unsubscribed.as_ref(),
         };
         let Some(bound) = bound else { return };
-        let event = self.event(trigger, Bytes::new(), None);
-        if let Ok(wish) = self.about(&bound, channel, event) {
-            self.replies.wishes.push(wish);
-        }
+        let event = on_channel(&self.app.policy, channel, self.event(trigger, Bytes::new(), None));
+        let wish = handlers.wish_after(bound, self.generation, event, || format!("channel:{channel}"));
+        self.replies.wishes.push(wish);
     }
 
     /// It leaves all channels, since it ends.

@@ -62,20 +62,21 @@ impl Walk<'_> {
             self.replies.wishes.push(Wish { after, ..wish });
             return Ok(());
         }
-        self.tell_published(&target, &draft, Some(asked));
+        let told = self.about_published(&target, &draft, asked)?;
+        self.replies.wishes.extend(told);
         publish(self.hub, self.app, target, draft, Some(sender), None, answer, self.now);
         Ok(())
     }
 
-    fn tell_published(&mut self, target: &Target, draft: &Draft, asked: Option<Asked<'_>>) {
-        let Some(bound) = self.class_handlers(target.permit.class()).and_then(|(_, c)| c.published.clone()) else {
-            return;
+    /// The call of the class's `published`, if there is one. Err: it could not be told.
+    fn about_published(&self, target: &Target, draft: &Draft, asked: Asked<'_>) -> Result<Option<Wish>, Refusal> {
+        let found = self.class_handlers(target.permit.class());
+        let Some((handlers, bound)) = found.and_then(|(h, c)| Some((h, c.published.as_ref()?))) else {
+            return Ok(None);
         };
         let trigger = Trigger::Published { event: draft.event.clone(), key: draft.key.clone() };
-        let event = self.event(trigger, draft.data.clone(), asked);
-        // A key that cannot be made names nobody to tell.
-        let wish = self.about(&bound, target.channel(), event).ok();
-        self.replies.wishes.extend(wish);
+        let event = self.event(trigger, draft.data.clone(), Some(asked));
+        handlers.about_publication(bound, &self.app.policy, target.channel(), self.generation, event).map(Some)
     }
 
     fn decide_publish(&mut self, text: &str) -> Result<Target, Refusal> {

@@ -89,8 +89,14 @@ impl Walk<'_> {
         number: u32,
         asked: Asked<'_>,
     ) -> Result<Option<Permit<Subscribe>>, Refusal> {
-        let bound = self.class_handlers(permit.class()).and_then(|(_, c)| c.subscribe.clone());
-        let Some(bound) = bound else { return Ok(Some(permit)) };
+        let Some((_, of_class)) = self.class_handlers(permit.class()) else { return Ok(Some(permit)) };
+        let (asks, told) = (of_class.subscribe.clone(), of_class.subscribed.clone());
+        // Whom `subscribed` could not be told of is refused now: later it would be too late.
+        if let Some(told) = told.filter(|told| told.entity.is_some()) {
+            let event = self.event(Trigger::Subscribed, Bytes::new(), None);
+            self.about(&told, permit.channel(), event)?;
+        }
+        let Some(bound) = asks else { return Ok(Some(permit)) };
         let event = self.event(Trigger::Subscribe, Bytes::new(), Some(asked));
         let channel = permit.channel().clone();
         let wish = self.about(&bound, &channel, event)?;

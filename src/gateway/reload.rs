@@ -288,7 +288,10 @@ impl Reload {
             return told;
         }
         // Each once, however often it is seen.
-        faults.iter().filter(|fault| !known.contains(fault)).for_each(|fault| tracing::error!("{fault}"));
+        faults.iter().filter(|fault| !known.contains(fault)).for_each(|fault| {
+            // An event is one line; `weir check` tells them in several.
+            tracing::error!("{}", fault.to_string().replace("\n  ", "; "));
+        });
         let sum = count(faults.len(), "fault");
         tracing::error!(
             by,

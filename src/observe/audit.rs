@@ -4,6 +4,7 @@
 //! thread writes it, so nobody waits for a disk, and what does not fit its queue is dropped, counted, and told in the
 //! file by a record `gap`. The file is opened anew for each run of records, so that it may be rotated.
 
+use super::one_line::one_line;
 use super::{clock, limited};
 use crate::model::iso8601;
 use arc_swap::ArcSwapOption;
@@ -205,7 +206,8 @@ impl Audit {
             );
             return;
         };
-        let mut line = serde_json::to_vec(&Stamped { at: iso8601(clock().wall), record: r }).unwrap_or_default();
+        let line = serde_json::to_string(&Stamped { at: iso8601(clock().wall), record: r }).unwrap_or_default();
+        let mut line = one_line(&line, false).into_owned().into_bytes();
         line.push(b'\n');
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = file.try_send(Line::Text(line)) {
             self.dropped.fetch_add(1, Ordering::Relaxed);

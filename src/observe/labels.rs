@@ -105,6 +105,7 @@ labels! {
         CallDepth = "call_depth",
         /// A text, an array, a map, or variables.
         Size = "size",
+        CallBytes = "call_bytes",
         Effects = "effects",
         ReadWait = "read_wait",
         Timers = "timers",

@@ -1,6 +1,7 @@
 //! Logs: one line an event on stderr, as text or as JSON, with the fields that log readers look for.
 
 use super::log_writer::{LineWriter, LogQueue};
+use super::one_line::OneLine;
 use crate::model::{Ms, Rate, Size};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -82,10 +83,12 @@ impl Logs {
         let (filter, level) = reload::Layer::new(settings.level.filter());
         let queue = LogQueue::new(usize::try_from(settings.queue_bytes.0).unwrap_or(usize::MAX), settings.format);
         queue.start()?;
-        let lines = tracing_subscriber::fmt::layer().with_writer(move || LineWriter(queue.clone()));
+        let colours = settings.format == LogFormat::Text && std::io::stderr().is_terminal();
+        let to = move || LineWriter(queue.clone());
+        let lines = tracing_subscriber::fmt::layer().with_writer(OneLine { to, colours });
         let lines = match settings.format {
             // A log file has no use for colours.
-            LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
+            LogFormat::Text => lines.with_target(false).with_ansi(colours).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
         };
         // Fails where a test or an embedding program logs already: then that one's settings hold.

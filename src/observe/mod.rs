@@ -5,6 +5,7 @@
 //!
 //! In: counts, log settings. Out: Prometheus text, minutes as JSON, log lines on stderr.
 
+mod allocator;
 mod audit;
 mod clock;
 mod counts;
@@ -15,12 +16,14 @@ mod log;
 mod log_writer;
 mod metrics;
 mod names;
+mod one_line;
 mod own;
 mod process;
 mod recent;
 mod refusals;
 mod webhooks;
 
+pub use allocator::{Allocator, held_bytes};
 pub use audit::{
     AuditSettings, Record, audit, audit_dropped, audit_join, audit_reload, audit_revocation, audits_publishes,
     finish_audit, start as start_audit, unaudited,

@@ -109,7 +109,13 @@ impl World {
             After::Nothing => {}
             After::Publish(publishing) => {
                 let publishing = publishing.with(&event, changed);
-                self.publish_now(publishing, tally, Some(&event));
+                if let Err(refusal) = self.publish_now(publishing, tally, Some(&event)) {
+                    match &cause {
+                        Cause::Player(slot) => self.tell_refusal(*slot, &event, &refusal),
+                        Cause::Api { refused, .. } => give(refused, refusal),
+                        Cause::Nobody | Cause::Route(_) => {}
+                    }
+                }
             }
             After::Subscribe { permit, text, since, number } => {
                 if let Some(slot) = slot.filter(|slot| self.is_open(*slot)) {
@@ -173,7 +179,12 @@ impl World {
     ) {
         let handlers = self.app.handlers.clone();
         let bound = handlers.as_ref().and_then(|h| Some((h, h.class(publishing.target.class())?.publish.as_ref()?)));
-        let Some((handlers, bound)) = bound else { return self.publish_now(publishing, tally, None) };
+        let Some((handlers, bound)) = bound else {
+            if let Err(refusal) = self.publish_now(publishing, tally, None) {
+                give(refused, refusal);
+            }
+            return;
+        };
         let draft = &publishing.draft;
         let trigger = Trigger::Publish { event: draft.event.clone(), key: draft.key.clone() };
         let event = Event::of_nobody(trigger, draft.data.clone(), self.now);
@@ -188,12 +199,18 @@ impl World {
         }
     }
 
-    /// It goes out, and its class's `published` hears of it. `about`: the call that let it pass.
-    fn publish_now(&mut self, publishing: Publishing, tally: Option<Arc<Tally>>, about: Option<&Event>) {
+    /// It goes out, and its class's `published` hears of it; not at all where that could not be told. `about`: the call
+    /// that let it pass.
+    fn publish_now(
+        &mut self,
+        publishing: Publishing,
+        tally: Option<Arc<Tally>>,
+        about: Option<&Event>,
+    ) -> Result<(), Refusal> {
         let Publishing { target, draft, sender, answer } = publishing;
         let handlers = self.app.handlers.clone();
         let bound = handlers.as_ref().and_then(|h| Some((h, h.class(target.class())?.published.as_ref()?)));
-        let told = bound.and_then(|(handlers, bound)| {
+        let told = bound.map(|(handlers, bound)| {
             let trigger = Trigger::Published { event: draft.event.clone(), key: draft.key.clone() };
             let mut event = Event::of_nobody(trigger, draft.data.clone(), self.now);
             if let Some(about) = about {
@@ -202,14 +219,16 @@ impl World {
                 event.asker = about.asker.clone();
             }
             let policy = self.app.policy.clone();
-            handlers.about_channel(bound, &policy, target.channel(), self.generation, event).ok()
+            handlers.about_publication(bound, &policy, target.channel(), self.generation, event)
         });
+        let told = told.transpose()?;
         let app = self.app.clone();
         crate::flow::publish(&mut self.hub, &app, target, draft, sender, tally, answer, self.now);
         self.settle();
         if let Some(wish) = told {
             self.jobs.push_back(Job::Call(Box::new(wish), Cause::Nobody));
         }
+        Ok(())
     }
 
     /// The answer to the message that a handler was called for.

@@ -5,7 +5,7 @@ use super::world::World;
 use crate::api::State;
 use crate::flow::{App, Generation, Handlers};
 use crate::listen::Front;
-use crate::model::{Millis, Ms, Now};
+use crate::model::{Millis, Ms, Now, did_you_mean};
 use crate::observe::Metrics;
 use crate::script::{self, Plugin};
 use serde_json::{Map, Value};
@@ -45,6 +45,12 @@ impl Stage {
     pub fn new(subject: &Subject, now: Millis, settings: &Map<String, Value>) -> Result<Arc<Stage>, String> {
         let mut app = App::clone(&subject.app);
         for (name, value) in settings {
+            let read = || subject.app.handlers.iter().flat_map(|h| h.script.plugin.settings());
+            if !subject.app.settings.contains_key(name) && !read().any(|read| read == name) {
+                let known = subject.app.settings.keys().map(String::as_str).chain(read());
+                let hint = did_you_mean(name, known).map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+                return Err(format!("unknown setting `{name}`: neither `[settings]` nor the plugin has it{hint}"));
+            }
             app.settings.insert(name.clone(), value.clone());
         }
         let (mut limits, mut timers) = (script::Limits::default(), Vec::new());

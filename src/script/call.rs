@@ -56,6 +56,24 @@ impl Trigger {
     }
 }
 
+impl Trigger {
+    /// It has happened already: nobody waits for the handler, and nobody can be refused.
+    pub fn is_past(&self) -> bool {
+        match self {
+            Trigger::Published { .. }
+            | Trigger::Subscribed
+            | Trigger::Unsubscribed
+            | Trigger::Disconnect { .. }
+            | Trigger::Timer { .. } => true,
+            Trigger::Message { .. }
+            | Trigger::Publish { .. }
+            | Trigger::Subscribe
+            | Trigger::Connect
+            | Trigger::Route(_) => false,
+        }
+    }
+}
+
 /// An HTTP request that a route hands to a handler; its body is the event's `data`.
 #[derive(Clone, Debug)]
 pub struct Web {
@@ -91,6 +109,7 @@ pub struct Asker {
 }
 
 /// What a handler is told: `event` in the script.
+#[derive(Clone)]
 pub struct Event {
     pub trigger: Trigger,
     /// `event.data`: JSON text; empty where there is none.

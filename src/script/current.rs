@@ -1,6 +1,7 @@
 //! The call that a worker's thread is busy with: what its functions see, and what they recorded.
 
 use super::failure::FaultKind;
+use super::meter::{Bounds, Meter};
 use super::plugin::{Kept, Plugin};
 use super::{App, Effect, Event, Host, Limits, Reply};
 use crate::model::Refusal;
@@ -8,7 +9,6 @@ use crate::store::Store;
 use rhai::{Dynamic, EvalAltResult, Position};
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
-use std::time::{Duration, Instant};
 
 /// What a call sees beside its event.
 pub struct Around<'a> {
@@ -21,18 +21,12 @@ pub struct Around<'a> {
     pub limits: &'a Limits,
 }
 
-/// Between two looks at the clock; a power of two.
-const OPERATIONS_BETWEEN_LOOKS: u64 = 256;
-
 pub(super) struct Current<'a> {
     pub around: &'a Around<'a>,
     pub event: &'a Event,
     pub plugin: &'a Plugin,
     pub handler: u16,
-    deadline: Instant,
-    pub operations: Cell<u64>,
-    /// `recorded.stopped` is set.
-    ended: Cell<bool>,
+    pub meter: Meter,
     pub recorded: RefCell<Recorded>,
 }
 
@@ -67,9 +61,7 @@ impl<'a> Current<'a> {
             event,
             plugin,
             handler,
-            deadline: Instant::now() + around.limits.deadline.duration(),
-            operations: Cell::new(0),
-            ended: Cell::new(false),
+            meter: Meter::new(Bounds::of(around.limits)),
             recorded: RefCell::default(),
         }
     }
@@ -83,16 +75,12 @@ impl<'a> Current<'a> {
             }
         }
         let _restore = Restore(CURRENT.replace(Some(NonNull::from(self).cast())));
-        f()
-    }
-
-    pub fn time_left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.meter.during(f)
     }
 
     /// How long a read may wait, in milliseconds: `read_wait`, and no longer than the call may take.
     pub fn read_wait_ms(&self) -> u64 {
-        self.around.limits.read_wait.0.min(self.time_left().as_millis() as u64)
+        self.around.limits.read_wait.0.min(self.meter.time_left().as_millis() as u64)
     }
 
     /// Counts one effect and the bytes of its message.
@@ -127,18 +115,8 @@ impl<'a> Current<'a> {
     /// Ends the call; the first reason stays.
     pub fn stop(&self, stop: Stop) -> Raised {
         self.recorded.borrow_mut().stopped.get_or_insert(stop);
-        self.ended.set(true);
+        self.meter.end();
         EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into()
-    }
-
-    /// Long native work looks at the clock by itself.
-    pub fn in_time(&self) -> Result<(), Raised> {
-        if self.time_left().is_zero() { Err(self.stop(self.too_late())) } else { Ok(()) }
-    }
-
-    fn too_late(&self) -> Stop {
-        let ms = self.around.limits.deadline.0;
-        Stop::Fault(FaultKind::Deadline, format!("the call took longer than {ms} ms (`deadline` of [script])"))
     }
 }
 
@@ -147,20 +125,12 @@ pub(super) fn with<R>(f: impl FnOnce(&Current) -> Result<R, Raised>) -> Result<R
     match CURRENT.get() {
         // SAFETY: `during` sets it to a `Current` that outlives its closure and takes it back when that ends, even by a
         // panic; the reference does not leave `f`, and other threads never see it.
-        Some(current) => f(unsafe { current.as_ref() }),
+        Some(current) => {
+            let current = unsafe { current.as_ref() };
+            current.meter.host(|| f(current))
+        }
         None => Err(raise("this function works while a handler runs; a plugin's file is read before")),
     }
-}
-
-/// After each operation: `Some` ends the call.
-pub(super) fn progress(operations: u64) -> Option<Dynamic> {
-    // SAFETY: as above.
-    let current = unsafe { CURRENT.get()?.as_ref() };
-    current.operations.set(operations);
-    if operations & (OPERATIONS_BETWEEN_LOOKS - 1) == 0 && current.time_left().is_zero() {
-        drop(current.stop(current.too_late()));
-    }
-    current.ended.get().then_some(Dynamic::UNIT)
 }
 
 /// An error that scripts can catch; its place is filled in by the engine.

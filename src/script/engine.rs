@@ -1,6 +1,6 @@
 //! Rhai as handlers get it: which functions there are, and where it ends.
 
-use super::{Limits, current, functions};
+use super::{Limits, functions, meter};
 use rhai::packages::*;
 use rhai::{AST, Engine, Module, OptimizationLevel, Shared, def_package};
 use std::sync::{Arc, LazyLock};
@@ -43,7 +43,8 @@ pub(super) fn engine(limits: &Limits) -> Engine {
     engine
         .set_strict_variables(true)
         .set_optimization_level(OptimizationLevel::None)
-        .set_max_operations(limits.operations)
+        // Counted by the meter: Rhai counts those of each closure from where its caller stood.
+        .set_max_operations(0)
         .set_max_call_levels(limits.call_depth as usize)
         .set_max_expr_depths(limits.expression_depth as usize, limits.expression_depth as usize)
         .set_max_string_size(limits.string_bytes.0 as usize)
@@ -51,7 +52,7 @@ pub(super) fn engine(limits: &Limits) -> Engine {
         .set_max_map_size(limits.map_items as usize)
         .set_max_variables(limits.variables as usize)
         .set_max_modules(limits.modules as usize);
-    engine.on_progress(current::progress);
+    engine.on_progress(meter::progress);
     engine.on_debug(|text, source, place| functions::log(tracing::Level::DEBUG, text, source, place));
     engine
 }

@@ -25,6 +25,8 @@ pub enum FaultKind {
     Depth,
     /// A text, an array, a map, or variables.
     Size,
+    /// Memory that the call holds.
+    Memory,
     /// Effects, in number or bytes.
     Effects,
     /// Timers of one entity.
@@ -44,6 +46,7 @@ impl FaultKind {
             FaultKind::Deadline => "deadline",
             FaultKind::Depth => "call_depth",
             FaultKind::Size => "size",
+            FaultKind::Memory => "call_bytes",
             FaultKind::Effects => "effects",
             FaultKind::Timers => "timers",
             FaultKind::Read => "read",

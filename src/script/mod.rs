@@ -15,6 +15,7 @@ mod engine;
 mod failure;
 mod functions;
 mod host;
+mod meter;
 mod plugin;
 mod reads;
 mod run;

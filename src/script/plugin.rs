@@ -3,14 +3,14 @@
 use super::current::Around;
 use super::engine::Compiled;
 use super::reads::Reads;
-use super::subject::FIELDS;
+use super::subject::{self, FIELDS};
 use super::values::State;
 use super::{EntitySettings, Event, Fault, Limits, Reply, TimerSettings};
 use crate::model::{AppId, Problem, Refusal, did_you_mean, one_of};
 use crate::policy::Policy;
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One app's handlers in one loading of the files: immutable, shared by all workers.
@@ -35,6 +35,8 @@ pub struct Plugin {
     pub(super) functions: Vec<Function>,
     /// Names that `webhook` may be called with.
     pub(super) webhooks: Vec<Arc<str>>,
+    /// Names of `[settings]` that its files read.
+    pub(super) settings: BTreeSet<String>,
 }
 
 /// A function of a plugin's file.
@@ -184,6 +186,11 @@ impl Plugin {
         self.functions.iter()
     }
 
+    /// Names of `[settings]` that its text reads, in their order.
+    pub fn settings(&self) -> impl Iterator<Item = &str> {
+        self.settings.iter().map(String::as_str)
+    }
+
     /// Empty where there is no such handler.
     pub fn name_of(&self, handler: u16) -> &str {
         self.functions.get(handler as usize).map_or("", |f| &f.name)
@@ -192,6 +199,14 @@ impl Plugin {
     /// It reads or writes `this`, itself.
     pub fn keeps_state(&self, handler: u16) -> bool {
         self.functions.get(handler as usize).is_some_and(|f| f.keeps_state)
+    }
+
+    /// Whether the handler could read what it would be told. Err: `invalid_message` or `too_large`.
+    pub fn can_read(&self, handler: u16, event: &Event, limits: &Limits) -> Result<(), Refusal> {
+        match self.functions.get(handler as usize) {
+            Some(function) => subject::can_read(event, &function.reads, limits),
+            None => Ok(()),
+        }
     }
 
     /// Runs one call. `state` is `this`. On failure the caller throws `state` away and keeps its copy.

@@ -19,8 +19,9 @@ pub(super) fn run(
     let (Some(compiled), Some(function)) = (&plugin.compiled, plugin.functions.get(handler as usize)) else {
         return Err(fault(Fault::new(FaultKind::Panic, format!("there is no handler {handler}"))));
     };
-    let told = subject::event(event, &function.reads, around.limits).map_err(Failure::Refused)?;
     let current = Current::new(plugin, handler, event, around);
+    // Built after the meter began: the event counts as memory of the call.
+    let told = subject::event(event, &function.reads, around.limits).map_err(Failure::Refused)?;
     let options = CallFnOptions::new().eval_ast(false).rewind_scope(false).bind_this_ptr(&mut state.0);
     let returned = current.during(|| {
         // A panic would be Rhai's or Weir's own; it ends this call and nothing else.
@@ -30,10 +31,11 @@ pub(super) fn run(
             compiled.engine.call_fn_with_options::<Dynamic>(options, &mut scope, &compiled.ast, name, (told,))
         }))
     });
+    let stopped_by_meter = current.meter.met().map(|(kind, what)| Stop::Fault(kind, what));
     let recorded = current.recorded.into_inner();
     // Rhai forgets the place where a bound was met: the handler's own is better than none.
     let here = |fault: Fault| Failure::Fault(Box::new(fault.on_line(&function.file, function.line)));
-    let error = match (returned, recorded.stopped) {
+    let error = match (returned, recorded.stopped.or(stopped_by_meter)) {
         (_, Some(Stop::Refused(refusal))) => return Err(Failure::Refused(refusal)),
         (_, Some(Stop::Fault(kind, what))) => return Err(here(Fault::new(kind, what))),
         (Ok(Ok(value)), None) => {
@@ -48,7 +50,7 @@ pub(super) fn run(
                 kept: recorded.kept,
                 value: value.transpose().map_err(wrong)?.map(Bytes::from),
                 reply: recorded.reply,
-                operations: current.operations.get(),
+                operations: current.meter.operations(),
             });
         }
         (Ok(Err(error)), None) => error,
@@ -86,13 +88,6 @@ fn said(what: String, calls: &[String]) -> String {
 pub(super) fn explain(error: &EvalAltResult, limits: &super::Limits) -> (FaultKind, String) {
     use EvalAltResult as E;
     match error {
-        E::ErrorTooManyOperations(_) => (
-            FaultKind::Operations,
-            format!(
-                "more than {} operations in one call (`operations` of [script]); an endless loop?",
-                limits.operations
-            ),
-        ),
         E::ErrorStackOverflow(_) => (
             FaultKind::Depth,
             format!("functions call each other more than {} deep (`call_depth` of [script])", limits.call_depth),

@@ -49,6 +49,8 @@ overridable! {
     /// Entries of maps, those inside them included.
     #[schemars(range(min = 1))]
     map_items: u32 = 10_000,
+    /// Memory that one call holds, copies and what its closures make included. Beyond: it fails.
+    call_bytes: Size = Size(16 << 20),
     /// Variables of one call.
     #[schemars(range(min = 1))]
     variables: u32 = 500,
@@ -66,8 +68,13 @@ overridable! {
     entity_queue: u32 = 1_000,
     /// Timers of one entity. Beyond: the call fails.
     timers: u32 = 100,
-    /// Faults of a handler in a row that switch it off; 0: never.
+    /// Faults of a handler in a row, of calls that no client caused (timers), that switch it off; 0: never, not by clients
+    /// either.
     breaker_faults: u32 = 10,
+    /// Clients (users, else addresses; of IPv6 the /64) whose calls fail within `breaker_for`, none going well between them,
+    /// that switch it off; 0: clients never do. One client's bad input must not take a handler from all others.
+    #[schemars(range(max = 100))]
+    breaker_clients: u32 = 5,
     /// How long it stays off; then one call tries.
     breaker_for: Ms = Ms::secs(10),
 }

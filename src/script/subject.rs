@@ -194,13 +194,32 @@ pub(super) fn event(event: &Event, reads: &Reads, limits: &Limits) -> Result<Map
         }
         Trigger::Subscribe | Trigger::Subscribed | Trigger::Unsubscribed | Trigger::Connect => {}
     }
-    if reads.has(FIELDS[2].1) && !event.data.is_empty() {
-        let data = values::parse_some(&event.data, reads.wanted(), limits).map_err(|e| {
-            let text = e.to_string();
-            let code = if text.starts_with(values::TOO_LARGE) { Code::TooLarge } else { Code::InvalidMessage };
-            Refusal::new(code)
-        })?;
-        map.insert(FIELDS[2].0.into(), data);
+    match data(event, reads, limits) {
+        Ok(None) => {}
+        Ok(Some(data)) => drop(map.insert(FIELDS[2].0.into(), data)),
+        // It has happened, and nobody can be refused any more: the handler is called with what there is, `data` being ().
+        Err(refusal) if event.trigger.is_past() => {
+            let (kind, code) = (event.trigger.as_str(), refusal.code.as_str());
+            tracing::warn!(kind, code, "a handler is called without its data, which it cannot read");
+        }
+        Err(refusal) => return Err(refusal),
     }
     Ok(map)
+}
+
+/// What of the event's data is read.
+fn data(event: &Event, reads: &Reads, limits: &Limits) -> Result<Option<Dynamic>, Refusal> {
+    if !reads.has(FIELDS[2].1) || event.data.is_empty() {
+        return Ok(None);
+    }
+    values::parse_some(&event.data, reads.wanted(), limits).map(Some).map_err(|e| {
+        let text = e.to_string();
+        let code = if text.starts_with(values::TOO_LARGE) { Code::TooLarge } else { Code::InvalidMessage };
+        Refusal::new(code)
+    })
+}
+
+/// Whether a handler could be told of it.
+pub(super) fn can_read(event: &Event, reads: &Reads, limits: &Limits) -> Result<(), Refusal> {
+    data(event, reads, limits).map(drop)
 }

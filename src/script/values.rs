@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use super::Limits;
+use super::meter::{self, ELEMENTS_BETWEEN_LOOKS};
 use super::reads::Wanted;
 use super::subject::{ConnectionValue, UserValue};
 use super::wide::{Wide, has_longer};
@@ -43,6 +44,11 @@ impl State {
         text(&self.0)
     }
 
+    /// It is nested deeper than can be written, or thrown away on a small stack.
+    pub fn is_too_deep(&self) -> bool {
+        is_deeper(&self.0, DEPTH_MAX)
+    }
+
     /// About how much memory it takes.
     pub fn bytes(&self) -> usize {
         bytes(&self.0)
@@ -61,8 +67,12 @@ pub(super) fn whole(v: u64) -> Dynamic {
 
 /// Reads JSON text in one pass. Whole numbers of more than 64 bits are refused: they would be rounded.
 pub(super) fn parse(text: &[u8]) -> Result<Dynamic, serde_json::Error> {
-    let mut room = Room { text: usize::MAX, items: usize::MAX, entries: usize::MAX };
-    read(text, None, &mut room)
+    read(text, None, &mut Room { text: usize::MAX, items: usize::MAX, entries: usize::MAX })
+}
+
+/// As `parse`. Err beyond what `room` has.
+pub(super) fn parse_within(text: &[u8], room: &mut Room) -> Result<Dynamic, serde_json::Error> {
+    read(text, None, room)
 }
 
 /// As `parse`, without the fields that are not wanted. Err beyond the limits of texts, arrays and maps in what is.
@@ -91,7 +101,7 @@ fn read(text: &[u8], fields: Fields, room: &mut Room) -> Result<Dynamic, serde_j
 }
 
 /// What may still come.
-struct Room {
+pub(super) struct Room {
     text: usize,
     items: usize,
     entries: usize,
@@ -101,6 +111,12 @@ struct Room {
 pub(super) const TOO_LARGE: &str = "too large for a handler";
 
 impl Room {
+    /// As much as one value may hold in the run of a script.
+    pub fn of_run() -> Room {
+        let bounds = meter::bounds();
+        Room { text: bounds.string_bytes, items: bounds.array_items, entries: bounds.map_items }
+    }
+
     fn take<E: Error>(left: &mut usize, by: usize, what: &str) -> Result<(), E> {
         *left = left.checked_sub(by).ok_or_else(|| E::custom(format_args!("{TOO_LARGE}: {what}")))?;
         Ok(())
@@ -209,12 +225,11 @@ const DRAFT_BYTES_KEPT: usize = 64 << 10;
 pub(super) fn message(write: impl FnOnce(&mut Vec<u8>) -> Result<(), String>) -> Result<Bytes, String> {
     DRAFT.with_borrow_mut(|draft| {
         draft.clear();
-        write(draft)?;
-        let message = Bytes::copy_from_slice(draft);
+        let message = write(draft).map(|()| Bytes::copy_from_slice(draft));
         if draft.capacity() > DRAFT_BYTES_KEPT {
             *draft = Vec::new();
         }
-        Ok(message)
+        message
     })
 }
 
@@ -271,6 +286,7 @@ fn map_at(map: &Map, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
     let depth = deeper(depth)?;
     out.push(b'{');
     for (at, (key, value)) in map.iter().enumerate() {
+        look(at)?;
         if at > 0 {
             out.push(b',');
         }
@@ -286,6 +302,7 @@ fn array_at(array: &Array, out: &mut Vec<u8>, depth: usize) -> Result<(), String
     let depth = deeper(depth)?;
     out.push(b'[');
     for (at, value) in array.iter().enumerate() {
+        look(at)?;
         if at > 0 {
             out.push(b',');
         }
@@ -293,6 +310,14 @@ fn array_at(array: &Array, out: &mut Vec<u8>, depth: usize) -> Result<(), String
     }
     out.push(b']');
     Ok(())
+}
+
+/// A value of many parts takes long, and its text may outgrow it.
+fn look(at: usize) -> Result<(), String> {
+    match at % ELEMENTS_BETWEEN_LOOKS {
+        0 => meter::go_on().map_err(|_| "the call has met a bound".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 fn string(text: &str, out: &mut Vec<u8>) -> Result<(), String> {
@@ -310,6 +335,16 @@ fn custom(value: &Dynamic, out: &mut Vec<u8>, depth: usize) -> Result<(), String
         Err("a function cannot be sent: JSON has none".into())
     } else {
         Err(format!("a value of type {} cannot be sent", value.type_name()))
+    }
+}
+
+fn is_deeper(value: &Dynamic, left: usize) -> bool {
+    if let Ok(map) = value.as_map_ref() {
+        left == 0 || map.values().any(|v| is_deeper(v, left - 1))
+    } else if let Ok(array) = value.as_array_ref() {
+        left == 0 || array.iter().any(|v| is_deeper(v, left - 1))
+    } else {
+        false
     }
 }
 

@@ -61,7 +61,11 @@ impl Shared {
         let (shared, of) = (self.clone(), app.clone());
         self.decide(app, generation, publishing, move |decided| match decided {
             Err(refusal) => drop(refused.send(refusal)),
-            Ok((publishing, about)) => shared.publish_now(&of, generation, publishing, tally, via, about),
+            Ok((publishing, about)) => {
+                if let Err(refusal) = shared.publish_now(&of, generation, publishing, tally, via, about.as_ref()) {
+                    drop(refused.send(refusal));
+                }
+            }
         });
     }
 
@@ -94,7 +98,7 @@ impl Shared {
         }
     }
 
-    /// Straight to its home. `about`: the call that let it pass.
+    /// Straight to its home. `about`: the call that let it pass. Err: the class's `published` could not be told.
     pub(super) fn publish_now(
         self: &Arc<Self>,
         app: &Arc<App>,
@@ -102,28 +106,30 @@ impl Shared {
         publishing: Publishing,
         tally: Option<Arc<Tally>>,
         via: Via,
-        about: Option<Event>,
-    ) {
+        about: Option<&Event>,
+    ) -> Result<(), Refusal> {
         let Publishing { target, draft, sender, answer } = publishing;
         let handlers = app.handlers.as_ref();
         let published = handlers.and_then(|h| Some((h, h.class(target.class())?.published.clone()?)));
         let told = published.map(|(handlers, bound)| {
             let trigger = Trigger::Published { event: draft.event.clone(), key: draft.key.clone() };
             let event = match about {
-                Some(event) => Event { trigger, data: draft.data.clone(), ..event },
+                Some(event) => Event { trigger, data: draft.data.clone(), ..event.clone() },
                 None => Event::of_nobody(trigger, draft.data.clone(), crate::observe::clock()),
             };
-            handlers.about_channel(&bound, &app.policy, target.channel(), generation, event)
+            handlers.about_publication(&bound, &app.policy, target.channel(), generation, event)
         });
+        let told = told.transpose()?;
         let home = target.home(self.shards() as u16);
         let app = app.clone();
         self.put(home, move |shard| {
             shard.counts.app(app.id).published(via);
             flow::publish(&mut shard.hub, &app, target, draft, sender, tally, answer, shard.now);
         });
-        if let Some(Ok(wish)) = told {
+        if let Some(wish) = told {
             self.call(wish, Box::new(|_| ()));
         }
+        Ok(())
     }
 
     /// What a plugin publishes: no handler is called again for it.
@@ -157,12 +163,12 @@ impl Shard {
                     shared.put(me, move |shard| shard.handler_refused(slot, id, &event, &refusal));
                 }
             }),
-            After::Publish(publishing) => Box::new(move |Finished { event, result, .. }| match result {
-                Ok(changed) => {
+            After::Publish(publishing) => Box::new(move |Finished { event, result, .. }| {
+                let published = result.and_then(|changed| {
                     let publishing = publishing.with(&event, changed);
-                    shared.publish_now(&app, generation, publishing, None, Via::Client, Some(event));
-                }
-                Err(refusal) => {
+                    shared.publish_now(&app, generation, publishing, None, Via::Client, Some(&event))
+                });
+                if let Err(refusal) = published {
                     let refusal = flow::in_words(refusal, failed);
                     shared.put(me, move |shard| shard.handler_refused(slot, id, &event, &refusal));
                 }

@@ -10,7 +10,7 @@ use weir::model::{
 use weir::script::{App, Around, Asker, Connection, Event, Host, Limits, Plugin, State, Trigger};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: weir::observe::Allocator = weir::observe::Allocator;
 
 /// The message of the figure above: 200 bytes, a map inside.
 const MESSAGE: &str = r#"{"type":"note","room":"ward-3","text":"The patient in bed four asks for water, please","user":{"id":"u-1042","name":"Ann Example","role":"nurse","shift":2},"urgent":false,"sent":1704623400000,"seq":10042}"#;

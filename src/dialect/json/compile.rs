@@ -173,6 +173,14 @@ fn missing(line: &Receive) -> Option<&'static str> {
 /// The names of a dotted path.
 fn steps<'p>(at: &'p str, path: &str, problems: &mut Vec<Problem>) -> Option<Vec<&'p str>> {
     let steps: Vec<&str> = at.split('.').collect();
+    if at.contains(['{', '}']) {
+        let told = Problem::new(path, format!("`{at}` is a path into the message, not a template"));
+        let told = told.expected("field names with dots between them");
+        problems.push(
+            told.hint(Some("the client's message has the whole value; a rule says which ones it may have".into())),
+        );
+        return None;
+    }
     if steps.iter().any(|step| step.is_empty()) {
         problems.push(Problem::new(path, format!("`{at}` is no path")).expected("field names with dots between them"));
         return None;

@@ -131,6 +131,8 @@ mod tests {
         assert_eq!(always("user.known || 1 == 1"), Some((true, true)));
         assert_eq!(always("user.known && user.id == user.id"), Some((true, false)));
         assert_eq!(always("1 == 2"), Some((false, true)));
+        assert_eq!(always("user.id + \"a\" == 5"), Some((false, true)));
+        assert_eq!(always("user.n + 1 == \"5\""), Some((false, true)));
     }
 
     #[test]
@@ -143,6 +145,10 @@ mod tests {
             "user.role != \"a\" && user.role != \"b\"",
             "user.a == user.b",
             "\"x\" in tables.users",
+            "user.id + \"a\" == \"ba\"",
+            "\"a\" + user.x == \"ab\"",
+            "user.x + user.y == \"ab\"",
+            "user.x + user.y == 5",
         ] {
             assert_eq!(always(rule), None, "{rule}");
         }

@@ -147,9 +147,10 @@ impl Node {
     pub fn never_boolean(&self) -> Option<&'static str> {
         match &self.kind {
             Kind::Const(Const::Bool(_)) => None,
-            Kind::Const(Const::Int(_) | Const::Float(_)) | Kind::Now | Kind::Arithmetic(..) | Kind::Negate(_) => {
-                Some("a number")
-            }
+            Kind::Const(Const::Int(_) | Const::Float(_)) | Kind::Now | Kind::Negate(_) => Some("a number"),
+            // Of texts `+` makes a text; the other operators know numbers alone.
+            Kind::Arithmetic(Arithmetic::Add, sides) => sides.iter().find_map(Node::never_boolean),
+            Kind::Arithmetic(..) => Some("a number"),
             Kind::Const(Const::Text(_)) | Kind::Capture(_) | Kind::UserId | Kind::Path | Kind::Ip => Some("a text"),
             Kind::Facts(..) | Kind::Join(_) => Some("a text"),
             Kind::UserRoles => Some("a list"),

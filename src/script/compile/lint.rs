@@ -2,7 +2,7 @@
 
 use super::signatures::{forms, native, takes_any};
 use super::source::Source;
-use super::{ANONYMOUS, Offered, literals, problem, syntax};
+use super::{ANONYMOUS, Offered, foreign, literals, problem, syntax};
 use crate::model::did_you_mean;
 use crate::script::engine::GONE;
 use crate::script::failure::line_column;
@@ -252,7 +252,7 @@ fn unknown(context: &Context, problem: PluginProblem, name: &str) -> PluginProbl
         context.modules.iter().find(|(_, m)| m.functions.iter().any(|(n, _, private)| n == name && !private));
     let hint = match imported {
         Some((alias, _)) => Some(format!("write `{alias}::{name}(…)`")),
-        None => did_you_mean(name, known),
+        None => foreign::method(name).or_else(|| did_you_mean(name, known)),
     };
     problem.expected("a function of the file, of an import, or of plugins/README.md").hint_if(hint)
 }

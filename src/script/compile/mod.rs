@@ -1,8 +1,10 @@
 //! A plugin's files → `Plugin`: read, constants computed, functions checked; all mistakes at once.
 
 mod constants;
+mod foreign;
 mod lint;
 mod literals;
+mod settings;
 mod signatures;
 mod source;
 mod syntax;
@@ -17,7 +19,7 @@ use rhai::module_resolvers::StaticModuleResolver;
 use rhai::{AST, Dynamic, Engine, Module, OptimizationLevel, Position, Scope};
 use serde_json::{Map, Value};
 use source::Source;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
@@ -64,6 +66,8 @@ fn compile_here(
     let mut build = Build {
         engine: engine(limits),
         settings: dynamic(&Value::Object(settings.clone())),
+        known_settings: settings.keys().map(String::as_str).collect(),
+        settings_read: BTreeSet::new(),
         limits,
         webhooks,
         resolver: StaticModuleResolver::new(),
@@ -90,6 +94,9 @@ fn compile_here(
 struct Build<'a> {
     engine: Engine,
     settings: Dynamic,
+    known_settings: BTreeSet<&'a str>,
+    /// Names that the files read of them.
+    settings_read: BTreeSet<String>,
     limits: &'a Limits,
     webhooks: &'a [&'a str],
     resolver: StaticModuleResolver,
@@ -129,6 +136,7 @@ impl Build<'_> {
             scope.push_constant_dynamic(name.clone(), value.clone());
         }
         self.remember(source, &constants);
+        settings::check(source, &self.known_settings, &mut self.settings_read, &mut self.problems);
         let exact = self.parse(source, &scope, OptimizationLevel::None);
         let names = exact.as_ref().unwrap_or(&source.loose);
         let functions = exact.as_ref().map(|ast| self.lint(source, ast)).unwrap_or_default();
@@ -164,7 +172,7 @@ impl Build<'_> {
                 Some(ast)
             }
             Err(error) => {
-                self.problems.push(syntax::problem_of(&source.file, &error, Some(source)));
+                self.problems.push(syntax::problem_of(&source.file, &source.text, &error, Some(source)));
                 None
             }
         }
@@ -195,7 +203,8 @@ impl Build<'_> {
     }
 
     fn module(&mut self, source: &Source, ast: &AST) -> Option<rhai::Shared<Module>> {
-        match Module::eval_ast_as_new(Scope::new(), ast, &self.engine) {
+        let evaluated = constants::metered(self.limits, || Module::eval_ast_as_new(Scope::new(), ast, &self.engine));
+        match evaluated {
             Ok(module) => {
                 self.resolver.insert(source.name.as_str(), module.clone());
                 Some(module.into())
@@ -225,6 +234,7 @@ impl Build<'_> {
             compiled: Some(Box::new(Compiled { engine: self.engine, ast, file })),
             functions,
             webhooks: self.webhooks.iter().map(|w| Arc::from(*w)).collect(),
+            settings: self.settings_read,
         }
     }
 }

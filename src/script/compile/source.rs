@@ -66,7 +66,7 @@ impl Reader<'_> {
         let loose = match self.engine.compile(&text) {
             Ok(ast) => ast,
             Err(error) => {
-                self.problems.push(syntax::problem_of(&file, &error, None));
+                self.problems.push(syntax::problem_of(&file, &text, &error, None));
                 self.failed.push(name.to_owned());
                 return;
             }

@@ -1,7 +1,7 @@
 //! What Rhai's parser found, as people read it.
 
 use super::source::{Source, names};
-use super::{keywords, problem};
+use super::{foreign, keywords, problem};
 use crate::model::did_you_mean;
 use crate::script::engine::GONE;
 use crate::script::plugin::PluginProblem;
@@ -9,7 +9,19 @@ use crate::script::run::uncapitalized;
 use rhai::{LexError, ParseError, ParseErrorType as E, Position};
 
 /// `source`: where it was parsed before without a word on names.
-pub fn problem_of(file: &str, error: &ParseError, source: Option<&Source>) -> PluginProblem {
+pub fn problem_of(file: &str, text: &str, error: &ParseError, source: Option<&Source>) -> PluginProblem {
+    let told = described(file, error, source);
+    match foreign::hint(text, error.position(), error.err_type()) {
+        Some(hint) if !is_gone(error.err_type()) => told.hint(hint),
+        _ => told,
+    }
+}
+
+fn is_gone(found: &E) -> bool {
+    matches!(found, E::Reserved(word) | E::BadInput(LexError::ImproperSymbol(word, _)) if GONE.contains(&word.as_str()))
+}
+
+fn described(file: &str, error: &ParseError, source: Option<&Source>) -> PluginProblem {
     let at = |what: String| problem(file, error.position(), what);
     match error.err_type() {
         E::VariableUndefined(name) => {
@@ -23,7 +35,7 @@ pub fn problem_of(file: &str, error: &ParseError, source: Option<&Source>) -> Pl
             }
             at(format!("unknown variable `{name}`"))
                 .expected("a parameter, a variable, a constant or `settings`")
-                .hint_if(did_you_mean(name, known.iter().map(String::as_str)))
+                .hint_if(foreign::word(name).or_else(|| did_you_mean(name, known.iter().map(String::as_str))))
         }
         E::ModuleUndefined(name) => {
             let known = source.into_iter().flat_map(|s| s.imports.iter().map(|i| i.alias.as_str()));

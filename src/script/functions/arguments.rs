@@ -202,7 +202,7 @@ fn json(value: &Dynamic) -> Result<Value, Raised> {
     serde_json::from_str(&text).map_err(|e| raise(e.to_string()))
 }
 
-/// From JSON text of the gateway's own.
+/// From JSON text of the gateway's own; Err beyond what one value may hold.
 pub fn from_json(text: &[u8]) -> Result<Dynamic, Raised> {
-    values::parse(text).map_err(|e| raise(e.to_string()))
+    values::parse_within(text, &mut values::Room::of_run()).map_err(|e| raise(e.to_string()))
 }

@@ -121,7 +121,9 @@ fn publish(channel: &Dynamic, event: Option<&str>, data: &Dynamic, options: Opti
         if channels.is_empty() {
             return Ok(()); // published to an empty list: to nobody
         }
-        call.effect(Effect::Publish { channels, message, key, exclude, priority }, bytes)
+        // Each further name is kept, and published to.
+        let names: usize = channels.iter().skip(1).map(|name| MESSAGE_BYTES + name.as_str().len()).sum();
+        call.effect(Effect::Publish { channels, message, key, exclude, priority }, bytes + names)
     })
 }
 

@@ -4,7 +4,7 @@ use super::super::current::{Raised, raise, with};
 use super::super::values;
 use super::{Shelf, arguments as arg};
 use crate::model::{ChannelName, ConnectionId, iso8601};
-use rhai::Dynamic;
+use rhai::{Dynamic, ImmutableString};
 
 /// So that names with two or three of them stay within `ChannelName::BYTES_MAX`, and keys of entities within theirs.
 const SEGMENT_BYTES_MAX: usize = 100;
@@ -25,10 +25,11 @@ pub(super) fn add(shelf: &mut Shelf) {
     });
     shelf.function(
         "parse_time",
-        "Milliseconds since 1970 of a time such as `2026-01-01T00:00:00Z` or a date (its midnight, UTC).",
-        r#"let due = parse_time("2026-01-01T08:30:00Z");"#,
+        "Milliseconds since 1970 of a time such as `2026-01-01T00:00:00Z` or a date (its midnight, UTC); `()` where it is \
+         none.",
+        r#"let due = parse_time("2026-01-01T08:30:00Z") ?? now();"#,
     );
-    shelf.form(&["time: string"], "int", parse_time);
+    shelf.form(&["time: ?"], "int | ()", |time: Dynamic| parsed(&time, parse_time));
     shelf.function(
         "duration",
         "Milliseconds of `\"500ms\"`, `\"5s\"`, `\"1h30m\"`.",
@@ -71,12 +72,29 @@ pub(super) fn add(shelf: &mut Shelf) {
     shelf.form(&["value: ?"], "string", |value: Dynamic| values::text(&value).map_err(raise));
     shelf.function(
         "parse_json",
-        "The value of a JSON text; fails where it is none.",
+        "The value of a JSON text; `()` where it is none.",
         r#"let order = parse_json("{\"id\": 7}");"#,
     );
-    shelf.form(&["text: string"], "?", |text: &str| {
-        values::parse(text.as_bytes()).map_err(|e| raise(format!("this is no JSON: {e}")))
+    shelf.form(&["text: string"], "?", parse_json);
+    shelf.function(
+        "parse_int",
+        "The whole number that a text says, with digits of `radix`, 10 unless given; a whole number itself; `()` for \
+         whatever else. A client may send anything.",
+        r#"let beds = parse_int("12") ?? 0;"#,
+    );
+    shelf.form(&["text: ?"], "int | ()", |value: Dynamic| parse_int(&value, 10));
+    shelf.form(&["text: ?"], "int | ()", |text: ImmutableString| parse_int(&text.into(), 10));
+    shelf.form(&["text: ?", "radix: int"], "int | ()", |value: Dynamic, radix: i64| parse_int(&value, radix));
+    shelf.form(&["text: ?", "radix: int"], "int | ()", |text: ImmutableString, radix: i64| {
+        parse_int(&text.into(), radix)
     });
+    shelf.function(
+        "parse_float",
+        "The number that a text says; a number itself; `()` for whatever else.",
+        r#"let weight = parse_float("71.5") ?? 0.0;"#,
+    );
+    shelf.form(&["text: ?"], "float | ()", |value: Dynamic| parse_float(&value));
+    shelf.form(&["text: ?"], "float | ()", |text: ImmutableString| parse_float(&text.into()));
     shelf.function(
         "percent_change",
         "By how many per cent `new` is above `old`, with two decimals; `()` where `old` is 0.",
@@ -103,13 +121,44 @@ pub(super) fn add(shelf: &mut Shelf) {
     });
 }
 
-fn parse_time(text: &str) -> Result<i64, Raised> {
+fn parse_json(text: &str) -> Result<Dynamic, Raised> {
+    match values::parse_within(text.as_bytes(), &mut values::Room::of_run()) {
+        Ok(value) => Ok(value),
+        // A bound, and not the text's form.
+        Err(e) if e.to_string().starts_with(values::TOO_LARGE) => Err(raise(e.to_string())),
+        Err(_) => Ok(Dynamic::UNIT),
+    }
+}
+
+/// What `parse` makes of a text; `()` of whatever else. What clients send is no mistake of the plugin's.
+fn parsed<T: Into<Dynamic>>(value: &Dynamic, parse: impl FnOnce(&str) -> Option<T>) -> Dynamic {
+    let text = value.as_immutable_string_ref().ok();
+    text.and_then(|text| parse(&text)).map_or(Dynamic::UNIT, Into::into)
+}
+
+fn parse_int(value: &Dynamic, radix: i64) -> Result<Dynamic, Raised> {
+    let radix = u32::try_from(radix).ok().filter(|radix| (2..=36).contains(radix));
+    let radix = radix.ok_or_else(|| raise("a radix is from 2 to 36"))?;
+    Ok(match value.as_int() {
+        Ok(_) => value.clone(),
+        Err(_) => parsed(value, |text| i64::from_str_radix(text.trim(), radix).ok()),
+    })
+}
+
+fn parse_float(value: &Dynamic) -> Dynamic {
+    match value.as_float().or_else(|_| value.as_int().map(|v| v as f64)) {
+        Ok(number) => number.into(),
+        // "inf" and "nan" are none: JSON has no such numbers.
+        Err(_) => parsed(value, |text| text.trim().parse::<f64>().ok().filter(|n| n.is_finite())),
+    }
+}
+
+fn parse_time(text: &str) -> Option<i64> {
     let at = text.parse::<jiff::Timestamp>().or_else(|e| match text.parse::<jiff::civil::Date>() {
         Ok(date) if text.len() == 10 => date.to_zoned(jiff::tz::TimeZone::UTC).map(|z| z.timestamp()),
         _ => Err(e),
     });
-    at.map(|at| at.as_millisecond())
-        .map_err(|_| raise(format!("`{text}` is no time: write 2026-01-01T08:30:00Z, or 2026-01-01")))
+    at.ok().map(|at| at.as_millisecond())
 }
 
 fn number(value: &Dynamic) -> Result<f64, Raised> {

@@ -2,6 +2,7 @@
 
 use super::super::current::{Current, Raised, Stop, raise, with};
 use super::super::failure::FaultKind;
+use super::super::meter::go_on;
 use super::super::plugin::Kept;
 use super::super::{Effect, values};
 use super::{Shelf, arguments as arg, is_metric_name};
@@ -108,7 +109,7 @@ fn set(key: &str, value: &Dynamic, expires: Option<&Dynamic>) -> Result<(), Rais
 
 fn get(call: &Current, key: &str) -> Result<Option<Dynamic>, Raised> {
     let store = store(call)?;
-    call.in_time()?;
+    go_on()?;
     for kept in call.recorded.borrow().kept.iter().rev() {
         match kept {
             Kept::Set { key: k, value, .. } if k == key => return arg::from_json(value.as_bytes()).map(Some),
@@ -122,7 +123,7 @@ fn get(call: &Current, key: &str) -> Result<Option<Dynamic>, Raised> {
 
 fn keys(call: &Current, prefix: &str) -> Result<Array, Raised> {
     let store = store(call)?;
-    call.in_time()?;
+    go_on()?;
     let stored = store.keys(&call.around.app.name, prefix, KEYS_MAX, call.around.host.now().wall);
     let mut keys: BTreeSet<String> = stored.map_err(|e| broken(call, e))?.into_iter().collect();
     for kept in &call.recorded.borrow().kept {

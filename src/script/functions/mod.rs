@@ -1,6 +1,7 @@
 //! What scripts can call: registered, documented and checked from one table.
 
 mod arguments;
+mod bounded;
 mod effects;
 mod helpers;
 mod keys;
@@ -71,6 +72,7 @@ static SHELF: LazyLock<(Shared<Module>, Vec<HostFunction>)> = LazyLock::new(|| {
     helpers::add(&mut shelf);
     types::add(&mut shelf);
     gone(&mut shelf.module);
+    bounded::add(&mut shelf.module);
     print(&mut shelf.module);
     shelf.module.build_index();
     (shelf.module.into(), shelf.functions)

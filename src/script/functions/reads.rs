@@ -2,13 +2,17 @@
 
 use super::super::current::{Current, Raised, Stop, raise, with};
 use super::super::failure::FaultKind;
+use super::super::meter::go_on;
 use super::super::subject::{UserValue, channel as channel_text, id_text, shared};
+use super::super::values::{self, Room};
 use super::{Shelf, arguments as arg};
 use crate::model::{Code, ConnectionInfo, EventKind, Filter, Refusal, Target};
 use rhai::{Array, Dynamic, Map};
 
 /// Events that `history` gives unless told.
 const HISTORY_DEFAULT: i64 = 50;
+/// Claims that `stats` counts by: each is looked up in each connection.
+const CLAIMS_MAX: usize = 20;
 /// Events, channels, connections that one read gives.
 const LISTED_MAX: usize = 1_000;
 
@@ -60,7 +64,7 @@ pub(super) fn add(shelf: &mut Shelf) {
     shelf.function(
         "stats",
         "The app's figures: `#{ connections, channels, subscriptions, by, received, delivered, delivered_per_second, \
-         published, refused, uptime_ms, own }`; `by` counts connections by the values of the claims asked for, `own` is what \
+         published, refused, uptime_ms, own }`; `by` counts connections by the values of the claims asked for, 20 at most, `own` is what \
          `count` and `gauge` came to.",
         r#"let admins = stats(["role"]).by.role.admin ?? 0;"#,
     );
@@ -70,7 +74,7 @@ pub(super) fn add(shelf: &mut Shelf) {
 
 /// How long a read may wait, in milliseconds; Err, not to be caught: the call's time is over.
 fn ready(call: &Current) -> Result<u64, Raised> {
-    call.in_time()?;
+    go_on()?;
     Ok(call.read_wait_ms())
 }
 
@@ -105,11 +109,14 @@ fn history(channel: &str, count: i64) -> Result<Array, Raised> {
         let events =
             call.around.host.history(call.around.app.id, &channel, limit, wait).map_err(|r| refused(call, r))?;
         let messages = events.iter().filter(|e| e.kind == EventKind::Message);
+        // All messages together are one value of the script.
+        let mut room = Room::of_run();
         messages
             .map(|event| {
+                go_on()?;
                 let sender = event.sender.as_ref();
                 Ok(map([
-                    ("data", arg::from_json(&event.data)?),
+                    ("data", values::parse_within(&event.data, &mut room).map_err(|e| raise(e.to_string()))?),
                     ("event", optional(event.event.as_deref())),
                     ("at", Dynamic::from_int(event.at.wall as i64)),
                     ("offset", Dynamic::from_int(event.offset as i64)),
@@ -166,7 +173,8 @@ fn connections(target: Target) -> Result<Array, Raised> {
         let wait = ready(call)?;
         let found = call.around.host.connections(call.around.app.id, target, LISTED_MAX, wait);
         let shown = |c: ConnectionInfo| {
-            map([
+            go_on()?;
+            Ok(map([
                 ("id", id_text(c.id)),
                 ("user", Dynamic::from(UserValue(c.identity))),
                 ("channels", Dynamic::from_array(c.channels.iter().map(channel_text).collect())),
@@ -175,14 +183,17 @@ fn connections(target: Target) -> Result<Array, Raised> {
                 ("user_agent", optional(c.user_agent.as_deref())),
                 ("connected_at", Dynamic::from_int(c.connected_at as i64)),
                 ("last_activity", Dynamic::from_int(c.last_activity as i64)),
-            ])
+            ]))
         };
-        Ok(found.map_err(|r| refused(call, r))?.0.into_iter().map(shown).collect())
+        found.map_err(|r| refused(call, r))?.0.into_iter().map(shown).collect()
     })
 }
 
 fn stats(claims: &[Dynamic]) -> Result<Dynamic, Raised> {
     with(|call| {
+        if claims.len() > CLAIMS_MAX {
+            return Err(raise(format!("`stats` counts by {CLAIMS_MAX} claims at most, these are {}", claims.len())));
+        }
         let claims: Result<Vec<String>, Raised> =
             claims.iter().map(|c| Ok(arg::text(c, "a claim's name")?.to_string())).collect();
         let stats = call.around.host.stats(call.around.app.id, &claims?, ready(call)?).map_err(|r| refused(call, r))?;

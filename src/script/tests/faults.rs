@@ -174,3 +174,61 @@ fn functions_that_nobody_calls_can_be_listed() {
     assert_eq!(keeps, ["later"]);
     assert!(plugin.keeps_state(plugin.handler("later").unwrap()));
 }
+
+#[test]
+fn people_from_other_languages_get_a_hint() {
+    for (body, hint) in [
+        ("publish(\"a\", { type: \"x\" });", "a map is written `#{ name: value }`"),
+        ("let m = { \"type\": 1 };", "a map is written `#{ name: value }`"),
+        ("let t = 'hello';", "a text stands in double quotes"),
+        ("[1].map(x => x);", "a closure is written `|x| x + 1`"),
+        ("const f = () => 1;", "a closure is written `|x| x + 1`"),
+        ("let x = null;", "Rhai's word for it is `()`"),
+        ("let x = None;", "Rhai's word for it is `()`"),
+        ("if event.data == nil { }", "Rhai's word for it is `()`"),
+        ("if event.data == undefined { }", "Rhai's word for it is `()`"),
+        ("if 1 == 1 { } elif 2 == 2 { }", "write `else if`"),
+        ("if 1 === 1 { }", "write `==` or `!=`"),
+        ("if 1 !== 1 { }", "write `==` or `!=`"),
+        ("var x = 1;", "write `let x = …;`"),
+        ("let x = 1; x++;", "write `x += 1`"),
+        ("let x = event.at > 1 ? 2 : 3;", "write `if a { b } else { c }`"),
+        ("let x = #{ default: 1 };", "as a key it stands in quotes: `#{ \"default\": … }`"),
+        ("let x = event.data.default;", "a field of that name is read as `[\"default\"]`"),
+        ("for (let i = 0; i < 3; i++) { }", "write `for x in list { … }`"),
+        ("console.log(1);", "`print(…)` writes a line to the log"),
+        ("JSON.stringify(event);", "`json(value)` makes JSON text"),
+        ("let x = True;", "write `true`"),
+        ("if 1 == 1 and 2 == 2 { }", "write `&&`"),
+        ("await publish(\"a\", 1);", "a handler never waits"),
+        ("[1].forEach(|x| x);", "Rhai's is `for_each`"),
+        ("\"a\".toUpperCase();", "Rhai's is `to_upper`"),
+    ] {
+        let told = faults(&[("test", &format!("fn f(event) {{\n    {body}\n}}"))]);
+        assert!(told.starts_with("plugins/test.rhai:2:"), "{body}\n{told}");
+        assert!(told.contains(&format!("\n  hint: {hint}")), "{body}\n{told}");
+    }
+    let told = faults(&[("test", "function f(event) { }")]);
+    assert!(told.contains("hint: write `fn name(event) { … }`"), "{told}");
+    let told = faults(&[("test", "def f(event):\n    pass")]);
+    assert!(told.contains("hint: write `fn name(event) { … }`"), "{told}");
+}
+
+#[test]
+fn a_setting_that_nobody_set_is_a_fault_unless_it_may_be_missing() {
+    let told = faults(&[("test", "const A = settings.limitt;\nfn f(event) { settings.nam + settings[\"deeep\"].er }")]);
+    assert!(told.contains("plugins/test.rhai:1:20: unknown setting `limitt`"), "{told}");
+    assert!(told.contains("hint: did you mean `limit`?") && told.contains("hint: did you mean `name`?"), "{told}");
+    assert!(told.contains("unknown setting `deeep`"), "{told}");
+    for fine in [
+        "fn f(event) { settings.more ?? 5 }",
+        "fn f(event) { if settings.more != () { settings.more } }",
+        "fn f(event) { if \"more\" in settings { settings.more } }",
+        "fn f(event) { if settings.contains(\"more\") { settings.more } }",
+        "fn f(event) { settings.deep.er + settings.limit }",
+        "fn f(settings) { settings.anything }",
+        "fn f(event) { let all = settings; all.anything }",
+    ] {
+        assert!(compile(fine, &Limits::default()).is_ok(), "{fine}");
+    }
+}

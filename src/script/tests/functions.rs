@@ -44,7 +44,9 @@ fn times_durations_and_numbers() {
     assert_ne!(value("uuid()"), Value::Null);
     assert_eq!(value("let n = random(1, 6); n >= 1 && n <= 6 && random() < 1.0"), json!(true));
     assert_eq!(value("random(5, 5)"), json!(5));
-    assert!(told("parse_time(\"soon\")").ends_with("`soon` is no time: write 2026-01-01T08:30:00Z, or 2026-01-01"));
+    for none in ["\"soon\"", "\"\"", "7", "()", "#{ a: 1 }"] {
+        assert_eq!(value(&format!("[parse_time({none})]")), json!([null]), "{none}");
+    }
     assert!(told("let f = Fn(\"sleep\"); f.call(1)").contains("there is no `sleep`: a handler never waits"));
     assert!(told("random(2, 1)").ends_with("random(2, 1): `low` is above `high`"));
 }
@@ -78,7 +80,18 @@ fn json_there_and_back() {
         value("event.user"),
         json!({ "id": "ann", "known": true, "org": { "id": 7 }, "role": "nurse", "roles": ["nurse"] })
     );
-    assert!(told(r#"parse_json("{")"#).contains("this is no JSON: EOF"));
+    assert_eq!(value(r#"[parse_json("{"), parse_json("")]"#), json!([null, null]));
+    assert_eq!(
+        value(r#"["7".parse_int(), parse_int(" -7 "), parse_int("ff", 16), parse_int(8)]"#),
+        json!([7, -7, 255, 8])
+    );
+    assert_eq!(
+        value(r#"[parse_int("x"), parse_int("1.5"), parse_int(()), parse_int([1])]"#),
+        json!([null, null, null, null])
+    );
+    assert_eq!(value(r#"["1.5".parse_float(), parse_float("2"), parse_float(3)]"#), json!([1.5, 2.0, 3.0]));
+    assert_eq!(value(r#"[parse_float("x"), parse_float("inf"), parse_float(true)]"#), json!([null, null, null]));
+    assert!(told(r#"parse_int("1", 99)"#).contains("a radix is from 2 to 36"));
     assert!(told("publish(\"a\", 0.0 / 0.0)").ends_with("the number NaN cannot be sent: JSON has no such number"));
     assert!(told("publish(\"a\", #{ f: |x| x })").ends_with("a function cannot be sent: JSON has none"));
 }

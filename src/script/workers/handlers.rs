@@ -1,6 +1,6 @@
 //! What is known of each handler over its calls: its breaker, its time series, what was logged of it lately.
 
-use super::breaker::{Breaker, Pass, Turned};
+use super::breaker::{Breaker, Cause, Pass, Turned};
 use crate::model::{AppId, Mono};
 use crate::observe::{CallResult, HandlerLimit, HandlerMetrics, Metrics};
 use crate::script::{App, Fault, FaultKind};
@@ -88,10 +88,12 @@ impl Handler {
     }
 
     /// It failed by its own mistake: counted, logged, and perhaps switched off.
+    #[allow(clippy::too_many_arguments)]
     /// `limit`: the bound that it reached, where `fault` does not say.
     pub fn fault(
         &self,
         pass: Pass<'_>,
+        cause: Cause<'_>,
         app: &App,
         entity: Option<&str>,
         fault: &Fault,
@@ -102,7 +104,7 @@ impl Handler {
             self.metrics.limit(limit);
         }
         self.log(entity, fault, now);
-        if let Turned::Open(faults) = pass.fault(now, &app.limits) {
+        if let Turned::Open(faults) = pass.fault(cause, now, &app.limits) {
             self.metrics.breaker(true);
             let off_ms = app.limits.breaker_for.0;
             tracing::error!(
@@ -135,7 +137,7 @@ impl Handler {
             place,
             left_out,
             "a handler failed: {}",
-            fault.what
+            fault.what.replace("\n  ", "; ")
         );
     }
 
@@ -167,6 +169,7 @@ fn limit_of(kind: FaultKind) -> Option<HandlerLimit> {
         FaultKind::Deadline => Some(HandlerLimit::Deadline),
         FaultKind::Depth => Some(HandlerLimit::CallDepth),
         FaultKind::Size => Some(HandlerLimit::Size),
+        FaultKind::Memory => Some(HandlerLimit::CallBytes),
         FaultKind::Effects => Some(HandlerLimit::Effects),
         FaultKind::Read => Some(HandlerLimit::ReadWait),
         FaultKind::Timers => Some(HandlerLimit::Timers),

@@ -1,5 +1,6 @@
 //! Runs one handler over its entity's state, and says what is to be kept of it.
 
+use super::breaker::Cause;
 use super::core::Core;
 use super::entity::{Entity, Memory};
 use super::job::{Job, Token};
@@ -86,7 +87,8 @@ impl Core {
                 (CallResult::Fault, Refusal::new(Code::Internal))
             }
             Stopped::Fault(fault, limit) => {
-                handler.fault(pass, &app, key.as_deref(), &fault, limit, self.host.now().mono);
+                let cause = turn.job.as_ref().map_or(Cause::Nobody, |job| Cause::of(&job.call().event));
+                handler.fault(pass, cause, &app, key.as_deref(), &fault, limit, self.host.now().mono);
                 (CallResult::Fault, Refusal::new(Code::Internal))
             }
         };
@@ -181,6 +183,11 @@ impl Core {
     fn measure(&self, turn: &mut Turn, is_stored: bool, now: Now) -> Result<(), Stopped> {
         let (Some(entity), Some(state)) = (&turn.entity, &turn.memory.state) else { return Ok(()) };
         let settings = entity.kind.settings();
+        // Whatever thread forgets the entity throws its state away by recursion.
+        if state.is_too_deep() {
+            let what = "`this` is nested deeper than 100 values".to_owned();
+            return Err(self.fault(turn, FaultKind::Depth, what, None));
+        }
         let text = match is_stored.then(|| state.to_json()).transpose() {
             Ok(text) => text,
             Err(why) => {

@@ -9,7 +9,7 @@ use crate::script::workers::{NotTaken, Workers};
 use crate::script::{Event, *};
 use crate::store::Store;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
@@ -100,6 +100,8 @@ impl Plan {
     }
 }
 
+static CLIENTS: AtomicU32 = AtomicU32::new(0x0a00_0001);
+
 pub struct Rig {
     pub workers: Arc<Workers>,
     pub world: Arc<World>,
@@ -115,7 +117,8 @@ impl Rig {
             id: ConnectionId::uuid(42),
             shard: 0,
             slot: 1,
-            ip: [127, 0, 0, 1].into(),
+            // Each call is another client's.
+            ip: std::net::Ipv4Addr::from(CLIENTS.fetch_add(1, Ordering::Relaxed)).into(),
             connected_at: NOW,
             endpoint: "/ws".into(),
             user_agent: None,
