@@ -108,28 +108,49 @@ impl Shared {
         via: Via,
         about: Option<&Event>,
     ) -> Result<(), Refusal> {
-        let Publishing { target, draft, sender, answer } = publishing;
+        let published = self.about_published(app, generation, &publishing, about)?;
+        self.publish_and_tell(app, publishing, tally, via, published);
+        Ok(())
+    }
+
+    /// The call of the class's `published`, if it has one. Err: it could not be told; then nothing is published.
+    pub(super) fn about_published(
+        &self,
+        app: &App,
+        generation: u64,
+        publishing: &Publishing,
+        about: Option<&Event>,
+    ) -> Result<Option<Wish>, Refusal> {
+        let Publishing { target, draft, .. } = publishing;
         let handlers = app.handlers.as_ref();
-        let published = handlers.and_then(|h| Some((h, h.class(target.class())?.published.clone()?)));
-        let told = published.map(|(handlers, bound)| {
-            let trigger = Trigger::Published { event: draft.event.clone(), key: draft.key.clone() };
-            let event = match about {
-                Some(event) => Event { trigger, data: draft.data.clone(), ..event.clone() },
-                None => Event::of_nobody(trigger, draft.data.clone(), crate::observe::clock()),
-            };
-            handlers.about_publication(&bound, &app.policy, target.channel(), generation, event)
-        });
-        let told = told.transpose()?;
-        let home = target.home(self.shards() as u16);
+        let Some((handlers, bound)) = handlers.and_then(|h| Some((h, h.class(target.class())?.published.clone()?))) else {
+            return Ok(None);
+        };
+        let trigger = Trigger::Published { event: draft.event.clone(), key: draft.key.clone() };
+        let event = match about {
+            Some(event) => Event { trigger, data: draft.data.clone(), ..event.clone() },
+            None => Event::of_nobody(trigger, draft.data.clone(), crate::observe::clock()),
+        };
+        handlers.about_publication(&bound, &app.policy, target.channel(), generation, event).map(Some)
+    }
+
+    pub(super) fn publish_and_tell(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+        publishing: Publishing,
+        tally: Option<Arc<Tally>>,
+        via: Via,
+        published: Option<Wish>,
+    ) {
+        let Publishing { target, draft, sender, answer } = publishing;
         let app = app.clone();
-        self.put(home, move |shard| {
+        self.put(target.home(self.shards() as u16), move |shard| {
             shard.counts.app(app.id).published(via);
             flow::publish(&mut shard.hub, &app, target, draft, sender, tally, answer, shard.now);
         });
-        if let Some(wish) = told {
+        if let Some(wish) = published {
             self.call(wish, Box::new(|_| ()));
         }
-        Ok(())
     }
 
     /// What a plugin publishes: no handler is called again for it.

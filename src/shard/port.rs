@@ -76,8 +76,14 @@ impl Port {
             last => {
                 all.extend(last);
                 drop(refuse);
-                for (publishing, about) in self.decided(app, generation.number, all).await? {
-                    self.shared.publish_now(app, generation.number, publishing, Some(tally.clone()), via, about);
+                let decided = self.decided(app, generation.number, all).await?;
+                // All of them before the first is out, as above.
+                let published = decided.iter().map(|(publishing, about)| {
+                    self.shared.about_published(app, generation.number, publishing, about.as_ref())
+                });
+                let published = published.collect::<Result<Vec<_>, _>>()?;
+                for ((publishing, _), wish) in decided.into_iter().zip(published) {
+                    self.shared.publish_and_tell(app, publishing, Some(tally.clone()), via, wish);
                 }
             }
         }
