@@ -592,3 +592,79 @@ fn a_rule_that_begins_to_read_the_request_refuses_whom_it_cannot_judge() {
         live.end();
     }
 }
+
+/// A file that is replaced by being removed first, a folder that is renamed for a moment: nobody is closed.
+#[test]
+fn a_folder_that_is_gone_is_a_fault() {
+    let mut live = Live::start(&[]);
+    fs::rename(live.path("channels"), live.path("channels.old")).unwrap();
+    live.wait_for_fault("this folder does not exist");
+    live.gateway.signal(libc::SIGHUP).unwrap();
+    live.wait(|status| status["last_reload"]["by"] == "SIGHUP");
+    assert_eq!(live.pong(), "first");
+    fs::write(live.path("channels"), "not a folder").unwrap();
+    live.wait(|status| status["last_reload"]["faults"].to_string().contains("lies below a file"));
+    fs::remove_file(live.path("channels")).unwrap();
+    fs::rename(live.path("channels.old"), live.path("channels")).unwrap();
+    live.wait(|status| status["last_reload"]["result"] == "unchanged");
+    live.edit(ROOM, "\"first\"", "\"second\"");
+    live.wait_for_generation(2);
+    assert_eq!(live.pong(), "second");
+    live.end();
+}
+
+#[test]
+fn an_app_whose_file_is_gone_stays_until_it_stayed_away() {
+    let mut live = Live::start(&[("WEIR_RELOAD__REMOVE_AFTER", "1h")]);
+    let good = live.read(ROOM);
+    fs::remove_file(live.path(ROOM)).unwrap();
+    let away = live.wait(|status| status["removing"] != json!([]));
+    assert_eq!(away["removing"][0]["file"], live.path(ROOM).display().to_string());
+    assert_eq!((&away["generation"], live.pong().as_str()), (&json!(1), "first"));
+    live.write(ROOM, good.replace("\"first\"", "\"second\""));
+    live.wait_for_generation(2);
+    assert_eq!((live.status()["removing"].clone(), live.pong()), (json!([]), "second".into()));
+    // Another file with its endpoint is its new name.
+    fs::rename(live.path(ROOM), live.path("channels/hall.toml")).unwrap();
+    live.wait_for_generation(3);
+    assert_eq!(live.ann.next().unwrap(), Got::Close(1012, "app removed".into()));
+    let mut ben = connect(&live.gateway);
+    // Asked for, it is gone at once.
+    fs::remove_file(live.path("channels/hall.toml")).unwrap();
+    live.wait(|status| status["removing"] != json!([]));
+    assert_eq!(pong(&mut ben), "second");
+    live.gateway.signal(libc::SIGHUP).unwrap();
+    assert_eq!(ben.next().unwrap(), Got::Close(1012, "app removed".into()));
+    assert_eq!(live.status()["removing"], json!([]));
+    assert_eq!(live.gateway.panics(), None);
+}
+
+#[test]
+fn an_app_whose_file_stays_away_is_removed() {
+    let mut live = Live::start(&[("WEIR_RELOAD__REMOVE_AFTER", "1ms")]);
+    fs::remove_file(live.path(ROOM)).unwrap();
+    assert_eq!(live.ann.next().unwrap(), Got::Close(1012, "app removed".into()));
+    assert_eq!(live.status()["last_reload"]["by"], "file watch");
+}
+
+/// What Weir writes itself is not what it reads: one mistake is told once.
+#[test]
+fn a_log_beside_the_files_is_not_one_of_them() {
+    let audit = [("WEIR_AUDIT__TARGET", "audit.log")];
+    let mut live = Live::start(&audit);
+    let good = live.read(ROOM);
+    live.edit(ROOM, "publish   = \"true\"", "publsh    = \"true\"");
+    live.wait_for_fault("publsh");
+    // Each of these was read once it is told, and so was everything between them.
+    for n in 0..3 {
+        live.write("weir.log", format!("{n}"));
+        live.write("next", good.replace("publish   = \"true\"", &format!("publsh{n}   = \"true\"")));
+        fs::rename(live.path("next"), live.path(ROOM)).unwrap();
+        live.wait_for_fault(&format!("publsh{n}"));
+    }
+    let told = fs::read_to_string(live.path("audit.log")).unwrap();
+    let log = live.gateway.output();
+    assert_eq!(log.lines().filter(|line| line.contains("are not put in force")).count(), 4, "{log}");
+    assert!(told.lines().filter(|line| line.contains("\"reload\"")).count() <= 4, "{told}");
+    assert_eq!(live.pong(), "first");
+}

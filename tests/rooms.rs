@@ -95,6 +95,54 @@ fn a_line_in_the_wrong_room_is_told() {
     assert!(told("src/attic/mod.rs", "")[0].contains("not in the table"));
 }
 
+/// Standard output and error may be closed, or full: `println!` panics then, and with it whatever called it.
+#[test]
+fn nothing_is_printed_where_a_closed_terminal_would_end_it() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut told = Vec::new();
+    for file in rust_files(&src) {
+        let of_tests = file.components().any(|c| Path::new(c.as_os_str()).file_stem().is_some_and(|s| s == "tests"));
+        if of_tests || file.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("_tests")) {
+            continue;
+        }
+        let tokens = fs::read_to_string(&file).unwrap().parse().unwrap();
+        told.extend(prints(tokens).into_iter().map(|line| format!("{}:{line}", file.display())));
+    }
+    assert!(told.is_empty(), "`say!` of `cli`, `process::say` or a line of the log instead:\n{}", told.join("\n"));
+    let seen = |source: &str| prints(source.parse().unwrap());
+    assert_eq!(seen("fn f() {\n println!(\"x\");\n if x { eprint!(\"y\") }\n}"), [2, 3]);
+    assert_eq!(seen("#[cfg(test)]\nmod tests { fn f() { dbg!(1); } }\nfn g() { writeln!(o, \"x\"); }"), [0; 0]);
+}
+
+/// Lines with a macro that prints, outside of tests.
+fn prints(tokens: TokenStream) -> Vec<usize> {
+    const MACROS: [&str; 5] = ["print", "println", "eprint", "eprintln", "dbg"];
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let (mut found, mut of_tests) = (Vec::new(), false);
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Ident(word) => {
+                let is_macro = matches!(tokens.get(at + 1), Some(TokenTree::Punct(p)) if p.as_char() == '!');
+                if is_macro && MACROS.contains(&word.to_string().as_str()) {
+                    found.push(word.span().start().line);
+                }
+            }
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
+                of_tests |= group.stream().to_string().replace(' ', "") == "cfg(test)";
+            }
+            TokenTree::Group(group) => {
+                if !of_tests {
+                    found.extend(prints(group.stream()));
+                }
+                of_tests &= group.delimiter() != Delimiter::Brace;
+            }
+            TokenTree::Punct(p) if p.as_char() == ';' => of_tests = false,
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
+    found
+}
+
 /// Room → its line in the table.
 fn order(lib: &str) -> BTreeMap<String, usize> {
     let table = lib.lines().skip_while(|l| *l != "//! ```text").skip(1).take_while(|l| *l != "//! ```");

@@ -98,11 +98,22 @@ pub struct Fail {
     /// For 405: the methods that are allowed.
     pub allow: Option<String>,
     pub retry_after_s: Option<u64>,
+    /// Whose answer it is, where the request named no app.
+    pub app: Option<String>,
 }
 
 impl Fail {
     pub fn new(why: Why, detail: impl Into<String>) -> Fail {
-        Fail { why, code: None, details: None, detail: detail.into(), position: None, allow: None, retry_after_s: None }
+        Fail {
+            why,
+            code: None,
+            details: None,
+            detail: detail.into(),
+            position: None,
+            allow: None,
+            retry_after_s: None,
+            app: None,
+        }
     }
 
     /// Neither yes nor no: whoever asks comes back.
@@ -140,6 +151,9 @@ impl Fail {
         problem.insert("detail".into(), self.detail.clone().into());
         if let Some(details) = self.details.as_deref().and_then(|text| serde_json::from_str(text).ok()) {
             problem.insert("details".into(), details);
+        }
+        if let Some(app) = &self.app {
+            problem.insert("app".into(), app.as_str().into());
         }
         if let Some((line, column)) = self.position {
             problem.insert("line".into(), json!(line));

@@ -38,8 +38,8 @@ pub struct Context<G> {
     pub state: Arc<State>,
     pub gateway: G,
     pub metrics: Arc<Metrics>,
-    /// Why Weir is not ready: `starting`, `draining`. Empty: it is.
-    pub not_ready: &'static [&'static str],
+    /// Why Weir is not ready: `draining`, tasks that are down. Empty: it is.
+    pub not_ready: Arc<[String]>,
     /// `None`: there are no files to read again.
     pub admin: Option<Arc<dyn Admin>>,
 }
@@ -150,7 +150,7 @@ fn health<G>(
     let (word, response) = match request.path.as_str() {
         "/healthz" => ("healthz", reply_json(200, &json!({ "status": "ok" }))),
         "/readyz" if context.not_ready.is_empty() => ("readyz", reply_json(200, &ready(&context.generation))),
-        "/readyz" => ("readyz", reply_json(503, &json!({ "status": "not ready", "reasons": context.not_ready }))),
+        "/readyz" => ("readyz", reply_json(503, &json!({ "status": "not ready", "reasons": &*context.not_ready }))),
         "/metrics" => {
             ("metrics", reply(200, "text/plain; version=0.0.4; charset=utf-8", context.metrics.text().into()))
         }
@@ -195,8 +195,23 @@ async fn api<G: Gateway>(
     if let Some(id) = connection {
         args.put("connection", percent_decode(id).ok_or_else(Fail::not_found)?)?;
     }
-    let app = context.site.app(listener, args.text("app")?.as_deref(), key)?;
-    one(context, key, app, verb, args, &request.body, request).await
+    let named = args.text("app")?;
+    let app = context.site.app(listener, named.as_deref(), key)?;
+    let answer = one(context, key, app, verb, args, &request.body, request).await;
+    if named.is_some() { answer } else { with_app(answer, &app.name) }
+}
+
+/// Who named no app reads which one it was, also where that one knows no such channel.
+fn with_app(answer: Answer, app: &str) -> Answer {
+    let name = json!(app);
+    match answer {
+        Ok(json) => Ok(match json.strip_prefix('{') {
+            Some("}") => format!("{{\"app\":{name}}}"),
+            Some(members) => format!("{{\"app\":{name},{members}"),
+            None => json,
+        }),
+        Err(fail) => Err(Fail { app: Some(app.to_owned()), ..fail }),
+    }
 }
 
 /// One call of a key: on its own, or one of a batch. `body`: what an idempotency key stands for.
@@ -273,6 +288,8 @@ async fn in_batch<G: Gateway>(
     // A command's place in its own text would mislead: lines are the batch's.
     let mut args = Args::of_json(inner.get()).map_err(|fail| Fail { position: None, ..fail })?;
     let named = args.text("app")?;
-    let app = context.site.app(listener, named.as_deref().or(app), key)?;
-    one(context, key, app, verb, args, inner.get().as_bytes(), request).await
+    let named = named.as_deref().or(app);
+    let app = context.site.app(listener, named, key)?;
+    let answer = one(context, key, app, verb, args, inner.get().as_bytes(), request).await;
+    if named.is_some() { answer } else { with_app(answer, &app.name) }
 }

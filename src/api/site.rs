@@ -9,7 +9,7 @@ use super::verb::Verb;
 use crate::model::{Problem, canonical_path, one_of, percent_decode};
 use hyper::Method;
 use matchit::Router;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The HTTP surface of one generation.
 pub struct Site {
@@ -22,8 +22,10 @@ pub struct Site {
 #[derive(Default)]
 pub(super) struct Listener {
     pub admin: bool,
-    /// Places in `Site::apps`: that of the first endpoint first. All of them on an admin listener.
+    /// Places in `Site::apps`. All of them on an admin listener.
     pub apps: Vec<usize>,
+    /// Whom a call is for that names no app: one that `gateway.toml` names, or one that is alone here.
+    default: Option<usize>,
     /// The routes of a pattern together: a router takes each pattern once.
     router: Router<Vec<Spot>>,
     /// Paths of endpoints: only WebSockets are there.
@@ -46,16 +48,16 @@ pub(super) struct Matched<'s> {
 }
 
 impl Site {
-    /// `listeners`: names and whether they are `admin`. `apps`: in the order of their files.
+    /// `listeners`: names, whether they are `admin`, and the app that they are for. `apps`: in the order of their files.
     /// Err: problems with the name of the app whose file has them; routes that overlap.
     pub fn compile(
-        listeners: &[(&str, bool)],
+        listeners: &[(&str, bool, Option<&str>)],
         keys: Keys,
         pages: Pages,
         apps: Vec<AppHttp>,
     ) -> Result<Site, Vec<(String, Problem)>> {
         let mut problems = Vec::new();
-        let made = listeners.iter().map(|(name, admin)| {
+        let made = listeners.iter().map(|(name, admin, app)| {
             let here = |app: &AppHttp| app.endpoints.iter().any(|(listener, _)| listener == name);
             let routed = |app: &AppHttp| app.routes.iter().any(|r| r.listener == *name);
             let mut on: Vec<usize> = (0..apps.len()).filter(|i| here(&apps[*i])).collect();
@@ -63,7 +65,10 @@ impl Site {
             let endpoints = apps.iter().flat_map(|a| &a.endpoints).filter(|(l, _)| l == name);
             let sockets = sockets(endpoints.map(|(_, path)| path));
             let router = router(name, &apps, &mut problems);
-            ((*name).to_owned(), Listener { admin: *admin, apps: on, router, sockets })
+            // Never the first of several: which one that is, another file decides, and calls would go elsewhere.
+            let named = app.and_then(|app| on.iter().copied().find(|i| *apps[*i].name == *app));
+            let default = named.or(if let [only] = on[..] { Some(only) } else { None });
+            ((*name).to_owned(), Listener { admin: *admin, apps: on, default, router, sockets })
         });
         let listeners = made.collect();
         if problems.is_empty() { Ok(Site { keys, pages, apps, listeners }) } else { Err(problems) }
@@ -109,8 +114,13 @@ impl Site {
         refused
     }
 
-    /// The app of a verb. Without a name: of those that the key covers, that of the listener's first endpoint; on an
-    /// admin listener only where that leaves no choice.
+    /// Whom calls without an app's name are for, by listener.
+    pub fn default_apps(&self) -> BTreeMap<&str, Option<&str>> {
+        let default = |listener: &Listener| listener.default.map(|at| &*self.apps[at].name);
+        self.listeners.iter().map(|(name, listener)| (name.as_str(), default(listener))).collect()
+    }
+
+    /// The app of a verb. Without a name: the listener's own, or the only one here that the key covers.
     pub(super) fn app(&self, listener: &Listener, name: Option<&str>, key: &ApiKey) -> Result<&AppHttp, Fail> {
         let apps = || listener.apps.iter().map(|at| &self.apps[*at]);
         let covered = || apps().filter(|app| key.covers_app(&app.name));
@@ -119,10 +129,11 @@ impl Site {
             Some(name) => apps()
                 .find(|app| &*app.name == name)
                 .ok_or_else(|| Fail::new(Why::UnknownApp, format!("`app`: one of {} is here", names()))),
-            None if listener.admin && covered().count() > 1 => {
-                Err(Fail::body(format!("`app` is required here: {}", names())))
-            }
-            None => covered().next().ok_or_else(|| Fail::new(Why::Forbidden, "The key covers no app that is here")),
+            None => match listener.default.map(|at| &self.apps[at]).filter(|app| key.covers_app(&app.name)) {
+                Some(app) => Ok(app),
+                None if covered().count() > 1 => Err(Fail::body(format!("`app` is required here: {}", names()))),
+                None => covered().next().ok_or_else(|| Fail::new(Why::Forbidden, "The key covers no app that is here")),
+            },
         }
     }
 

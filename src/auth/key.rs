@@ -114,7 +114,10 @@ impl Key {
             }
             (None, Some(public), None) if !hmac => {
                 let pem = read("public", public, Purpose::Public)?;
-                let verify = public_key(pem.expose(), family, &settings.algorithms)?;
+                let verify = public_key(pem.expose(), family, &settings.algorithms);
+                let verify = verify.map_err(|p| {
+                    if let SecretSource::File(name) = public { at_pem(p, name, pem.expose()) } else { p }
+                })?;
                 Material::One { verify, sign: None }
             }
             (None, None, Some(jwks)) if !hmac => Material::jwks(name, jwks, resolve, fetcher, before)?,
@@ -205,7 +208,10 @@ impl Material {
             (Some(file), None) => {
                 let text = resolve(&SecretSource::File(file.clone()), Purpose::Public)
                     .map_err(|why| Problem::new("jwks.file", why))?;
-                let set = KeySet::parse(text.expose()).map_err(|why| Problem::new("jwks.file", why))?;
+                let set = KeySet::parse(text.expose()).map_err(|why| {
+                    let (line, column) = place_of_json(text.expose());
+                    Problem::new("jwks.file", why).in_file(file).at(line, column)
+                })?;
                 Ok(Material::Set(set))
             }
             (None, Some(url)) => {
@@ -238,6 +244,18 @@ fn family(algorithms: &[Algorithm]) -> Result<AlgorithmFamily, Problem> {
                 .expected("one family (HS, RS and PS, ES, EdDSA); a key of its own for each"))
         }
     }
+}
+
+/// Where the first block of a PEM file begins.
+fn at_pem(problem: Problem, file: &str, pem: &[u8]) -> Problem {
+    let line = pem.split(|b| *b == b'\n').position(|line| line.starts_with(b"-----BEGIN")).unwrap_or(0);
+    problem.in_file(file).at(line as u32 + 1, 1)
+}
+
+/// Where a text stops being JSON; its beginning, where it is JSON and something else is wrong with it.
+fn place_of_json(text: &[u8]) -> (u32, u32) {
+    let error = serde_json::from_slice::<serde::de::IgnoredAny>(text).err();
+    error.map_or((1, 1), |e| (e.line().max(1) as u32, e.column().max(1) as u32))
 }
 
 fn public_key(pem: &[u8], family: AlgorithmFamily, algorithms: &[Algorithm]) -> Result<DecodingKey, Problem> {

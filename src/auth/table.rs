@@ -56,7 +56,8 @@ impl Tables {
             let table = match (&s.rows, &s.file, &s.url) {
                 (Some(rows), None, None) => Table::from_rows(name, rows),
                 (None, Some(file), None) => {
-                    read(file).map_err(|why| Problem::new("file", why)).and_then(|bytes| Table::from_json(name, &bytes))
+                    let bytes = read(file).map_err(|why| Problem::new("file", why));
+                    bytes.and_then(|bytes| Table::from_json(name, &bytes).map_err(|p| p.in_file(file)))
                 }
                 (None, None, Some(url)) => {
                     let before = before.and_then(|b| b.remote());
@@ -115,6 +116,8 @@ impl Table {
 
     /// From a JSON object of rows by key. The problem's path is `file`, its offset the place in the text.
     pub fn from_json(name: &str, bytes: &[u8]) -> Result<Table, Problem> {
+        // Editors of another system begin a file with a byte order mark, which is no JSON.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut json = serde_json::Deserializer::from_slice(bytes);
         let rows = json.deserialize_map(Entries).and_then(|rows| json.end().map(|()| rows));
         let rows = rows.map_err(|e| {
@@ -122,7 +125,7 @@ impl Table {
             let text = e.to_string();
             let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
             Problem::new("file", format!("not a table: {what}"))
-                .at(e.line() as u32, e.column() as u32)
+                .at(e.line() as u32, column(bytes, e.line(), e.column()))
                 .expected("a JSON object of rows by key, such as {\"u1\": {\"role\": \"admin\"}}")
         })?;
         Ok(Table::here(name, rows))
@@ -222,6 +225,13 @@ const ROUNDED: &str = "a number of more than 64 bits, which would be rounded";
 /// A column whose number is not what was written: rules would take two ids for one.
 pub(super) fn rounded(row: &Row) -> Option<&str> {
     row.iter().find(|(_, value)| !is_exact(value)).map(|(column, _)| column.as_str())
+}
+
+/// serde_json counts bytes; people count characters.
+fn column(bytes: &[u8], line: usize, column: usize) -> u32 {
+    let line = bytes.split(|b| *b == b'\n').nth(line.saturating_sub(1)).unwrap_or_default();
+    let before = &line[..column.min(line.len())];
+    String::from_utf8_lossy(before).chars().count().max(1) as u32
 }
 
 /// Reads rows in their order and refuses a key that comes twice: one of the two would be lost without a word.

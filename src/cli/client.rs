@@ -143,7 +143,7 @@ impl Found {
         match called.and_then(|runtime| runtime.block_on(self.call(verb, body))) {
             Err(what) => files::fail(what),
             Ok((status, text)) if status.is_success() => {
-                println!("{text}");
+                say!("{text}");
                 std::process::ExitCode::SUCCESS
             }
             Ok((status, text)) => files::fail(format!("{} answered {status}\n{text}", self.url)),

@@ -19,14 +19,14 @@ const SHIPPED: &str = include_str!("../../gateway.toml");
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     let Some(section) = &arguments.section else {
-        print!("{SHIPPED}");
+        put!("{SHIPPED}");
         return ExitCode::SUCCESS;
     };
     let text = of(section);
     if text.is_empty() {
         return fail(format!("gateway.toml has no section [{section}]"));
     }
-    print!("{text}");
+    put!("{text}");
     ExitCode::SUCCESS
 }
 

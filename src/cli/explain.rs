@@ -97,7 +97,7 @@ pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode
     match explain(&files, arguments) {
         Err(what) => fail(what),
         Ok((told, allowed)) => {
-            println!("{}", told.trim_end());
+            say!("{}", told.trim_end());
             if allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
     }
@@ -134,8 +134,8 @@ fn live(gateway: &Path, connection: &str, arguments: &Arguments, env: &Environme
     };
     let Some(why) = Explanation::of_json(&told) else { return fail(format!("no explanation: {told}")) };
     match arguments.json {
-        true => println!("{told}"),
-        false => println!("{}\n{}", text(&why, told["user"].as_str(), &arguments.on, arguments.does), of_whom(&told)),
+        true => say!("{told}"),
+        false => say!("{}\n{}", text(&why, told["user"].as_str(), &arguments.on, arguments.does), of_whom(&told)),
     }
     if why.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

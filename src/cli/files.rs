@@ -27,8 +27,8 @@ pub fn read(gateway: &Path, env: &Environment) -> Result<Files, Vec<Fault>> {
 /// As `read`; faults are told, and the exit code says so.
 pub fn read_or_tell(gateway: &Path, env: &Environment) -> Result<Files, ExitCode> {
     read(gateway, env).map_err(|faults| {
-        faults.iter().for_each(|fault| eprintln!("{fault}\n"));
-        eprintln!("{}", summary(&faults));
+        faults.iter().for_each(|fault| complain!("{fault}\n"));
+        complain!("{}", summary(&faults));
         ExitCode::from(EX_CONFIG)
     })
 }
@@ -54,7 +54,7 @@ impl Files {
 
 /// Says what went wrong; the exit code of a verb that could not do what it should.
 pub fn fail(what: impl std::fmt::Display) -> ExitCode {
-    eprintln!("weir: {what}");
+    complain!("weir: {what}");
     ExitCode::FAILURE
 }
 

@@ -28,7 +28,7 @@ pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode
     let path = if arguments.alive { "/healthz" } else { "/readyz" };
     match ask(&found, path) {
         Ok(text) => {
-            println!("{text}");
+            say!("{text}");
             ExitCode::SUCCESS
         }
         Err(what) => fail(what),

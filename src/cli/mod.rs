@@ -1,6 +1,21 @@
 //! The `weir` command: one file a verb. Reads the process's arguments and environment; nothing else does.
 //! In: arguments, environment. Out: an exit code, after `gateway` or `config` did the work.
 
+/// A line on standard output. Where it cannot be written the verb ends: `println!` would end in a panic's message.
+macro_rules! say {
+    ($($what:tt)*) => { $crate::cli::print(format_args!("{}\n", format_args!($($what)*))) };
+}
+
+/// As `say`, without a line break.
+macro_rules! put {
+    ($($what:tt)*) => { $crate::cli::print(format_args!($($what)*)) };
+}
+
+/// A line on standard error; lost where nobody reads it.
+macro_rules! complain {
+    ($($what:tt)*) => { $crate::cli::print_error(format_args!($($what)*)) };
+}
+
 mod broadcast;
 mod check;
 mod client;
@@ -21,6 +36,8 @@ mod token;
 
 use crate::config::Environment;
 use clap::{Parser, Subcommand};
+use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -90,6 +107,23 @@ Exit codes: 0 all is well, 1 it is not, 2 wrong arguments, 78 mistakes in the fi
 
 /// A configuration with mistakes: `EX_CONFIG` of sysexits.h.
 const EX_CONFIG: u8 = 78;
+
+/// Nothing can be written: `EX_IOERR` of sysexits.h.
+const EX_IOERR: i32 = 74;
+
+/// Whoever reads may stop early, as `head` does: that is no mistake to speak of.
+fn print(what: fmt::Arguments) {
+    if let Err(error) = io::stdout().lock().write_fmt(what) {
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            complain!("weir: standard output: {error}");
+        }
+        std::process::exit(EX_IOERR);
+    }
+}
+
+fn print_error(what: fmt::Arguments) {
+    let _ = writeln!(io::stderr().lock(), "{what}");
+}
 
 /// Does what the process's arguments say.
 pub fn main() -> ExitCode {

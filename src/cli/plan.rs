@@ -43,10 +43,10 @@ pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode
         Err(what) => return fail(what),
     };
     if arguments.json {
-        println!("{plan}");
+        say!("{plan}");
     } else {
         let colours = std::io::stdout().is_terminal() && !env.contains_key("NO_COLOR");
-        print!("{}", Told { plan: &plan, candidate: &candidate, colours });
+        put!("{}", Told { plan: &plan, candidate: &candidate, colours });
     }
     if good(&plan, arguments.strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 pub struct Arguments {
     #[command(flatten)]
     door: Door,
-    /// The app whose channel it is; the listener's first if missing.
+    /// The app whose channel it is; if missing, the listener's own, or the only one there.
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
     /// The event's name, where clients hear one.

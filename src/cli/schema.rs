@@ -53,7 +53,7 @@ pub fn run(gateway: &Path, arguments: &Arguments) -> ExitCode {
             };
         }
     };
-    println!("{schema:#}");
+    say!("{schema:#}");
     ExitCode::SUCCESS
 }
 
@@ -63,7 +63,7 @@ fn definitions(folder: &Path) -> io::Result<()> {
     for (name, text) in script::definitions() {
         let path = folder.join(name);
         fs::write(&path, text)?;
-        println!("wrote {}", path.display());
+        say!("wrote {}", path.display());
     }
     Ok(())
 }

@@ -261,7 +261,7 @@ fn holding<'g>(template: &Value, placeholder: &str, got: &'g Value) -> Option<&'
 }
 
 fn told(what: &str, since: Instant, more: &str) {
-    println!("{what:<11}{:>6.1} ms  {more}", since.elapsed().as_secs_f64() * 1000.0);
+    say!("{what:<11}{:>6.1} ms  {more}", since.elapsed().as_secs_f64() * 1000.0);
 }
 
 fn random() -> u128 {

@@ -79,7 +79,7 @@ pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode
     match result {
         Err(what) => fail(what),
         Ok((told, good)) => {
-            println!("{}", told.trim_end());
+            say!("{}", told.trim_end());
             if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
     }
@@ -92,7 +92,7 @@ fn issue(files: &Files, a: &IssueArguments) -> Result<String, String> {
         return Err(format!("tokens of auth `{}` hold a user and a time alone: no --claims, no --ttl", auth.name()));
     }
     if !files.compiled.made_up.is_empty() {
-        eprintln!("weir: published values stand in for {}: for development only", files.compiled.made_up.join(", "));
+        complain!("weir: published values stand in for {}: for development only", files.compiled.made_up.join(", "));
     }
     let issue =
         Issue { user: a.user.clone(), claims: a.claims.clone().unwrap_or_default(), ttl_ms: a.ttl.map(|t| t.0) };

@@ -5,7 +5,7 @@ use super::fault::Fault;
 use super::file::{AppFile, Endpoint, GatewayFile, Mode};
 use super::files::Files;
 use super::load::Sheet;
-use super::{cases, check, lint, rehearsal};
+use super::{cases, check, lint, rehearsal, unread};
 use crate::dialect::{self, Dialect, Json};
 use crate::model::{AppId, Problem};
 use crate::policy::{Policy, Reads, RightKind, Template};
@@ -109,7 +109,8 @@ impl Compiling<'_> {
         let names: Vec<&str> = file.table.keys().map(String::as_str).collect();
         let policy = Policy::compile(file.channel.iter().map(|c| &c.a), &names, &|path| self.origin(path));
         let policy = policy.map_err(|p| self.tell("", p)).ok().map(Arc::new);
-        let script = self.script(files, &bounds, &settings, policy.as_ref());
+        let sources = RefCell::new(Vec::new());
+        let script = self.script((files, &sources), &bounds, &settings, policy.as_ref());
         self.tell("", check::homes(file, policy.as_deref()));
         let subscribe: Vec<_> = (0..file.endpoint.len()).map(|i| self.subscribe(i)).collect();
         let (policy, tables) = (policy?, tables?);
@@ -162,6 +163,8 @@ impl Compiling<'_> {
         };
         self.tell("", cases::run(&file.check, &app, crate::observe::clock()));
         tell(&self.sheet.doc, "", lint::app(file, &app), warnings);
+        tell(&self.sheet.doc, "", unread::settings(file, &self.sheet.doc, &sources.into_inner()), warnings);
+        tell(&self.sheet.doc, "", check::unanswering(&app.dialects), warnings);
         tell(&self.sheet.doc, "", rehearsal::untested(file, files), warnings);
         Some(app)
     }

@@ -70,6 +70,21 @@ static DEFAULTS: LazyLock<Value> = LazyLock::new(|| {
     written::value(&Doc::parse("gateway.toml", include_str!("../../gateway.toml"), &mut Vec::new()).root)
 });
 
+/// Listeners where a call of the HTTP API without an app's name would be another app's: `reports → none`.
+pub fn default_apps(was: &Compiled, now: &Compiled) -> Vec<Item> {
+    let (old, new) = (was.site.default_apps(), now.site.default_apps());
+    let word = |app: &Option<&str>| app.unwrap_or("none").to_owned();
+    let both = new.iter().filter_map(|(listener, now)| Some((listener, old.get(listener)?, now)));
+    let changed = both.filter(|(_, was, now)| was != now);
+    changed
+        .map(|(listener, was, now)| Item {
+            app: None,
+            name: (*listener).to_owned(),
+            parts: vec![format!("{} → {}", word(was), word(now))],
+        })
+        .collect()
+}
+
 impl Changes {
     /// `was` and `now`: each with the folder of its `gateway.toml`.
     pub fn between((was, was_at): (&Compiled, &Path), (now, now_at): (&Compiled, &Path)) -> Changes {
@@ -81,6 +96,10 @@ impl Changes {
         let all: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         let files = all.into_iter().filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
         let mut changes = Changes { files, ..Changes::said(&was.said, &now.said) };
+        let defaults = default_apps(was, now);
+        if !defaults.is_empty() {
+            changes.groups.insert("default_apps".to_owned(), Group { changed: defaults, ..Group::default() });
+        }
         for new in &now.apps {
             let old = was.apps.iter().find(|old| old.flow.name == new.flow.name);
             if let Some(old) = old {

@@ -5,6 +5,7 @@ use super::fault::Fault;
 use super::file::{AppFile, GatewayFile, Mode};
 use crate::api::AccessSettings;
 use crate::auth::Settings;
+use crate::dialect;
 use crate::flow::limits::{AppLimits, AppLimitsOverride};
 use crate::model::{ChannelName, Ms, MsOrOff, Problem, Rate, Size, did_you_mean, one_of};
 use crate::policy::Policy;
@@ -97,6 +98,13 @@ pub fn origins(app: &AppFile, general: &[String], written: impl Fn(&str) -> bool
     (problems(faults), problems(warnings))
 }
 
+/// Apps that listeners are for and that are not there: whoever calls without `app` is refused.
+pub fn default_apps(file: &GatewayFile, apps: &[&str]) -> Vec<Problem> {
+    let named = file.listener.iter().filter_map(|(name, listener)| Some((name, listener.app.as_deref()?)));
+    let missing = named.filter(|(_, app)| !apps.contains(app));
+    missing.map(|(name, app)| unknown_name(format!("listener.{name}.app"), "app", app, apps.iter().copied())).collect()
+}
+
 /// Names that an app uses: listeners, dialects, authenticators.
 pub fn names(app: &AppFile, listeners: &[&str], built_in: &[&str]) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -154,6 +162,20 @@ pub fn unused(app: &AppFile) -> Vec<Problem> {
     let unused = app.dialect.keys().filter(|name| !named(name) && !app.endpoint.iter().any(|e| e.dialect == **name));
     unused
         .map(|name| Problem::new(format!("dialect.{name}"), format!("no [[endpoint]] speaks the dialect `{name}`")))
+        .collect()
+}
+
+/// Dialects in which a client is never told that something was refused: it waits for an answer that does not come.
+pub fn unanswering(dialects: &BTreeMap<String, dialect::Settings>) -> Vec<Problem> {
+    let silent = dialects.iter().filter_map(|(name, settings)| {
+        let silent = settings.send.error.is_none() && settings.quiet != Some(true) && !settings.receive.is_empty();
+        silent.then_some(name)
+    });
+    silent
+        .map(|name| {
+            let what = format!("the dialect `{name}` has no `send.error`: refused messages are not answered");
+            Problem::new(format!("dialect.{name}"), what).hint(Some("`quiet = true` says that this is meant".into()))
+        })
         .collect()
 }
 

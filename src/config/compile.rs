@@ -5,11 +5,12 @@ use super::doc::Doc;
 use super::fault::{Fault, sorted};
 use super::file::{AppFile, GatewayFile, Mode, ReloadSettings, Shards};
 use super::files::{DATA_BYTES_MAX, Files};
+use super::inputs::Inputs;
 use super::load::{Loaded, Sheet};
 use super::restart::{self, Restart};
 use super::secret::{Environment, Secrets};
 use super::written::Said;
-use super::{check, lint, rehearsal};
+use super::{check, lint, rehearsal, unread};
 use crate::flow::Limits;
 use crate::model::{AppId, Origins, Problem};
 use crate::{api, auth, listen, observe};
@@ -56,6 +57,8 @@ pub struct Compiled {
     pub files: BTreeMap<PathBuf, String>,
     /// Those of them whose digests are for nobody.
     pub secrets: BTreeSet<PathBuf>,
+    /// All that they were compiled from.
+    pub inputs: Inputs,
     pub reload: ReloadSettings,
     pub script: crate::script::Process,
     pub store: crate::store::Settings,
@@ -96,6 +99,7 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
         keys = compiled.map_err(|p| tell(&gateway.doc, "key", p, &mut faults)).ok();
         tell(&gateway.doc, "", lint::keys(file, apps.iter().filter_map(|a| a.made.as_ref())), &mut warnings);
         let names: Vec<&str> = apps.iter().map(|a| a.name.as_str()).collect();
+        tell(&gateway.doc, "", check::default_apps(file, &names), &mut warnings);
         let compiled = api::Keys::compile(&file.api_key, &names, &resolve);
         api_keys = compiled.map_err(|p| tell(&gateway.doc, "api_key", p, &mut faults)).ok();
     }
@@ -137,11 +141,23 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
         tls.for_each(|tls| secrets.permissions(&files.path(&tls.key)));
         entrance(file, &gateway.doc, &apps, (&ids, &numbers), &files, &mut faults)
     });
+    if let Some(entrance) = &entrance {
+        tell(&gateway.doc, "", entrance.expiring(crate::observe::clock().wall), &mut warnings);
+    }
     let said = Said::of(&gateway.doc, apps.iter().map(|sheet| (sheet.name.as_str(), &sheet.doc)));
     if gateway.made.as_ref().is_some_and(|file| file.reload.require_tests) {
         rehearsal::read(&files, &mut faults);
     }
     warnings.extend(secrets.doubts());
+    if !faults.is_empty() {
+        let production = gateway.doc.root.get("mode").and_then(|mode| mode.text()) == Some("production");
+        let strict = Secrets::new(means.env, &files, !production);
+        let mut missing = unread::secrets(&gateway.doc, &strict, "", !production, &faults);
+        for sheet in &apps {
+            missing.extend(unread::secrets(&sheet.doc, &strict, "channels", !production, &faults));
+        }
+        faults.extend(missing);
+    }
     let whole = https.len() == apps.len();
     let site = gateway.made.as_ref().filter(|_| whole).zip(api_keys);
     let site = site.and_then(|(file, api_keys)| site_of(file, api_keys, https, &apps, &mut faults));
@@ -168,6 +184,7 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
             overrides,
             files: files.seen(),
             secrets: files.secrets(),
+            inputs: files.inputs(),
             reload: file.reload,
             script: file.script.a,
             store: file.store,
@@ -260,7 +277,7 @@ fn site_of(
     sheets: &[Sheet<AppFile>],
     faults: &mut Vec<Fault>,
 ) -> Option<Arc<api::Site>> {
-    let listeners: Vec<(&str, bool)> = file.listener.iter().map(|(name, l)| (name.as_str(), l.admin)).collect();
+    let listeners: Vec<_> = file.listener.iter().map(|(name, l)| (name.as_str(), l.admin, l.app.as_deref())).collect();
     let general = Origins::parse(&file.http.origins).unwrap_or_default();
     let pages = api::Pages { general, development: file.mode == Mode::Development };
     let problems = match api::Site::compile(&listeners, keys, pages, apps) {

@@ -4,7 +4,8 @@
 //! with it later is told about the variable.
 
 use super::fault::Fault;
-use crate::model::Problem;
+use crate::model::{NamedFile, Problem};
+use std::path::Path;
 use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
@@ -121,6 +122,14 @@ impl Doc {
     pub fn locate(&self, problem: &Problem) -> Fault {
         let at = self.root.nearest(&problem.path);
         let mut fault = self.fault(at, &problem.what);
+        if let Some(NamedFile(name)) = problem.file.as_deref() {
+            // Relative to the file that names it, as everything that is named is.
+            let folder = Path::new(&*self.file).parent().unwrap_or(Path::new(""));
+            fault.file = folder.join(name).display().to_string().into();
+            (fault.line, fault.column) = problem.offset.unwrap_or_default();
+            (fault.expected, fault.hint) = (problem.expected.clone(), problem.hint.clone());
+            return fault;
+        }
         if let (Some((line, column)), At::File(start, end)) = (problem.offset, at)
             && let Some(raw) = self.text.get(*start..*end)
         {

@@ -61,8 +61,10 @@ pub struct ReloadSettings {
     pub debounce: Ms,
     /// And at most, where changes do not end. Takes a restart to change.
     pub debounce_max: Ms,
-    /// How often `watch = "poll"` looks. Takes a restart to change.
+    /// How often files are looked at where the system tells of no change. Takes a restart to change.
     pub poll_interval: Ms,
+    /// How long a file must stay away before what it said is removed: an editor or a deployment may be replacing it.
+    pub remove_after: Ms,
     /// What becomes of a live subscription that new rules do not allow.
     pub revoke: flow::Revoke,
     /// Whether plugins' tests must pass before files are put in force.
@@ -76,6 +78,7 @@ impl Default for ReloadSettings {
             debounce: Ms(50),
             debounce_max: Ms::secs(1),
             poll_interval: Ms::secs(2),
+            remove_after: Ms::secs(5),
             revoke: flow::Revoke::default(),
             require_tests: false,
         }
@@ -86,10 +89,10 @@ impl Default for ReloadSettings {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Watching {
-    /// The system tells; where it cannot, as `poll`.
+    /// The system tells, and every `poll_interval` sizes and times are looked at; where it cannot tell, as `poll`.
     #[default]
     Auto,
-    /// Contents are compared every now and then: for network and overlay file systems.
+    /// Contents are compared every `poll_interval`: for network and overlay file systems.
     Poll,
     /// Not at all.
     Off,
@@ -104,7 +107,8 @@ pub struct AppFile {
     /// Allowed `Origin`s of upgrades and of calls that a cookie authenticates, within those of `[http]`; these pages may
     /// also read answers of the HTTP API. Without it: those of `[http]`, and no page reads answers.
     pub origins: Option<Vec<String>>,
-    /// Environment variables and the settings of this file that they set: `WS_PORT = "listener.clinic.port"`.
+    /// Environment variables and the settings of this file that they set: `WS_PORT = "listener.clinic.port"`; `""`: a name
+    /// that documents use and that has no effect here.
     pub env: BTreeMap<String, String>,
     /// Values for reply templates and the plugin.
     pub settings: Map<String, Value>,

@@ -1,17 +1,17 @@
 //! Reads the files of a configuration: bounded, and remembered for the digest.
 
+use super::inputs::{self, Inputs, Unread};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A configuration's folder: `gateway.toml` and everything that it names.
 pub struct Files {
     root: PathBuf,
-    read: RefCell<BTreeMap<PathBuf, [u8; 32]>>,
+    inputs: RefCell<Inputs>,
     secret: RefCell<BTreeSet<PathBuf>>,
 }
 
@@ -24,7 +24,7 @@ pub const SECRET_BYTES_MAX: u64 = 1 << 20;
 
 impl Files {
     pub fn new(root: impl Into<PathBuf>) -> Files {
-        Files { root: root.into(), read: RefCell::default(), secret: RefCell::default() }
+        Files { root: root.into(), inputs: RefCell::default(), secret: RefCell::default() }
     }
 
     /// A path as files name it, relative to the folder, as the operator would open it.
@@ -34,20 +34,14 @@ impl Files {
 
     /// A file's bytes; the error completes the sentence "FILE …".
     pub fn read(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
-        // Asked before opening: a pipe in a file's place would never answer.
-        let found = std::fs::metadata(path).map_err(why)?;
-        if found.is_dir() {
-            return Err("is a folder, not a file".into());
-        }
-        if !found.is_file() {
-            return Err("is not a regular file".into());
-        }
-        let mut bytes = Vec::new();
-        File::open(path).and_then(|f| f.take(bytes_max + 1).read_to_end(&mut bytes)).map_err(why)?;
-        if bytes.len() as u64 > bytes_max {
-            return Err(format!("is larger than {}", size(bytes_max)));
-        }
-        self.read.borrow_mut().insert(path.to_owned(), Sha256::digest(&bytes).into());
+        self.inputs.borrow_mut().looked_for(path, bytes_max);
+        let bytes = inputs::read(path, bytes_max).map_err(|unread| match unread {
+            Unread::Folder => "is a folder, not a file".to_owned(),
+            Unread::Special => "is not a regular file".into(),
+            Unread::Large => format!("is larger than {}", size(bytes_max)),
+            Unread::Failed(error) => why(path, &error),
+        })?;
+        self.inputs.borrow_mut().was_read(path, Sha256::digest(&bytes).into());
         Ok(bytes)
     }
 
@@ -62,46 +56,41 @@ impl Files {
         self.secret.borrow().clone()
     }
 
-    /// As `read`, of text.
+    /// As `read`, of text. An empty one was cut short while it is saved, rather than meant.
     pub fn text(&self, path: &Path, bytes_max: u64) -> Result<String, String> {
-        String::from_utf8(self.read(path, bytes_max)?).map_err(|e| {
+        let text = String::from_utf8(self.read(path, bytes_max)?).map_err(|e| {
             let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
             format!("is not UTF-8 text (line {line})")
-        })
+        })?;
+        // Editors of another system begin a file with it.
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        if text.trim().is_empty() { Err("is empty".into()) } else { Ok(text) }
     }
 
     /// The apps' files, sorted: visible names that end in `.toml`.
     pub fn apps(&self) -> Result<Vec<PathBuf>, String> {
-        self.list("channels", "toml").map_err(why)
+        let folder = self.path("channels");
+        self.inputs.borrow_mut().list(&folder, "toml").map_err(|e| why(&folder, &e))
     }
 
     /// Plugins' tests, sorted; none where there is no folder.
     pub fn tests(&self) -> Result<Vec<PathBuf>, String> {
-        match self.list("plugins", "test") {
+        let folder = self.path("plugins");
+        match self.inputs.borrow_mut().list(&folder, "test") {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-            found => found.map_err(|e| format!("{} {}", self.path("plugins").display(), why(e))),
+            found => found.map_err(|e| format!("{} {}", folder.display(), why(&folder, &e))),
         }
     }
 
-    /// Visible names of a folder with this extension, sorted.
-    fn list(&self, folder: &str, extension: &str) -> std::io::Result<Vec<PathBuf>> {
-        let folder = self.path(folder);
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(&folder)? {
-            let path = folder.join(entry?.file_name());
-            let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
-            if !hidden && path.extension().is_some_and(|e| e == extension) {
-                found.push(path);
-            }
-        }
-        found.sort();
-        Ok(found)
+    /// All that was read, listed or looked for.
+    pub fn inputs(&self) -> Inputs {
+        self.inputs.borrow().clone()
     }
 
     /// SHA-256 over names and contents of everything read, in hex.
     pub fn digest(&self) -> Arc<str> {
         let mut all = Sha256::new();
-        for (path, content) in self.read.borrow().iter() {
+        for (path, content) in self.inputs.borrow().contents() {
             let name = path.strip_prefix(&self.root).unwrap_or(path).as_os_str().as_encoded_bytes();
             all.update((name.len() as u64).to_be_bytes());
             all.update(name);
@@ -112,13 +101,16 @@ impl Files {
 
     /// Every file read and the SHA-256 of its content in hex: for the watch and for the status.
     pub fn seen(&self) -> BTreeMap<PathBuf, String> {
-        self.read.borrow().iter().map(|(path, content)| (path.clone(), hex::encode(content))).collect()
+        self.inputs.borrow().contents().map(|(path, content)| (path.clone(), hex::encode(content))).collect()
     }
 }
 
-fn why(error: std::io::Error) -> String {
+fn why(path: &Path, error: &std::io::Error) -> String {
     match error.kind() {
-        ErrorKind::NotFound => "does not exist".into(),
+        ErrorKind::NotFound => match std::fs::read_link(path) {
+            Ok(target) => format!("is a link to {}, which does not exist", target.display()),
+            Err(_) => "does not exist".into(),
+        },
         ErrorKind::PermissionDenied => "may not be read by this user".into(),
         ErrorKind::NotADirectory => "lies below a file, not below a folder".into(),
         _ => format!("cannot be read: {error}"),

@@ -11,6 +11,7 @@ use crate::model::{Problem, did_you_mean};
 use crate::policy::Policy;
 use crate::script::{self, ChannelHandlers, EndpointHandlers, EntityKey, Plugin, PluginProblem};
 use crate::webhook;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -36,10 +37,10 @@ impl From<PluginProblem> for Fault {
 }
 
 impl Compiling<'_> {
-    /// Compiles the app's plugin. `None`: it has none, or faults.
+    /// Compiles the app's plugin. `None`: it has none, or faults. `sources`: gathers the texts of all its files.
     pub(super) fn script(
         &mut self,
-        files: &Files,
+        (files, sources): (&Files, &RefCell<Vec<String>>),
         limits: &script::Limits,
         settings: &serde_json::Map<String, serde_json::Value>,
         policy: Option<&Arc<Policy>>,
@@ -50,7 +51,11 @@ impl Compiling<'_> {
             return None;
         };
         let webhooks: Vec<&str> = file.webhook.keys().map(String::as_str).collect();
-        let read = |name: &str| plugin_file(files, name);
+        let read = |name: &str| {
+            let read = plugin_file(files, name)?;
+            sources.borrow_mut().push(read.1.clone());
+            Ok(read)
+        };
         let plugin = match Plugin::compile(name, &read, limits, settings, &webhooks) {
             Ok(plugin) => plugin,
             Err(problems) => {

@@ -11,6 +11,7 @@ use super::{de, shape};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::path::Path;
+use std::rc::Rc;
 
 /// A file: as a tree, and as settings if nothing was wrong with it.
 pub struct Sheet<T> {
@@ -22,7 +23,7 @@ pub struct Sheet<T> {
 
 /// Everything read, with what was wrong so far.
 pub struct Loaded {
-    pub files: Files,
+    pub files: Rc<Files>,
     pub gateway: Sheet<GatewayFile>,
     pub apps: Vec<Sheet<AppFile>>,
     pub faults: Vec<Fault>,
@@ -36,7 +37,7 @@ pub const APPS_MAX: usize = 1_000;
 
 /// Reads the configuration whose `gateway.toml` this is; `channels/` lies beside it.
 pub fn load(gateway: &Path, env: &Environment) -> Loaded {
-    let files = Files::new(gateway.parent().unwrap_or(Path::new("")));
+    let files = Rc::new(Files::new(gateway.parent().unwrap_or(Path::new(""))));
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     let (gateway_schema, app_schema) = (Schema::of::<GatewayFile>(), Schema::of::<AppFile>());
 
@@ -44,13 +45,11 @@ pub fn load(gateway: &Path, env: &Environment) -> Loaded {
     let mut read = |path: &Path, faults: &mut Vec<Fault>| {
         let (name, before) = (path.display().to_string(), faults.len());
         let text = files.text(path, TOML_BYTES_MAX).unwrap_or_else(|why| {
-            faults.push(Fault::of_file(&name, format!("this file {why}")));
+            let fault = Fault::of_file(&name, format!("this file {why}"));
+            let empty = (why == "is empty").then(|| "an app is removed by removing its file".to_owned());
+            faults.push(Fault { hint: empty, ..fault });
             String::new()
         });
-        // Cut short while it is written, rather than meant.
-        if text.trim().is_empty() && faults.len() == before {
-            faults.push(Fault::of_file(&name, "this file is empty").hint("an app is removed by removing its file"));
-        }
         let doc = Doc::parse(&name, &text, faults);
         if faults.len() > before {
             broken.push(doc.file.clone());
@@ -61,7 +60,11 @@ pub fn load(gateway: &Path, env: &Environment) -> Loaded {
     let mut apps: Vec<(String, Doc)> = Vec::new();
     let folder = files.path("channels").display().to_string();
     match files.apps() {
-        Err(why) => warnings.push(Fault::of_file(&folder, format!("this folder {why}: the gateway has no app"))),
+        // Not a gateway without apps: a folder that is renamed, mounted or copied just now would end all of them.
+        Err(why) => faults.push(
+            Fault::of_file(&folder, format!("this folder {why}"))
+                .expected("a folder with a NAME.toml for each app; an empty one where there is none"),
+        ),
         Ok(found) if found.is_empty() => {
             warnings.push(Fault::of_file(&folder, "this folder has no NAME.toml: the gateway has no app"));
         }

@@ -23,6 +23,7 @@ mod file;
 mod files;
 mod front;
 mod handlers;
+mod inputs;
 mod lint;
 mod load;
 mod published_schema;
@@ -34,6 +35,7 @@ mod shape;
 mod strength;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod watch;
 mod written;
 
@@ -41,20 +43,28 @@ pub use app::App;
 pub use as_if::AsIf;
 pub use both::Both;
 pub use cases::CheckSettings;
-pub use changes::{Changes, Group, Item, Setting};
+pub use changes::{Changes, Group, Item, Setting, default_apps};
 pub use compile::{Compiled, Means, SSL_CERT_FILE};
 pub use fault::{Fault, count, summary};
 pub use file::{AppFile, Channel, GatewayFile, Mode, ReloadSettings, Shards, Watching};
+pub use inputs::Inputs;
 pub use rehearsal::{Played, Wanted, rehearse};
 pub use restart::Restart;
 pub use secret::{Environment, published};
-pub use watch::Watch;
+pub use watch::{Noticing, Watch};
 
 use std::path::Path;
 
 /// Reads the configuration whose `gateway.toml` this is. Reads files; changes nothing.
 pub fn read(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
     compile::compile(load::load(gateway, means.env), means, None)
+}
+
+/// As `read`, and all that was looked at, whatever came of it: until that changes, nothing else can.
+pub fn read_watched(gateway: &Path, means: &Means) -> (Result<Compiled, Vec<Fault>>, Inputs) {
+    let loaded = load::load(gateway, means.env);
+    let files = loaded.files.clone();
+    (compile::compile(loaded, means, None), files.inputs())
 }
 
 /// As `read`, of files that are not to be put in force now: what of them takes a restart is told apart.

@@ -71,7 +71,7 @@ fn what_is_no_file_is_a_fault_with_its_name() {
     };
     assert_eq!(told(), ["gateway.toml: this file does not exist"]);
     put("gateway.toml", b"[listener.main]\naddress = \"127.0.0.1:0\"\n");
-    assert_eq!(told(), ["channels: this folder does not exist: the gateway has no app"]);
+    assert!(told()[0].starts_with("channels: this folder does not exist\n  expected a folder"), "{:?}", told());
     std::fs::create_dir(folder.path().join("channels")).unwrap();
     assert_eq!(told(), ["channels: this folder has no NAME.toml: the gateway has no app"]);
     std::fs::create_dir(folder.path().join("channels/folder.toml")).unwrap();
@@ -121,6 +121,86 @@ fn settings_know_their_listener_and_development_its_secrets() {
     assert_eq!(made.overrides, ["WS_PORT"]);
     assert!(made.made_up.contains(&"JWT_SECRET".to_owned()) && !made.made_up.contains(&"WEIR_API_KEY".to_owned()));
     assert!(made.files.keys().any(|f| f.ends_with("clinic-users.json")));
+}
+
+/// A folder with these files and a listener, and what is told of it: faults, or else warnings.
+fn told_of(files: &[(&str, &[u8])], env: &[(&str, &str)]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = "[listener.main]\naddress = \"127.0.0.1:0\"\n";
+    for (name, text) in [("gateway.toml", gateway.as_bytes()), ("channels/a.toml", b"# a\n")].iter().chain(files) {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let read = read_with(&folder.path().join("gateway.toml"), env);
+    let root = format!("{}/", folder.path().display());
+    let told = match &read {
+        Ok(made) => &made.warnings,
+        Err(faults) => faults,
+    };
+    told.iter().map(|f| f.to_string().replace(&root, "").lines().next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_mistake_is_told_where_it_is() {
+    let table = b"[table.users]\nfile = \"data/users.json\"\n";
+    let users = |text: &'static [u8]| told_of(&[("channels/a.toml", table), ("channels/data/users.json", text)], &[]);
+    assert_eq!(
+        users(b"{\n  \"u1\": {},\n  \"u2\": {\n    \"role\": }\n}"),
+        ["channels/data/users.json:4:13: not a table: expected value"]
+    );
+    assert_eq!(
+        users("{\"ü\": {}, \"ü\": {}}".as_bytes()),
+        ["channels/data/users.json:1:13: not a table: key `ü` comes twice"]
+    );
+    assert_eq!(users(b""), ["channels/data/users.json:1:1: not a table: EOF while parsing a value"]);
+    // As editors of another system write it.
+    assert_eq!(users(b"\xef\xbb\xbf{\r\n\"u1\": {}\r\n}\r\n"), [""; 0]);
+    assert_eq!(told_of(&[("channels/a.toml", b"\xef\xbb\xbf# an app\r\n")], &[]), [""; 0]);
+    let key = b"[listener.main]\naddress = \"127.0.0.1:0\"\n[key.k]\nalgorithms = [\"RS256\"]\npublic = { file = \"k.pem\" }\n";
+    let keys = |text: &'static [u8]| told_of(&[("gateway.toml", key), ("k.pem", text)], &[]);
+    assert_eq!(
+        keys(b"# mine\n-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"),
+        ["k.pem:2:1: not a public key for `RS256`"]
+    );
+    let tls = b"[listener.main]\naddress = \"127.0.0.1:0\"\ntls = { cert = \"c.pem\", key = \"k.pem\" }\n";
+    let told = told_of(
+        &[
+            ("gateway.toml", tls),
+            ("c.pem", b"x\n-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n"),
+            ("k.pem", b"x\n"),
+        ],
+        &[],
+    );
+    assert!(told[0].starts_with("c.pem:2:1: no certificate can be read here"), "{told:?}");
+    assert!(told[1].starts_with("k.pem:1:1: no private key can be read here"), "{told:?}");
+}
+
+#[test]
+fn all_that_is_missing_is_told_with_the_other_mistakes() {
+    let gateway = b"mode = \"production\"\nnonsense = 1\n[listener.main]\naddress = \"127.0.0.1:0\"\n[key.k]\nalgorithms = [\"HS256\"]\nsecret = { env = \"K\" }\n[api_key.a]\nsecret = { env = \"A\" }\n";
+    let app = b"nonsense = 1\n[auth.h]\ntype = \"hmac\"\nsecret = { file = \"h\" }\n[settings]\nx = { env = \"X\" }\n";
+    let told = told_of(&[("gateway.toml", gateway), ("channels/a.toml", app)], &[("A", "there")]);
+    let wanted = [
+        "channels/a.toml:1:1: unknown key `nonsense`",
+        "channels/a.toml:4:10: channels/h does not exist",
+        "gateway.toml:2:1: unknown key `nonsense`",
+        "gateway.toml:7:10: the secret `K` is not set in the environment",
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn what_nothing_reads_is_told() {
+    let app = b"[env]\nA = \"settings.a\"\nB = \"settings.b\"\nC = \"\"\n[settings]\na = 1\nb = 2\n[dialect.d]\nsend.pong = { b = \"{settings.b}\" }\nreceive.ping = { as = \"ping\" }\n[[endpoint]]\npath = \"/\"\nlistener = \"main\"\ndialect = \"d\"\nauth = []\n";
+    let told = told_of(&[("channels/a.toml", app)], &[("C", "5")]);
+    let wanted = [
+        "channels/a.toml:2:1: nothing reads `settings.a`: it has no effect",
+        "channels/a.toml:6:1: nothing reads `settings.a`: it has no effect",
+        "channels/a.toml:8:1: the dialect `d` has no `send.error`: refused messages are not answered",
+        "environment: C: this variable has no effect",
+    ];
+    assert_eq!(told, wanted);
 }
 
 /// Own generator: the same mutations on every machine.

@@ -2,7 +2,7 @@
 
 use crate::api::{self, Admin, Context, State};
 use crate::listen::{Answering, Api, ApiRequest, Front};
-use crate::observe::clock;
+use crate::observe::{Metrics, clock};
 use crate::shard::Port;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -17,6 +17,12 @@ pub struct Http {
     pub admin: Arc<dyn Admin>,
 }
 
+/// Only words: metrics of what tasks said are the operator's, and `/readyz` may be asked by anybody.
+fn not_ready(draining: bool, metrics: &Metrics) -> Arc<[String]> {
+    let draining = draining.then(|| "draining".to_owned());
+    draining.into_iter().chain(metrics.tasks.down()).collect()
+}
+
 impl Api for Http {
     fn handle(&self, request: ApiRequest, front: Arc<Front>) -> Answering {
         let shared = self.port.shared();
@@ -26,7 +32,7 @@ impl Api for Http {
             generation: front.generation.clone(),
             state: self.state.clone(),
             metrics: shared.metrics.clone(),
-            not_ready: if draining { &["draining"] } else { &[] },
+            not_ready: not_ready(draining, &shared.metrics),
             gateway: self.port.clone(),
             admin: Some(self.admin.clone()),
         };

@@ -69,7 +69,9 @@ impl Listeners {
         let mut opened = Vec::new();
         for (number, mut open) in bound.0 {
             match open.socket.try_clone() {
-                Ok(socket) => open.accepting = Some(tokio::spawn(accepting(socket, number, shared.clone()))),
+                Ok(socket) => {
+                    open.accepting = Some(tokio::spawn(accepting(socket, &open.name, number, shared.clone())))
+                }
                 Err(error) => tracing::error!(listener = &*open.name, %error, "a listener ended"),
             }
             opened.push((open.name.clone(), open.address));
@@ -99,14 +101,21 @@ fn fresh(settings: &ListenerSettings) -> bool {
     settings.address.ends_with(":0")
 }
 
-async fn accepting(listener: TcpListener, number: u16, shared: Arc<Shared>) {
-    let deliver = |accepted| {
-        if let Some(shard) = shared.least_loaded() {
-            shard.accepted(accepted);
+/// Accepts for as long as it is polled, whatever goes wrong in between.
+fn accepting(socket: TcpListener, name: &str, number: u16, shared: Arc<Shared>) -> impl Future<Output = ()> + use<> {
+    let tasks = shared.metrics.tasks.clone();
+    let socket = Arc::new(socket);
+    tasks.supervise(format!("listener {name}"), move || {
+        let (socket, shared) = (socket.clone(), shared.clone());
+        async move {
+            let deliver = |accepted| {
+                if let Some(shard) = shared.least_loaded() {
+                    shard.accepted(accepted);
+                }
+            };
+            let failed = |_: &std::io::Error| shared.metrics.limit(crate::observe::LimitName::Connections, 1);
+            let socket = socket.try_clone().map_err(|error| error.to_string())?;
+            accept(socket, number, deliver, failed).await.map_err(|error| error.to_string())
         }
-    };
-    let failed = |_: &std::io::Error| shared.metrics.limit(crate::observe::LimitName::Connections, 1);
-    if let Err(error) = accept(listener, number, deliver, failed).await {
-        tracing::error!(listener = number, %error, "a listener ended");
-    }
+    })
 }

@@ -3,6 +3,7 @@
 //! In: the path of `gateway.toml`, the environment, signals. Out: an exit code.
 //! The main thread is the background: accepting, fetching keys and rows, signals. Everything else is the shards'.
 
+mod certificates;
 mod http;
 mod listeners;
 pub mod notify;
@@ -11,11 +12,13 @@ mod plan;
 mod plugins;
 mod process;
 mod reload;
+mod removal;
 mod scripts;
+mod triggers;
 
 use self::notify::Systemd;
 use crate::auth::Fetcher;
-use crate::config::{self, Compiled, Environment, Fault, Means, Watch, summary};
+use crate::config::{self, Compiled, Environment, Fault, Means, summary};
 use crate::listen::{Attempts, Context, serve};
 use crate::model::Close;
 use crate::observe::{Logs, Metrics, clock, finish_audit, finish_log, start_audit};
@@ -25,7 +28,9 @@ use listeners::Listeners;
 use office::Office;
 use plan::Planner;
 use plugins::Stage;
+use process::say;
 use reload::Reload;
+use removal::Away;
 use scripts::Scripts;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -84,13 +89,13 @@ struct Start {
 }
 
 fn fail(what: &str, error: impl std::fmt::Display) -> ExitCode {
-    eprintln!("weir: {what}: {error}");
+    process::complain(&format!("weir: {what}: {error}"));
     ExitCode::FAILURE
 }
 
 fn tell(faults: &[Fault]) -> ExitCode {
-    faults.iter().for_each(|fault| eprintln!("{fault}\n"));
-    eprintln!("{}", summary(faults));
+    faults.iter().for_each(|fault| process::complain(&format!("{fault}\n")));
+    process::complain(&summary(faults));
     ExitCode::from(EX_CONFIG)
 }
 
@@ -147,28 +152,34 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     shared.set_workers(scripts.workers.clone());
     let handshake = move |accepted: Accepted, door: Rc<dyn Door>| serve(accepted, door, context.clone());
     let threads = start(generation, shared.clone(), handshake)?;
-    // Before anybody is told that it is ready: a change from then on is seen.
-    let watch = Watch::start(&gateway, &compiled.reload).unwrap_or_else(|error| {
-        tracing::error!(%error, "the files cannot be watched: SIGHUP and POST /admin/reload put changes in force");
-        None
-    });
-    reload::hear_signals(desk.clone());
+    // What changes from the first reading on is seen by the watch's first look.
+    let (read, reading) = watch::channel(Arc::new(compiled.inputs.clone()));
+    let supervised = metrics.tasks.clone();
+    let asked = desk.clone();
+    tokio::spawn(supervised.clone().supervise("signals".into(), move || triggers::signals(asked.clone())));
     // Timers of the last run may be overdue: shards are there to hear them, clients may come.
     scripts.take(&compiled);
-    tokio::spawn(scripts.clone().sweep());
+    let swept = scripts.clone();
+    tokio::spawn(supervised.clone().supervise("sweep".into(), move || swept.clone().sweep()));
     listeners.take(bound, &compiled, &shared);
     // Whoever reads that it is ready may stop it at once, and finds it stopping in order.
     let mut stop = process::StopSignals::new();
     announce(&compiled, &listeners, shards, &gateway);
     systemd.ready(&format!("{} apps, generation 1 {}", compiled.apps.len(), &compiled.digest[..12]));
     let watchdog = systemd.clone();
-    tokio::spawn(async move { watchdog.alive().await });
+    let alive = move || {
+        let watchdog = watchdog.clone();
+        async move { watchdog.alive().await }
+    };
+    tokio::spawn(supervised.clone().supervise("watchdog".into(), alive));
     metrics.in_force(1, clock().wall);
+    certificates::show(&metrics, &front.load().entrance);
+    let served = front.clone();
+    tokio::spawn(supervised.clone().supervise("certificates".into(), move || certificates::remind(served.clone())));
     let listeners = Arc::new(Mutex::new(listeners));
-    if let Some(mut watch) = watch {
-        watch.follow(compiled.files.keys());
-        tokio::spawn(reload::watch_files(desk.clone(), watch, in_force.clone()));
-    }
+    let (asked, settings) = (desk.clone(), compiled.reload.clone());
+    let files = move || triggers::files(asked.clone(), settings.clone(), reading.clone());
+    tokio::spawn(supervised.clone().supervise("file watch".into(), files));
     let (front_too, shared_too, listeners_too) = (front.clone(), shared.clone(), listeners.clone());
     let reload = Reload {
         gateway,
@@ -183,8 +194,20 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
         desk,
         scripts: scripts.clone(),
         systemd: systemd.clone(),
+        read,
+        away: Away::default(),
     };
-    let reloading = tokio::spawn(reload.run(requests, in_force));
+    // What it holds outlives a panic: the next request finds it as it was.
+    let reload = Arc::new(tokio::sync::Mutex::new((reload, requests)));
+    let reloads = move || {
+        let (reload, in_force) = (reload.clone(), in_force.clone());
+        async move {
+            let (reload, requests) = &mut *reload.lock().await;
+            reload.run(requests, &in_force).await;
+            Ok(())
+        }
+    };
+    let reloading = tokio::spawn(supervised.supervise("reload".into(), reloads));
     let (front, listeners) = (front_too, listeners_too);
 
     stop.asked().await;
@@ -226,11 +249,11 @@ fn announce(compiled: &Compiled, listeners: &Listeners, shards: usize, gateway: 
         tracing::warn!("{warning}");
     }
     for (name, (tls, address)) in listeners.all() {
-        println!("weir: listening {name} {address}");
+        say(&format!("weir: listening {name} {address}"));
         let s = if tls { "s" } else { "" };
         let host =
             if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
-        println!("        http{s}://{host}  ws{s}://{host}");
+        say(&format!("        http{s}://{host}  ws{s}://{host}"));
     }
     for app in &compiled.apps {
         for (name, (_, address)) in listeners.all() {
@@ -239,10 +262,10 @@ fn announce(compiled: &Compiled, listeners: &Listeners, shards: usize, gateway: 
             }
         }
     }
-    println!(
+    say(&format!(
         "weir: ready, {} apps from {}, {shards} shards, generation 1 {}",
         compiled.apps.len(),
         gateway.display(),
         &compiled.digest[..12]
-    );
+    ));
 }

@@ -57,8 +57,8 @@ impl Systemd {
 
     /// Says again and again that the process is alive, where that is asked for: twice as often as asked. A main thread
     /// that hangs says nothing, and is restarted.
-    pub async fn alive(&self) {
-        let Some(every) = self.0.as_ref().and_then(|m| m.watchdog) else { return };
+    pub async fn alive(&self) -> Result<(), String> {
+        let Some(every) = self.0.as_ref().and_then(|m| m.watchdog) else { return Ok(()) };
         let mut ticks = tokio::time::interval(every / 2);
         loop {
             ticks.tick().await;

@@ -1,5 +1,6 @@
 //! What the operating system is asked for.
 
+use std::io::{self, Write};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// As many open files as allowed: each connection is one.
@@ -12,6 +13,17 @@ pub fn raise_open_files() {
             libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
         }
     }
+}
+
+/// A line for whoever started the process. Where nobody reads standard output any more, there is nobody to tell: a
+/// terminal that closed must not end what serves clients, which `println!` would.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// As `say`, of what keeps the process from serving.
+pub fn complain(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// How far work on files steps back behind the shards, as `nice` counts it.

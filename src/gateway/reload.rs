@@ -3,24 +3,26 @@
 //! One task: whatever asks (the watch, SIGHUP, the API), the files are read as they are now, all of them, on a thread
 //! of their own. A fault anywhere changes nothing. Asked again meanwhile, it reads once more afterwards.
 
+use super::certificates;
 use super::listeners::Listeners;
 use super::notify::Systemd;
-use super::process::aside;
+use super::process::{self, aside};
+use super::removal::Away;
 use super::scripts::Scripts;
 use crate::api::{Doing, NotDone};
 use crate::auth::Fetcher;
-use crate::config::{self, Compiled, Environment, Fault, Means, Watch, count};
+use crate::config::{self, Compiled, Environment, Fault, Inputs, Means, Noticing, count};
 use crate::listen::Front;
 use crate::model::{Millis, Problem, iso8601};
 use crate::observe::{Logs, audit_reload, clock};
 use crate::shard::Shared;
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 /// What a reload came to.
 type Outcome = Result<Value, Value>;
@@ -45,6 +47,9 @@ pub struct Reload {
     pub desk: Arc<Desk>,
     pub scripts: Arc<Scripts>,
     pub systemd: Systemd,
+    /// What the last reading looked at: for the watch.
+    pub read: watch::Sender<Arc<Inputs>>,
+    pub away: Away,
 }
 
 /// Where a reload is asked for, and what the last one came to.
@@ -56,6 +61,9 @@ pub struct Desk {
 struct Status {
     in_force: Value,
     last: Option<Last>,
+    noticing: Noticing,
+    /// Files that are away and may still come back.
+    removing: Value,
 }
 
 #[derive(Clone)]
@@ -71,7 +79,12 @@ pub struct Requests(mpsc::UnboundedReceiver<Request>);
 
 pub fn desk(compiled: &Compiled) -> (Arc<Desk>, Requests) {
     let (requests, received) = mpsc::unbounded_channel();
-    let status = Mutex::new(Status { in_force: in_force(compiled, 1), last: None });
+    let status = Mutex::new(Status {
+        in_force: in_force(compiled, 1),
+        last: None,
+        noticing: Noticing::OFF,
+        removing: json!([]),
+    });
     (Arc::new(Desk { requests, status }), Requests(received))
 }
 
@@ -88,8 +101,16 @@ impl Desk {
         self.status.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn ask(&self, by: &str, answer: Option<oneshot::Sender<Outcome>>) {
+    pub fn ask(&self, by: &str, answer: Option<oneshot::Sender<Outcome>>) {
         let _ = self.requests.send(Request { by: by.to_owned(), answer });
+    }
+
+    /// How changed files are noticed. Whether it was another way before.
+    pub fn noticing(&self, noticing: &Noticing) -> bool {
+        let mut status = self.status();
+        let other = status.noticing != *noticing;
+        status.noticing = noticing.clone();
+        other
     }
 }
 
@@ -98,6 +119,8 @@ impl Desk {
     pub fn told(&self) -> Value {
         let status = self.status();
         let mut told = status.in_force.clone();
+        told["watch"] = json!(status.noticing);
+        told["removing"] = status.removing.clone();
         told["last_reload"] = status.last.as_ref().map_or(
             Value::Null,
             |last| json!({ "at": iso8601(last.at), "by": last.by, "result": last.result, "faults": last.faults }),
@@ -108,47 +131,43 @@ impl Desk {
     /// Reads the files and waits for what comes of it.
     pub fn reload(&self, by: &str) -> Doing {
         let (answer, answered) = oneshot::channel();
+        let requests = self.requests.clone();
         self.ask(&format!("api key {by}"), Some(answer));
         // Nobody reads files any more once the gateway stops.
         Box::pin(async move {
             match answered.await {
                 Ok(outcome) => outcome.map_err(NotDone::Faults),
-                Err(_) => Err(NotDone::Draining),
+                Err(_) if requests.is_closed() => Err(NotDone::Draining),
+                Err(_) => Err(NotDone::Internal("the reload ended by a mistake of Weir's own".into())),
             }
         })
-    }
-}
-
-/// Asks for a reload at each SIGHUP, which from now on ends the process no more.
-pub fn hear_signals(desk: Arc<Desk>) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            desk.ask("SIGHUP", None);
-        }
-    });
-}
-
-/// Asks for a reload whenever files have changed.
-pub async fn watch_files(desk: Arc<Desk>, mut watch: Watch, front: Arc<ArcSwap<Compiled>>) {
-    // What changed between the first reading and the watch is looked for.
-    desk.ask(WATCH, None);
-    loop {
-        watch.changed().await;
-        desk.ask(WATCH, None);
-        watch.follow(front.load().files.keys());
     }
 }
 
 /// How long a change waits for the one before it to be everywhere: milliseconds, unless a shard is stuck.
 const SETTLE_MS: u64 = 10_000;
 
-const WATCH: &str = "file watch";
+/// How long files that change while they are read are read again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// Who asks where files have changed.
+pub const WATCH: &str = "file watch";
 
 impl Reload {
     /// Serves requests until the process ends. `in_force` follows.
-    pub async fn run(mut self, mut requests: Requests, in_force: Arc<ArcSwap<Compiled>>) {
-        while let Some(first) = requests.0.recv().await {
+    pub async fn run(&mut self, requests: &mut Requests, in_force: &ArcSwap<Compiled>) {
+        loop {
+            let due = self.away.due();
+            let first = tokio::select! {
+                asked = requests.0.recv() => match asked {
+                    Some(asked) => asked,
+                    None => return,
+                },
+                // A file has been away long enough: that is the watch's affair.
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    Request { by: WATCH.to_owned(), answer: None }
+                }
+            };
             let mut all = vec![first];
             while let Ok(more) = requests.0.try_recv() {
                 all.push(more);
@@ -160,8 +179,10 @@ impl Reload {
             if told {
                 self.systemd.reloading();
             }
+            let before = self.desk.status().last.as_ref().map(|last| last.faults.clone()).unwrap_or_default();
             let outcome = self.once(&by).await;
-            self.note(&by, from, &outcome, told);
+            let news = told || self.desk.status().last.as_ref().is_some_and(|last| last.faults != before);
+            self.note(&by, from, &outcome, (told, news));
             in_force.store(self.compiled.clone());
             for answer in all.into_iter().filter_map(|r| r.answer) {
                 let _ = answer.send(outcome.clone());
@@ -169,10 +190,10 @@ impl Reload {
         }
     }
 
-    /// For the audit and the service manager.
-    fn note(&self, by: &str, from: u64, outcome: &Outcome, told: bool) {
+    /// For the audit and the service manager. `told`: somebody waits for it; `news`: it is not what it was.
+    fn note(&self, by: &str, from: u64, outcome: &Outcome, (told, news): (bool, bool)) {
         let faults = outcome.as_ref().err().map_or(0, |faults| faults.as_array().map_or(1, |f| f.len().max(1)));
-        if told || self.number != from || faults > 0 {
+        if told || self.number != from || faults > 0 && news {
             audit_reload(by, from, self.number, faults);
         }
         let status = match faults {
@@ -186,16 +207,40 @@ impl Reload {
         let (gateway, env, fetcher) = (self.gateway.clone(), self.env.clone(), self.fetcher.clone());
         let previous = self.compiled.clone();
         let read =
-            aside(move || config::read(&gateway, &Means { env: &env, fetcher: &fetcher, previous: Some(&previous) }));
-        let faults = match read.await {
-            Some(Ok(compiled)) => match self.settled().await.and_then(|()| self.take(compiled, by)) {
-                Ok(told) => return Ok(told),
-                Err(faults) => faults,
-            },
-            Some(Err(faults)) => faults,
-            None => vec![self.fault("reading the files ended by a mistake of Weir's own".into())],
+            aside(move || settled_files(&gateway, &Means { env: &env, fetcher: &fetcher, previous: Some(&previous) }));
+        let Some((read, inputs)) = read.await else {
+            let faults = vec![self.fault("reading the files ended by a mistake of Weir's own".into())];
+            return Err(self.refuse(faults, by));
         };
-        Err(self.refuse(faults, by))
+        let compiled = match read {
+            Ok(compiled) => compiled,
+            Err(faults) => {
+                self.read.send_replace(Arc::new(inputs));
+                return Err(self.refuse(faults, by));
+            }
+        };
+        let waits = by == WATCH && self.waits(&compiled);
+        self.desk.status().removing = self.away.shown();
+        let taken = match waits {
+            true => Ok(self.unchanged(by)),
+            false => self.settled().await.and_then(|()| self.take(compiled, by)),
+        };
+        self.read.send_replace(Arc::new(inputs));
+        taken.map_err(|faults| self.refuse(faults, by))
+    }
+
+    /// Whether a file is away that may still come back. Asked for by anybody but the watch, it is gone.
+    fn waits(&mut self, next: &Compiled) -> bool {
+        let now = clock().wall;
+        for file in self.away.missed(&self.compiled, next, now) {
+            let within = self.compiled.reload.remove_after;
+            tracing::warn!(
+                file = %file.display(),
+                within_ms = within.0,
+                "a file is gone: what it says stays in force unless it stays away; SIGHUP and POST /admin/reload end it now"
+            );
+        }
+        !self.away.is_over()
     }
 
     /// One change at a time: all shards have the last one, and channels are at their homes.
@@ -220,6 +265,8 @@ impl Reload {
 
     /// Puts it in force: shards first, so that whoever is let in by the new files finds their shard knowing them.
     fn take(&mut self, compiled: Compiled, by: &str) -> Result<Value, Vec<Fault>> {
+        self.away.clear();
+        self.desk.status().removing = self.away.shown();
         if compiled.digest == self.compiled.digest {
             return Ok(self.unchanged(by));
         }
@@ -229,6 +276,8 @@ impl Reload {
         let bound = listeners.bind(&compiled).map_err(|(name, why)| {
             vec![self.fault(format!("[listener.{name}] cannot listen on {why}")).expected("an address that is free")]
         })?;
+        // Taken before anybody hears of it: whatever ends this half-way, the next generation has another number.
+        let from = std::mem::replace(&mut self.number, number);
         let front = compiled.front(number);
         front.generation.apps.iter().flatten().for_each(|app| drop(metrics.app(app.id, &app.name)));
         self.shared.peers().iter().for_each(|peer| peer.generation(front.generation.clone()));
@@ -238,11 +287,18 @@ impl Reload {
         self.scripts.take(&compiled);
         let opened = listeners.take(bound, &compiled, &self.shared);
         drop(listeners);
-        opened.iter().for_each(|(name, address)| println!("weir: listening {name} {address}"));
+        opened.iter().for_each(|(name, address)| process::say(&format!("weir: listening {name} {address}")));
         self.logs.set_level(compiled.log.level);
         metrics.refusals.set_rate(compiled.log.refusals);
         let changed = changed(&self.compiled, &compiled);
-        let (from, to) = (self.number, number);
+        for listener in config::default_apps(&self.compiled, &compiled) {
+            tracing::warn!(
+                listener = listener.name,
+                app = listener.parts.join(" "),
+                "calls of the HTTP API that name no app are for another one than before"
+            );
+        }
+        let to = number;
         tracing::info!(
             by,
             from,
@@ -253,9 +309,10 @@ impl Reload {
         );
         compiled.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         metrics.in_force(number, clock().wall);
+        certificates::show(metrics, &self.front.load().entrance);
         metrics.reload("success");
         let mut told = in_force(&compiled, number);
-        (self.compiled, self.number) = (Arc::new(compiled), number);
+        self.compiled = Arc::new(compiled);
         let mut status = self.desk.status();
         status.in_force = told.clone();
         status.last = Some(Last { at: clock().wall, by: by.to_owned(), result: "success", faults: Vec::new() });
@@ -305,6 +362,20 @@ impl Reload {
     }
 }
 
+/// Reads until nothing has changed meanwhile: of files that are being written or replaced, some would be old and some
+/// new, each of them sound. Files that change without end are taken as they are after a while.
+fn settled_files(gateway: &Path, means: &Means) -> (Result<Compiled, Vec<Fault>>, Inputs) {
+    let (started, mut pause) = (std::time::Instant::now(), Duration::from_millis(5));
+    loop {
+        let (read, inputs) = config::read_watched(gateway, means);
+        if started.elapsed() > READ_AGAIN || !inputs.clone().changed(false) {
+            return (read, inputs);
+        }
+        std::thread::sleep(pause);
+        pause *= 2;
+    }
+}
+
 /// The files that differ, by name.
 fn changed(old: &Compiled, new: &Compiled) -> Vec<String> {
     let differs = |path: &&PathBuf| old.files.get(*path) != new.files.get(*path);
@@ -320,7 +391,8 @@ mod tests {
     #[tokio::test]
     async fn a_reload_of_a_gateway_that_stops_is_told_so() {
         let (requests, received) = mpsc::unbounded_channel();
-        let status = Mutex::new(Status { in_force: json!({}), last: None });
+        let status =
+            Mutex::new(Status { in_force: json!({}), last: None, noticing: Noticing::OFF, removing: json!([]) });
         let desk = Desk { requests, status };
         let asked = desk.reload("default");
         drop(Requests(received));

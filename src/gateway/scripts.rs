@@ -85,7 +85,7 @@ impl Scripts {
     }
 
     /// Forgets what has expired, now and then, until the process ends.
-    pub async fn sweep(self: Arc<Self>) {
+    pub async fn sweep(self: Arc<Self>) -> Result<(), String> {
         loop {
             tokio::time::sleep(SWEEP).await;
             let store = self.store.clone();

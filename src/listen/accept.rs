@@ -71,7 +71,7 @@ mod tests {
 
     fn settings(address: &str) -> ListenerSettings {
         let (address, proxy_protocol) = (address.to_owned(), ProxyProtocol::Off);
-        ListenerSettings { address, admin: false, tls: None, proxy_protocol, backlog: 16 }
+        ListenerSettings { address, admin: false, app: None, tls: None, proxy_protocol, backlog: 16 }
     }
 
     #[test]

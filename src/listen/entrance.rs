@@ -1,11 +1,12 @@
 //! The settings of this room, compiled.
 
+use super::certificate::Certificate;
 use super::forwarded::Trusted;
 use super::hosts::Hosts;
 use super::router::{AppEndpoints, Router};
 use super::settings::{HttpSettings, ListenerSettings, ProxyProtocol};
 use super::tls;
-use crate::model::{AppId, Origins, Problem, canonical_host};
+use crate::model::{AppId, Millis, Origins, Problem, canonical_host};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tokio_rustls::TlsAcceptor;
@@ -43,6 +44,8 @@ pub fn number(listeners: &BTreeMap<String, ListenerSettings>, numbers: &mut Numb
 pub struct Listener {
     pub name: String,
     pub admin: bool,
+    /// Those of its TLS files.
+    pub certificates: Vec<Certificate>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) proxy_protocol: ProxyProtocol,
 }
@@ -83,6 +86,18 @@ impl Entrance {
         }
     }
 
+    /// All certificates, each with the name of its listener.
+    pub fn certificates(&self) -> impl Iterator<Item = (&str, &Certificate)> {
+        let listeners = self.listeners.iter().flatten();
+        listeners.flat_map(|listener| listener.certificates.iter().map(|c| (listener.name.as_str(), c)))
+    }
+
+    /// Certificates that have expired or soon will; paths are those of `gateway.toml`.
+    pub fn expiring(&self, now: Millis) -> Vec<Problem> {
+        let told = self.certificates().filter_map(|(name, certificate)| Some((name, certificate.problem(now)?)));
+        told.map(|(name, p)| Problem { path: format!("listener.{name}.{}", p.path), ..p }).collect()
+    }
+
     pub fn listener(&self, number: u16) -> Option<&Listener> {
         self.listeners.get(usize::from(number))?.as_ref()
     }
@@ -117,11 +132,18 @@ fn listener(name: &str, s: &ListenerSettings, trusted: &Trusted, base: &Path, pr
     };
     let tls =
         s.tls.as_ref().and_then(|tls| tls::acceptor(tls, base).map_err(|all| all.into_iter().for_each(&mut at)).ok());
+    let (tls, certificates) = tls.unzip();
     if s.proxy_protocol != ProxyProtocol::Off && trusted.is_empty() {
         let problem = Problem::new("proxy_protocol", "a PROXY header, and nobody whose word is believed");
         at(problem.expected("the load balancer's address in `http.trusted_proxies`"));
     }
-    Listener { name: name.to_owned(), admin: s.admin, tls, proxy_protocol: s.proxy_protocol }
+    Listener {
+        name: name.to_owned(),
+        admin: s.admin,
+        tls,
+        certificates: certificates.unwrap_or_default(),
+        proxy_protocol: s.proxy_protocol,
+    }
 }
 
 fn cors(listener: &str, apps: &[AppEndpoints]) -> Vec<Origins> {

@@ -6,6 +6,7 @@
 
 mod accept;
 mod attempts;
+mod certificate;
 mod context;
 mod entrance;
 mod forwarded;
@@ -27,6 +28,7 @@ mod who;
 
 pub use accept::{accept, bind};
 pub use attempts::Attempts;
+pub use certificate::{Certificate, EXPIRES_SOON_MS};
 pub use context::{Answering, Api, ApiRequest, Context, Front};
 pub use entrance::{Entrance, Listener, Numbers, number};
 pub use forwarded::Trusted;

@@ -14,6 +14,9 @@ pub struct ListenerSettings {
     /// Carries every app's HTTP API, `/healthz`, `/readyz` and `/metrics`. Never for the public.
     #[serde(default)]
     pub admin: bool,
+    /// Whom a call of the HTTP API is for that names no app. Without it: the app that is here alone, else nobody.
+    #[serde(default)]
+    pub app: Option<String>,
     /// Serves TLS instead of plain TCP.
     #[serde(default)]
     pub tls: Option<TlsSettings>,

@@ -1,27 +1,36 @@
 //! TLS of a listener: certificates, keys, roots of client certificates.
 
+use super::certificate::Certificate;
 use super::settings::TlsSettings;
 use crate::model::Problem;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 
 /// Reads the files; `base` is the folder of `gateway.toml`, problems' paths are relative to the listener.
-pub fn acceptor(settings: &TlsSettings, base: &Path) -> Result<TlsAcceptor, Vec<Problem>> {
+pub fn acceptor(settings: &TlsSettings, base: &Path) -> Result<(TlsAcceptor, Vec<Certificate>), Vec<Problem>> {
     let (certs, key) = (certificates(&settings.cert, base, "tls.cert"), key(&settings.key, base));
     let roots = settings.client_ca.as_ref().map(|file| roots(file, base)).transpose();
-    let (certs, key, roots) = match (certs, key, roots) {
+    let ((certs, mut times), key, roots) = match (certs, key, roots) {
         (Ok(certs), Ok(key), Ok(roots)) => (certs, key, roots),
         (certs, key, roots) => {
             return Err([certs.err(), key.err(), roots.err()].into_iter().flatten().collect());
         }
     };
-    server_config(certs, key, roots).map(|config| TlsAcceptor::from(Arc::new(config))).map_err(|p| vec![p])
+    let (roots, of_roots) = roots.unzip();
+    times.extend(of_roots.into_iter().flatten());
+    let config = server_config(certs, key, roots).map_err(|p| vec![p.in_file(&settings.cert).at(1, 1)])?;
+    Ok((TlsAcceptor::from(Arc::new(config)), times))
 }
+
+/// What a file of certificates holds, and when each of them ends.
+type Certificates = (Vec<CertificateDer<'static>>, Vec<Certificate>);
 
 fn server_config(
     certs: Vec<CertificateDer<'static>>,
@@ -47,32 +56,68 @@ fn server_config(
     Ok(config)
 }
 
-fn path(file: &str, base: &Path) -> PathBuf {
-    base.join(file)
+/// The largest certificate or key file.
+const PEM_BYTES_MAX: u64 = 1 << 20;
+
+/// What is no regular file is refused: a pipe in its place would never answer.
+fn read(file: &str, base: &Path) -> Result<Vec<u8>, String> {
+    let path = base.join(file);
+    let failed = |e: std::io::Error| format!("cannot read `{file}`: {e}");
+    if !std::fs::metadata(&path).map_err(failed)?.is_file() {
+        return Err(format!("`{file}` is not a regular file"));
+    }
+    let opened = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    opened.take(PEM_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
-fn certificates(file: &str, base: &Path, at: &str) -> Result<Vec<CertificateDer<'static>>, Problem> {
+/// The blocks of a PEM file, each with the line where it begins: one by one, for a mistake is one block's.
+fn blocks(pem: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    let mut blocks: Vec<(u32, Vec<u8>)> = Vec::new();
+    for (at, line) in pem.split_inclusive(|b| *b == b'\n').enumerate() {
+        if line.starts_with(b"-----BEGIN") {
+            blocks.push((at as u32 + 1, Vec::new()));
+        }
+        if let Some((_, block)) = blocks.last_mut() {
+            block.extend_from_slice(line);
+        }
+    }
+    blocks
+}
+
+fn certificates(file: &str, base: &Path, at: &'static str) -> Result<Certificates, Problem> {
     let problem = |what: String| Problem::new(at, what).expected("a PEM file with a certificate");
-    let certs = CertificateDer::pem_file_iter(path(file, base)).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match certs {
-        Ok(certs) if !certs.is_empty() => Ok(certs),
-        Ok(_) => Err(problem(format!("no certificate in `{file}`"))),
-        Err(e) => Err(problem(format!("cannot read `{file}`: {e}"))),
+    let pem = read(file, base).map_err(problem)?;
+    let (mut certs, mut times) = (Vec::new(), Vec::new());
+    for (line, block) in blocks(&pem) {
+        let found = CertificateDer::pem_slice_iter(&block).collect::<Result<Vec<_>, _>>();
+        let found =
+            found.map_err(|e| problem(format!("no certificate can be read here: {e}")).in_file(file).at(line, 1))?;
+        times.extend(found.iter().filter_map(|der| Certificate::read(der, file, at, line)));
+        certs.extend(found);
+    }
+    match certs.is_empty() {
+        false => Ok((certs, times)),
+        true => Err(problem(format!("no certificate in `{file}`")).in_file(file).at(1, 1)),
     }
 }
 
 fn key(file: &str, base: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
-    PrivateKeyDer::from_pem_file(path(file, base)).map_err(|e| {
-        Problem::new("tls.key", format!("cannot read `{file}`: {e}")).expected("a PEM file with a private key")
-    })
+    let problem = |what: String| Problem::new("tls.key", what).expected("a PEM file with a private key");
+    let pem = read(file, base).map_err(problem)?;
+    let first = blocks(&pem).first().map_or(1, |(line, _)| *line);
+    PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|e| problem(format!("no private key can be read here: {e}")).in_file(file).at(first, 1))
 }
 
-fn roots(file: &str, base: &Path) -> Result<RootCertStore, Problem> {
+fn roots(file: &str, base: &Path) -> Result<(RootCertStore, Vec<Certificate>), Problem> {
     let mut roots = RootCertStore::empty();
-    for cert in certificates(file, base, "tls.client_ca")? {
+    let (certs, times) = certificates(file, base, "tls.client_ca")?;
+    for cert in certs {
         roots.add(cert).map_err(|e| Problem::new("tls.client_ca", format!("bad root in `{file}`: {e}")))?;
     }
-    Ok(roots)
+    Ok((roots, times))
 }
 
 #[cfg(test)]

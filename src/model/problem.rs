@@ -7,6 +7,8 @@ pub struct Problem {
     pub path: String,
     /// Line and column inside the value, 1-based, where the value is a text of its own such as a rule.
     pub offset: Option<(u32, u32)>,
+    /// The file that has it, as the settings name it, where it is not that of the settings: `offset` counts in it.
+    pub file: Option<Box<NamedFile>>,
     /// ``unknown overflow `forevr` ``
     pub what: String,
     /// `` `close`, `drop_oldest` or `conflate` ``
@@ -15,13 +17,23 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
+/// As settings name it. Boxed in a problem: most have none, and a `Result` with one is handed on often.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedFile(pub String);
+
 impl Problem {
     pub fn new(path: impl Into<String>, what: impl Into<String>) -> Problem {
-        Problem { path: path.into(), offset: None, what: what.into(), expected: None, hint: None }
+        Problem { path: path.into(), offset: None, file: None, what: what.into(), expected: None, hint: None }
     }
 
     pub fn at(mut self, line: u32, column: u32) -> Problem {
         self.offset = Some((line, column));
+        self
+    }
+
+    /// Stands in this file that the settings name.
+    pub fn in_file(mut self, name: &str) -> Problem {
+        self.file = Some(Box::new(NamedFile(name.to_owned())));
         self
     }
 

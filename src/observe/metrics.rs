@@ -10,12 +10,14 @@ use super::own::Own;
 use super::process::Process;
 use super::recent::Recent;
 use super::refusals::Refusals;
+use super::tasks::Tasks;
 use super::webhooks::Webhooks;
 use crate::model::{AppId, Code, Millis, Mono, Now, Traffic};
 use prometheus::core::Collector;
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
@@ -39,6 +41,9 @@ pub struct Metrics {
     reload_successful: IntGauge,
     reload_at: prometheus::Gauge,
     generation: IntGauge,
+    certificates: GaugeVec,
+    /// Tasks that the gateway cannot do without.
+    pub tasks: Arc<Tasks>,
     reloads: IntCounterVec,
     revoked: IntCounter,
     /// What apps' handlers count.
@@ -147,6 +152,17 @@ impl Metrics {
                 "weir_config_revoked_subscriptions_total",
                 "Live subscriptions that new rules did not allow.",
             ),
+            certificates: one(
+                r,
+                GaugeVec::new(
+                    Opts::new(
+                        "weir_certificate_not_after_timestamp_seconds",
+                        "When a certificate of a listener ends: the earliest of each file.",
+                    ),
+                    &["listener", "file"],
+                ),
+            ),
+            tasks: Arc::new(Tasks::new(r)),
             own: Own::new(r),
             families: Families::new(r),
             webhooks: Webhooks::new(r),
@@ -211,6 +227,18 @@ impl Metrics {
     }
 
     /// The files were read again: `success`, `unchanged` or `fault`.
+    /// Listener, file, and when the certificate ends: all that are in force.
+    pub fn certificates<'c>(&self, all: impl Iterator<Item = (&'c str, &'c str, Millis)>) {
+        self.certificates.reset();
+        let mut earliest: BTreeMap<(&str, &str), Millis> = BTreeMap::new();
+        for (listener, file, ends) in all {
+            earliest.entry((listener, file)).and_modify(|known| *known = ends.min(*known)).or_insert(ends);
+        }
+        for ((listener, file), ends) in earliest {
+            self.certificates.with_label_values(&[listener, file]).set(ends as f64 / 1000.0);
+        }
+    }
+
     pub fn reload(&self, result: &'static str) {
         self.reloads.with_label_values(&[result]).inc();
     }

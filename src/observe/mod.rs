@@ -21,6 +21,7 @@ mod own;
 mod process;
 mod recent;
 mod refusals;
+mod tasks;
 mod webhooks;
 
 pub use allocator::{Allocator, held_bytes};
@@ -42,4 +43,5 @@ pub use own::OWN_NAMES_MAX;
 pub use process::{Memory, memory};
 pub use recent::RECENT_MINUTES;
 pub use refusals::{Refusals, RefusedUpgrade};
+pub use tasks::Tasks;
 pub use webhooks::{Delivery, WebhookMetrics};

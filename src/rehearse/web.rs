@@ -52,7 +52,7 @@ pub(super) fn request(
         state: stage.state.clone(),
         gateway: Backstage(stage.clone()),
         metrics: stage.metrics.clone(),
-        not_ready: &[],
+        not_ready: [].into(),
         admin: None,
     };
     let answering = api::rehearse(&context, &stage.app.name, &request, caller);

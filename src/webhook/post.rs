@@ -52,7 +52,9 @@ impl Post {
     pub fn new(background: &Handle, store: Arc<dyn Store>, metrics: Arc<Metrics>, trust: &Trust) -> Post {
         let (client, state, wake) = (http_client(trust), Mutex::default(), Notify::new());
         let office = Arc::new(Office { store, metrics, client, state, wake });
-        let task = background.spawn(office.clone().run());
+        // Calls that it drops are back in their lanes: they go out again.
+        let (tasks, again) = (office.metrics.tasks.clone(), office.clone());
+        let task = background.spawn(tasks.supervise("webhooks".into(), move || again.clone().run()));
         Post { office, task: Mutex::new(Some(task)) }
     }
 
@@ -142,7 +144,7 @@ impl Office {
         of_app.entry(name.clone()).or_insert_with(|| Lane::new(self.metrics.webhook(app, name)))
     }
 
-    async fn run(self: Arc<Office>) {
+    async fn run(self: Arc<Office>) -> Result<(), String> {
         // Calls live in this set: they end with it.
         let mut flights = JoinSet::new();
         loop {
@@ -151,7 +153,7 @@ impl Office {
                 flights.spawn(Flight { office: self.clone(), outgoing: Some(outgoing) }.run());
             }
             if flights.is_empty() && self.lock().is_stopping {
-                return;
+                return Ok(());
             }
             let sleep = next.map_or(LOOK_AGAIN, |at| Duration::from_millis(at.since(clock().mono)).min(LOOK_AGAIN));
             tokio::select! {

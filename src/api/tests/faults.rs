@@ -130,8 +130,9 @@ async fn routes_that_overlap_are_told() {
         compile(&files, &made, true).unwrap()
     };
     let told = |apps| {
-        let problems =
-            Site::compile(&[("clinic", false)], Keys::default(), Pages::default(), apps).err().unwrap_or_default();
+        let problems = Site::compile(&[("clinic", false, None)], Keys::default(), Pages::default(), apps)
+            .err()
+            .unwrap_or_default();
         problems.into_iter().map(|(app, p)| format!("{app} {}", line(p))).collect::<Vec<_>>()
     };
     assert!(told(vec![app("a", &["/x/{id}", "/x/all", "/y"]), app("b", &["/z/{*rest}"])]).is_empty());

@@ -90,8 +90,7 @@ fn compile(files: &Files, made: &Made, development: bool) -> Result<AppHttp, Vec
     AppHttp::compile(parts, &Surroundings { development, resolve: &resolve })
 }
 
-/// A clinic on a listener of its own, and two apps that share one.
-fn context(routes: Value, errors: Value, development: bool) -> Context<Fake> {
+fn files(routes: Value, errors: Value) -> [Files; 3] {
     let channels = json!([{ "name": "clinic:{clinicId}:queue" }, { "name": "system:{topic}" }]);
     let clinic =
         Files { name: "clinic", endpoints: json!([["clinic", "/{*any}"]]), routes, errors, channels: channels.clone() };
@@ -102,7 +101,10 @@ fn context(routes: Value, errors: Value, development: bool) -> Context<Fake> {
         errors: json!({}),
         channels: channels.clone(),
     };
-    let files = [clinic, app("reports", "/ws"), app("tenant", "/t")];
+    [clinic, app("reports", "/ws"), app("tenant", "/t")]
+}
+
+fn site(listeners: &[(&str, bool, Option<&str>)], files: &[Files], development: bool) -> Arc<Site> {
     let made = made();
     let https = files.iter().map(|f| compile(f, &made, development).unwrap()).collect();
     let keys = read(json!({
@@ -111,9 +113,21 @@ fn context(routes: Value, errors: Value, development: bool) -> Context<Fake> {
         "narrow": { "secret": { "env": "NARROW" }, "channels": ["clinic:*:queue"] },
     }));
     let keys = Keys::compile(&keys, &["clinic", "reports", "tenant"], &resolve).unwrap();
-    let listeners = [("admin", true), ("clinic", false), ("main", false)];
     let pages = Pages { general: crate::model::Origins::parse(&["*".into()]).unwrap(), development };
-    let site = Site::compile(&listeners, keys, pages, https).unwrap();
+    Arc::new(Site::compile(listeners, keys, pages, https).unwrap())
+}
+
+/// The same apps on other listeners.
+fn site_with(listeners: &[(&str, bool, Option<&str>)]) -> Arc<Site> {
+    site(listeners, &files(json!([]), json!({})), true)
+}
+
+/// A clinic on a listener of its own, and two apps that share one.
+fn context(routes: Value, errors: Value, development: bool) -> Context<Fake> {
+    let files = files(routes, errors);
+    let made = made();
+    let listeners = [("admin", true, None), ("clinic", false, None), ("main", false, None)];
+    let site = site(&listeners, &files, development);
     let apps = files.iter().enumerate().map(|(id, files)| {
         let channels: Vec<ChannelSettings> = read(files.channels.clone());
         Some(Arc::new(App {
@@ -144,12 +158,12 @@ fn context(routes: Value, errors: Value, development: bool) -> Context<Fake> {
     let metrics = Metrics::new();
     metrics.app(AppId(0), "clinic");
     Context {
-        site: Arc::new(site),
+        site,
         generation: Arc::new(generation),
         state: Arc::default(),
         gateway: Fake::default(),
         metrics,
-        not_ready: &[],
+        not_ready: [].into(),
         admin: None,
     }
 }
@@ -183,6 +197,13 @@ async fn told(response: Response<http_body_util::Full<Bytes>>) -> (u16, String) 
 }
 
 async fn ask(context: &Context<Fake>, line: &str, headers: &[(&'static str, &str)], body: &str) -> (u16, Value) {
+    let (status, mut json) = ask_whole(context, line, headers, body).await;
+    // Which app it was is told by a test of its own.
+    json.as_object_mut().map(|members| members.remove("app"));
+    (status, json)
+}
+
+async fn ask_whole(context: &Context<Fake>, line: &str, headers: &[(&'static str, &str)], body: &str) -> (u16, Value) {
     let (status, text) = told(handle(context, request(line, headers, body)).await).await;
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }

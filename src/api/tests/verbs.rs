@@ -324,15 +324,42 @@ async fn a_batch_answers_each_command_for_itself() {
     let (status, told) = ask(&context, "clinic POST /api/batch", &[KEY], body).await;
     assert_eq!(status, 200, "{told}");
     let replies = told["replies"].as_array().unwrap();
-    assert_eq!(replies[0], json!({ "publish": { "recipients": 2, "position": "1:7" } }));
+    assert_eq!(replies[0], json!({ "publish": { "app": "clinic", "recipients": 2, "position": "1:7" } }));
     assert_eq!(replies[1]["error"]["code"], "unknown_channel");
     assert_eq!(replies[2]["error"]["detail"], "unknown verb `shout`");
     assert_eq!(replies[3]["presence"]["count"], 1);
-    assert_eq!(replies[4], json!({ "broadcast": { "recipients": 3 } }));
+    assert_eq!(replies[4], json!({ "broadcast": { "app": "clinic", "recipients": 3 } }));
     assert_eq!(replies[5]["error"]["code"], "invalid_body");
     assert_eq!(context.gateway.asked().len(), 2);
     let many = format!(r#"{{"commands":[{}]}}"#, vec!["1"; 1001].join(","));
     assert_eq!(ask(&context, "clinic POST /api/batch", &[KEY], &many).await.0, 413);
+}
+
+/// Another file on a listener must not change whom an old call is for.
+#[tokio::test]
+async fn a_call_without_an_app_is_for_the_listeners_own() {
+    let body = r#"{"channel":"system:a","data":1}"#;
+    let mut context = plain();
+    let (status, told) = ask_whole(&context, "clinic POST /api/publish", &[KEY], body).await;
+    assert_eq!((status, &told["app"]), (200, &json!("clinic")));
+    let (_, told) = ask_whole(&context, "clinic POST /api/publish", &[KEY], r#"{"channel":"nowhere","data":1}"#).await;
+    assert_eq!((&told["code"], &told["app"]), (&json!("unknown_channel"), &json!("clinic")));
+    for listener in ["main", "admin"] {
+        let (status, told) = ask_whole(&context, &format!("{listener} POST /api/publish"), &[KEY], body).await;
+        assert_eq!((status, &told["code"]), (400, &json!("invalid_body")));
+        assert!(told["detail"].as_str().unwrap().contains("`reports`"), "{told}");
+    }
+    context.site = site_with(&[("admin", true, Some("clinic")), ("main", false, Some("tenant"))]);
+    for (listener, app) in [("main", "tenant"), ("admin", "clinic")] {
+        let (status, told) = ask_whole(&context, &format!("{listener} POST /api/publish"), &[KEY], body).await;
+        assert_eq!((status, &told["app"]), (200, &json!(app)));
+    }
+    // One that is not here is nobody.
+    context.site = site_with(&[("main", false, Some("clinic"))]);
+    assert_eq!(ask_whole(&context, "main POST /api/publish", &[KEY], body).await.0, 400);
+    let named = r#"{"app":"reports","channel":"system:a","data":1}"#;
+    let (_, told) = ask_whole(&context, "main POST /api/publish", &[KEY], named).await;
+    assert_eq!(told.get("app"), None);
 }
 
 #[tokio::test]
@@ -340,7 +367,7 @@ async fn health_readiness_and_metrics() {
     let mut context = plain();
     assert_eq!(ask(&context, "admin GET /healthz", &[], "").await.0, 200);
     assert_eq!(ask(&context, "admin HEAD /readyz", &[], "").await.0, 200);
-    context.not_ready = &["draining"];
+    context.not_ready = ["draining".to_owned()].into();
     let (status, told) = ask(&context, "admin GET /readyz", &[], "").await;
     assert_eq!((status, &told["reasons"]), (503, &json!(["draining"])));
     assert_eq!(ask(&context, "admin GET /healthz", &[], "").await.0, 200);

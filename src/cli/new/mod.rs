@@ -63,19 +63,19 @@ pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode
         Ok(read) => read.compiled,
         Err(code) => {
             written.iter().for_each(|path| drop(fs::remove_file(path)));
-            eprintln!("weir: nothing was written");
+            complain!("weir: nothing was written");
             return code;
         }
     };
-    written.iter().for_each(|path| println!("wrote {}", path.display()));
+    written.iter().for_each(|path| say!("wrote {}", path.display()));
     let tested = config::rehearse(gateway, &after, &Wanted { of: Some(app.name.clone()), title: None });
     let outcomes: Vec<_> = tested.iter().flatten().flat_map(|file| file.outcomes.iter().flatten()).collect();
     let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
-    println!("{}: {} passed, {failed} failed", count(outcomes.len(), "test"), outcomes.len() - failed);
+    say!("{}: {} passed, {failed} failed", count(outcomes.len(), "test"), outcomes.len() - failed);
     let address = after.listeners.get(&listener).map_or("ADDRESS", |l| l.address.as_str());
     let config =
         if gateway == Path::new("gateway.toml") { String::new() } else { format!("-c {} ", gateway.display()) };
-    println!(
+    say!(
         "\nNext:\n  weir {config}                       unless it runs already: a running gateway has read it by now\n  \
          npx wscat -c ws://{address}/{name}\n  > {{\"type\":\"join\",\"room\":\"{name}:lobby\"}}\n  \
          > {{\"type\":\"say\",\"room\":\"{name}:lobby\",\"data\":{{\"text\":\"hello\"}}}}\n  \

@@ -42,6 +42,10 @@ pub fn apply(files: &mut Files, env: &Environment) -> Applied {
     }
     for (variable, text) in env {
         let Some(rest) = variable.strip_prefix("WEIR_") else { continue };
+        // A script that hands on what is not set, or a Service of this name in the same namespace: not meant as settings.
+        if text.trim().is_empty() || is_service_link(variable, text) {
+            continue;
+        }
         let parts: Vec<String> = rest.split("__").map(str::to_lowercase).collect();
         match &parts[..] {
             [app, name, key @ ..] if app == "app" => app_setting(files, variable, text, name, key, &mut out),
@@ -50,6 +54,19 @@ pub fn apply(files: &mut Files, env: &Environment) -> Applied {
         }
     }
     out
+}
+
+/// What Kubernetes sets in each container for each Service of its namespace (`enableServiceLinks`): for one called `ws`
+/// `WS_PORT=tcp://10.96.12.7:80`, `WS_PORT_80_TCP=…`, `WS_PORT_80_TCP_ADDR`, `WS_SERVICE_HOST`, `WS_SERVICE_PORT_HTTP`.
+fn is_service_link(variable: &str, text: &str) -> bool {
+    let address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme));
+    let of_port = variable.split_once("_PORT").is_some_and(|(_, rest)| {
+        let mut parts = rest.split('_').skip(1);
+        let port = parts.next().is_some_and(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
+        port && parts.next().is_some_and(|protocol| ["TCP", "UDP", "SCTP"].contains(&protocol))
+    });
+    let of_service = ["_SERVICE_HOST", "_SERVICE_PORT"].iter().any(|part| variable.contains(part));
+    address && (variable.ends_with("_PORT") || of_port) || of_port || of_service && !variable.contains("__")
 }
 
 fn fault(variable: &str, what: impl std::fmt::Display) -> Fault {

@@ -5,7 +5,7 @@ use super::super::fault::Fault;
 use super::super::schema::{Schema, types};
 use super::super::secret::Environment;
 use super::value::{like, node, typed};
-use super::{Applied, Files, fault, names};
+use super::{Applied, Files, fault, is_service_link, names};
 use crate::model::did_you_mean;
 
 /// Applies one app's names. Every target is checked, set or not: a slip is found before the variable is needed.
@@ -14,9 +14,28 @@ pub fn apply(files: &mut Files, app: usize, env: &Environment, out: &mut Applied
     for entry in entries {
         let Some(target) = entry.node.text() else { continue };
         let path: Vec<&str> = target.split('.').collect();
-        let set = env.get(&entry.name).filter(|t| !t.is_empty()).map(|text| Set { variable: &entry.name, text });
+        let set = env.get(&entry.name).filter(|t| !t.trim().is_empty()).map(|text| Set { variable: &entry.name, text });
+        let set = set.filter(|set| {
+            let link = set.text.contains("://") && is_service_link(set.variable, set.text);
+            if link {
+                let told = fault(set.variable, format!("`{}` is ignored: Kubernetes sets it for a Service", set.text));
+                out.warnings
+                    .push(told.hint("`enableServiceLinks: false` in the pod's spec, or another name for the Service"));
+            }
+            !link
+        });
         let doc = &mut files.apps[app].1;
         let told = match &path[..] {
+            // Documents name it, and there is nothing here that it could change.
+            [""] => {
+                if let Some(set) = set {
+                    out.warnings.push(
+                        fault(set.variable, "this variable has no effect")
+                            .hint(format!("{} knows it only because documents name it", files.apps[app].1.file)),
+                    );
+                }
+                continue;
+            }
             ["listener", name, "port"] => port(files.gateway, name, set),
             ["listener", ..] => Err(wrong("an app changes a listener's port alone").expected("`listener.NAME.port`")),
             [_] | [] => {

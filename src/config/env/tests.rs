@@ -91,3 +91,27 @@ fn a_wrong_variable_is_told_by_its_name() {
     // An empty variable of an app's document is one that is not set.
     assert_eq!(told("PORT", ""), "");
 }
+
+#[test]
+fn what_kubernetes_sets_for_a_service_is_not_meant() {
+    let told = |env: &[(&str, &str)]| with(env).2;
+    let links = [
+        ("WEIR_PORT", "tcp://10.96.12.7:80"),
+        ("WEIR_PORT_80_TCP", "tcp://10.96.12.7:80"),
+        ("WEIR_PORT_80_TCP_ADDR", "10.96.12.7"),
+        ("WEIR_PORT_80_TCP_PROTO", "tcp"),
+        ("WEIR_SERVICE_HOST", "10.96.12.7"),
+        ("WEIR_SERVICE_PORT_HTTP", "80"),
+        ("WEIR_MODE_PORT", "udp://10.96.12.7:80"),
+    ];
+    assert_eq!(told(&links), [""; 0]);
+    let (gateway, _, told_of_port) = with(&[("PORT", "tcp://10.96.12.7:80"), ("IDLE", " ")]);
+    assert_eq!(gateway.listener["main"].address, "127.0.0.1:3000");
+    assert!(
+        matches!(&told_of_port[..], [one] if one.starts_with("environment: PORT: `tcp://10.96.12.7:80` is ignored")),
+        "{told_of_port:?}"
+    );
+    // An empty one is none; another that nothing knows is still a slip.
+    assert_eq!(told(&[("WEIR_MODE", ""), ("WEIR_LIMITS__CONNECTIONS", " ")]), [""; 0]);
+    assert!(told(&[("WEIR_LIMITS__CONECTIONS", "5")])[0].contains("did you mean `WEIR_LIMITS__CONNECTIONS`?"));
+}

@@ -191,7 +191,7 @@ impl House {
             keys: Keys::default(),
         };
         let site = Arc::new(
-            crate::api::Site::compile(&[("main", false)], Default::default(), Default::default(), Vec::new())
+            crate::api::Site::compile(&[("main", false, None)], Default::default(), Default::default(), Vec::new())
                 .ok()
                 .unwrap(),
         );

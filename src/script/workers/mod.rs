@@ -111,12 +111,16 @@ impl Workers {
             let core = core.clone();
             workers.spawn(format!("weir-work-{me}"), STACK_BYTES, move || {
                 core.pool.enter(me);
-                while let Some(ready) = core.pool.next(me) {
-                    core.work(ready);
-                }
+                core.metrics.tasks.supervise_thread("handlers", || {
+                    while let Some(ready) = core.pool.next(me) {
+                        core.work(ready);
+                    }
+                });
             })?;
         }
-        workers.spawn("weir-timers".into(), 2 << 20, move || core.run_clock())?;
+        workers.spawn("weir-timers".into(), 2 << 20, move || {
+            core.metrics.tasks.supervise_thread("timers", || core.run_clock());
+        })?;
         Ok(workers)
     }
 
