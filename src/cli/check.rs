@@ -118,6 +118,7 @@ mod tests {
     #[test]
     fn faults_end_with_their_number() {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("channels")).unwrap();
         std::fs::write(folder.path().join("gateway.toml"), "mod = 1\n[listener.main]\naddress = \"127.0.0.1:0\"\n")
             .unwrap();
         let (out, err) = told(folder.path());

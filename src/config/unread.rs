@@ -78,7 +78,14 @@ pub fn secrets(doc: &Doc, secrets: &Secrets, folder: &str, development: bool, kn
         }
     };
     for entry in doc.root.table().unwrap_or_default().iter().filter(|e| SECTIONS.contains(&e.name.as_str())) {
-        sources(&entry.node, development, &mut each);
+        match entry.name.as_str() {
+            // `file` of a [table.NAME] holds rows and no secret.
+            "table" => {
+                let tables = entry.node.table().unwrap_or_default().iter().filter_map(|table| table.node.table());
+                tables.flatten().for_each(|entry| sources(&entry.node, development, &mut each));
+            }
+            _ => sources(&entry.node, development, &mut each),
+        }
     }
     faults
 }

@@ -215,11 +215,17 @@ impl Reload {
         let compiled = match read {
             Ok(compiled) => compiled,
             Err(faults) => {
+                self.away.clear();
+                self.desk.status().removing = self.away.shown();
                 self.read.send_replace(Arc::new(inputs));
                 return Err(self.refuse(faults, by));
             }
         };
         let waits = by == WATCH && self.waits(&compiled);
+        if !waits {
+            // Whatever comes of it: a time that is over must not ask again and again.
+            self.away.clear();
+        }
         self.desk.status().removing = self.away.shown();
         let taken = match waits {
             true => Ok(self.unchanged(by)),
@@ -265,8 +271,6 @@ impl Reload {
 
     /// Puts it in force: shards first, so that whoever is let in by the new files finds their shard knowing them.
     fn take(&mut self, compiled: Compiled, by: &str) -> Result<Value, Vec<Fault>> {
-        self.away.clear();
-        self.desk.status().removing = self.away.shown();
         if compiled.digest == self.compiled.digest {
             return Ok(self.unchanged(by));
         }

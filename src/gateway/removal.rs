@@ -32,7 +32,7 @@ impl Away {
         self.0.retain(|path, _| gone.contains(path));
         let until = Until { due: Instant::now() + after.duration(), at: now + after.0 };
         let new: Vec<PathBuf> = gone.into_iter().filter(|path| !self.0.contains_key(path)).collect();
-        new.iter().for_each(|path| drop(self.0.insert(path.clone(), until)));
+        self.0.extend(new.iter().map(|path| (path.clone(), until)));
         new
     }
 
