@@ -4,6 +4,7 @@ use super::doc::{Doc, Node, Value};
 use super::fault::Fault;
 use super::file::AppFile;
 use super::secret::Secrets;
+use crate::auth::Purpose;
 use crate::model::{Problem, SecretSource};
 use std::collections::BTreeSet;
 
@@ -70,7 +71,7 @@ pub fn secrets(doc: &Doc, secrets: &Secrets, folder: &str, development: bool, kn
     let resolve = secrets.within(folder);
     let mut faults = Vec::new();
     let mut each = |node: &Node, source: SecretSource| {
-        let Err(why) = resolve(&source) else { return };
+        let Err(why) = resolve(&source, Purpose::Public) else { return };
         let fault = doc.fault(&node.at, &why);
         let is_told = |other: &Fault| other.file == fault.file && other.line == fault.line || other.what.contains(&why);
         if !known.iter().any(is_told) {
