@@ -32,6 +32,11 @@ pub fn judge(value: &[u8], variable: Option<&str>, purpose: Purpose) -> Result<O
     if purpose == Purpose::Public {
         return Ok(None);
     }
+    // As the value of a header, `Bearer KEY`.
+    let value = match value.iter().position(|b| *b == b' ') {
+        Some(at) if value[..at].eq_ignore_ascii_case(b"bearer") => value[at..].trim_ascii(),
+        _ => value,
+    };
     let coded = value.strip_prefix(b"whsec_").and_then(|coded| STANDARD.decode(coded.trim_ascii()).ok());
     let (bytes, least) = coded.as_deref().map_or((value, BYTES_MIN), |decoded| (decoded, WEBHOOK_BYTES_MIN));
     for text in [value, bytes] {
@@ -126,6 +131,7 @@ mod tests {
             "whsec_ZGV2LWp3dC1zZWNyZXQ=",
             "your-secret-key\n",
             "your-secret-key-that-somebody-made-longer",
+            "Bearer dev-weir-api-key",
             "${JWT_SECRET}",
             "$JWT_SECRET",
             "jwt_secret",
