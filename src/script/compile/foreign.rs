@@ -149,11 +149,11 @@ fn looks_like(line: &str, text: &str, place: Position) -> Option<String> {
     if line.contains("===") || line.contains("!==") {
         return word("===");
     }
-    if line.contains("++") || line.contains("--") {
-        return word(if line.contains("++") { "++" } else { "--" });
-    }
     if code.starts_with("for (") || code.starts_with("for(") {
         return Some("write `for x in list { … }`, or `for n in 0..10 { … }`".into());
+    }
+    if line.contains("++") || line.contains("--") {
+        return word(if line.contains("++") { "++" } else { "--" });
     }
     if code.starts_with("import ") && code.contains(" from ") || code.starts_with("from ") {
         return Some("write `import \"lib/name\" as name;`".into());
