@@ -333,13 +333,12 @@ fn a_clean_stop_leaves_the_store_as_one_file() {
 
 #[test]
 fn a_reader_of_the_log_that_hangs_holds_up_nobody() {
-    let folder =
-        folder("[[endpoint]]\npath = \"/ws\"\ndialect = \"echo\"\n[[channel]]\nname = \"a\"\nsubscribe = \"true\"\n");
+    let folder = folder("listener = \"main\"\n[[endpoint]]\npath = \"/ws\"\ndialect = \"echo\"\n");
     let (mut reader, mut full) = std::io::pipe().unwrap();
     // What a pipe holds: not one line of the log finds room in it.
     full.write_all(&[b'\n'; 64 << 10]).unwrap();
     let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
-    let env = [("WEIR_LOG__LEVEL", "debug"), ("WEIR_LOG__QUEUE_BYTES", "300")];
+    let env = [("WEIR_LOG__LEVEL", "debug"), ("WEIR_LOG__QUEUE_BYTES", "100")];
     weir.current_dir(folder.path()).env_clear().envs(env).stdout(Stdio::piped()).stderr(full);
     let mut child = weir.spawn().unwrap();
     drop(weir);

@@ -41,6 +41,8 @@ struct State {
     writing: bool,
     /// A part of a line was written before an error: the next begins on a line of its own.
     torn: bool,
+    /// The last write failed: the next attempt waits for a line.
+    failing: bool,
     dropped: u64,
     /// How many of them a line has told of.
     told: u64,
@@ -70,12 +72,13 @@ impl LogQueue {
     pub fn push(&self, line: Vec<u8>) {
         let mut state = self.lock();
         let bytes = line.len() + LINE_BYTES;
-        if state.bytes.saturating_add(bytes) > self.bytes_max {
+        // Whatever its size, a line fits an empty queue: else it could never be written.
+        if state.bytes > 0 && state.bytes.saturating_add(bytes) > self.bytes_max {
             state.dropped += 1;
-            return;
+        } else {
+            state.bytes += bytes;
+            state.lines.push_back(line);
         }
-        state.bytes += bytes;
-        state.lines.push_back(line);
         drop(state);
         self.changed.notify_all();
     }
@@ -84,7 +87,7 @@ impl LogQueue {
     /// it is written: what hangs in the write is memory, too.
     fn write_some(&self, out: &mut impl Write) {
         let mut state = self.lock();
-        while state.lines.is_empty() {
+        while state.is_quiet() {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let lines = std::mem::take(&mut state.lines);
@@ -94,12 +97,14 @@ impl LogQueue {
             let written = self.tell_dropped(out).and_then(|()| write_line(out, &line));
             let mut state = self.lock();
             state.bytes = state.bytes.saturating_sub(line.len() + LINE_BYTES);
-            if let Err(torn) = written {
-                state.torn |= torn;
-                state.dropped += 1;
-            }
+            state.wrote(written);
+            state.dropped += u64::from(written.is_err());
         }
-        self.lock().writing = false;
+        let told = self.tell_dropped(out);
+        let mut state = self.lock();
+        state.wrote(told);
+        state.writing = false;
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -138,7 +143,7 @@ impl LogQueue {
     fn flush(&self, patience: Duration) {
         let until = Instant::now() + patience;
         let mut state = self.lock();
-        while state.writing || !state.lines.is_empty() {
+        while state.writing || !state.is_quiet() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -149,6 +154,18 @@ impl LogQueue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Nothing is to be written, lines that are missing included.
+    fn is_quiet(&self) -> bool {
+        self.lines.is_empty() && (self.dropped == self.told || self.failing)
+    }
+
+    fn wrote(&mut self, written: Result<(), bool>) {
+        self.failing = written.is_err();
+        self.torn |= written.is_err_and(|torn| torn);
     }
 }
 
@@ -267,6 +284,7 @@ mod tests {
         queue.push("second\n".into());
         queue.write_some(&mut disk);
         assert_eq!((queue.dropped(), queue.lock().bytes), (1, 0));
+        assert!(queue.lock().is_quiet(), "it does not try again and again");
         disk.room = 3;
         queue.push("third\n".into());
         queue.write_some(&mut disk);

@@ -246,3 +246,14 @@ fn who_asks_and_never_listens_is_closed() {
     let pings = frame(FIN | 9, &[b'x'; 125]).repeat(4_000);
     wait("the end of patience", || !sleeper.try_write(&pings) || gateway.metric(CLOSED) > 0.0);
 }
+
+#[test]
+fn who_answers_a_ping_is_asked_again_in_the_interval() {
+    // Longer than any patience: a next ping that waited for the pong's deadline would not come.
+    let gateway = gateway("", "ping_interval = \"20ms\"\npong_timeout = \"10m\"", "");
+    let mut raw = Raw::upgrade(gateway.at(), "/ws", "");
+    for _ in 0..5 {
+        assert_eq!(raw.frame(), Some(Frame(0x89, Vec::new())));
+        raw.write(&frame(FIN | 10, b""));
+    }
+}

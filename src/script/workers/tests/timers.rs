@@ -95,3 +95,21 @@ fn the_files_timers_are_armed_by_a_reload_and_gone_by_the_next() {
     assert_eq!(rig.workers.stats().timers, 0);
     rig.wait_until(|rig| rig.workers.stats().entities == 0);
 }
+
+#[test]
+fn a_wall_clock_that_is_set_back_stops_no_timer_and_fires_none() {
+    let rig = Plan::default().start();
+    assert_eq!(rig.ask("later", "queue:1", r#"{"ms":500}"#), "ok");
+    assert_eq!(rig.ask("often", "queue:2", r#"{"ms":500}"#), "ok");
+    rig.world.set_wall_back(3_600_000);
+    rig.set_clock(NOW + 499);
+    assert_eq!(rig.state("queue:1"), "{}");
+    rig.set_clock(NOW + 500);
+    assert_eq!(rig.nexts(2), [carried("tick 1"), carried("tick 1")]);
+    rig.world.set_wall_back(0);
+    assert_eq!(rig.ask("later", "queue:3", r#"{"ms":500}"#), "ok");
+    assert_eq!(rig.state("queue:2"), r#"{"ticks":1}"#, "an hour ahead is not an hour of missed calls");
+    rig.set_clock(NOW + 1_000);
+    let ticks = rig.nexts(2);
+    assert!(ticks.contains(&carried("tick 2")) && ticks.contains(&carried("tick 1")), "{ticks:?}");
+}

@@ -28,6 +28,8 @@ pub enum Happened {
 #[derive(Default)]
 pub struct World {
     now: AtomicU64,
+    /// How far the wall clock was set back.
+    set_back: AtomicU64,
     random: AtomicU64,
     gates: Mutex<HashMap<String, Gate>>,
     changed: Condvar,
@@ -42,6 +44,11 @@ struct Gate {
 impl World {
     pub fn set_clock(&self, now: Millis) {
         self.now.store(now, Ordering::SeqCst);
+    }
+
+    /// Somebody sets the wall clock; the monotonic one goes on.
+    pub fn set_wall_back(&self, ms: u64) {
+        self.set_back.store(ms, Ordering::SeqCst);
     }
 
     /// Waits until so many calls stand in the gate.
@@ -60,8 +67,8 @@ impl World {
 
 impl Host for World {
     fn now(&self) -> Now {
-        let wall = self.now.load(Ordering::SeqCst);
-        Now { mono: Mono::from_ms(BOOTED + wall - NOW), wall }
+        let now = self.now.load(Ordering::SeqCst);
+        Now { mono: Mono::from_ms(BOOTED + now - NOW), wall: now - self.set_back.load(Ordering::SeqCst) }
     }
     fn random(&self) -> u128 {
         self.random.fetch_add(1, Ordering::SeqCst) as u128
