@@ -123,7 +123,8 @@ impl Shared {
     ) -> Result<Option<Wish>, Refusal> {
         let Publishing { target, draft, .. } = publishing;
         let handlers = app.handlers.as_ref();
-        let Some((handlers, bound)) = handlers.and_then(|h| Some((h, h.class(target.class())?.published.clone()?))) else {
+        let Some((handlers, bound)) = handlers.and_then(|h| Some((h, h.class(target.class())?.published.clone()?)))
+        else {
             return Ok(None);
         };
         let trigger = Trigger::Published { event: draft.event.clone(), key: draft.key.clone() };
