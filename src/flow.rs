@@ -21,7 +21,7 @@ pub use publish::{Draft, Target, publish};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
 pub use review::{Foreseen, Verdict};
-pub use session::{Bucket, By, Greeting, Held, Session, Sub};
+pub use session::{Bucket, By, Greeting, Session, Sub};
 pub use subscribe::Whose;
 
 use crate::auth::{Lookup, Row, Tables};
@@ -86,10 +86,8 @@ const HISTORY_MAX: usize = 1_000;
 const USER_GRANT: u32 = 16;
 
 impl Walk<'_> {
-    /// One message, all the way.
+    /// One message, all the way; `charge` let it.
     pub fn receive(&mut self, text: &str) {
-        self.session.last_message = self.now.mono;
-        self.counts.app(self.app.id).messages += 1;
         let request = match self.json.read(text) {
             Ok(request) => request,
             Err(refused) => {
@@ -100,8 +98,8 @@ impl Walk<'_> {
         let Request { id, kind, command } = request;
         let asked = Asked { id, kind: &kind };
         self.app.log.received(&self.app.name, self.session.id, &kind, command.channel());
-        if let Err(refusal) = self.admit(&command) {
-            return self.refuse(&refusal, None, Some(asked));
+        if self.session.newcomer && !is_for_newcomers(&command) {
+            return self.refuse(&Refusal::new(Code::Unauthenticated), None, Some(asked));
         }
         let refused_before = self.session.violations;
         match command {
@@ -152,8 +150,23 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether one more message may come now, and whether this one may come from somebody unknown.
-    fn admit(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
+    /// A message that `charge` refused. `text`: as far as it was worth reading; its id tells the client which it was.
+    pub fn refuse_unread(&mut self, text: Option<&str>, refusal: &Refusal) {
+        match text.map(|text| self.json.read(text)) {
+            Some(Ok(request)) => {
+                self.refuse(refusal, None, Some(Asked { id: request.id, kind: &request.kind }));
+            }
+            Some(Err(refused)) => {
+                self.refuse(refusal, None, Some(Asked { id: refused.id, kind: &refused.kind }));
+            }
+            None => self.refuse(refusal, None, None),
+        }
+    }
+
+    /// Whether one more message may come now; asked before anything of it is read.
+    pub fn charge(&mut self) -> Result<(), Refusal> {
+        self.session.last_message = self.now.mono;
+        self.counts.app(self.app.id).messages += 1;
         let (limits, now) = (&self.app.limits, self.now.mono);
         if self.session.bucket.take(1, limits.messages, now) == 0 {
             self.counts.limit(LimitName::Messages);
@@ -170,11 +183,7 @@ impl Walk<'_> {
             }
             self.session.granted -= 1;
         }
-        match command {
-            Command::Authenticate { .. } | Command::Ping | Command::Close | Command::Ignore => Ok(()),
-            _ if self.session.newcomer => Err(Refusal::new(Code::Unauthenticated)),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn permit_history(&mut self, text: &str) -> Result<(ChannelName, u16), Refusal> {
@@ -262,6 +271,11 @@ impl Walk<'_> {
         };
         self.replies.say(|out| json.write(answer, &about, out));
     }
+}
+
+/// Whether a command may come from somebody unknown.
+fn is_for_newcomers(command: &Command<'_>) -> bool {
+    matches!(command, Command::Authenticate { .. } | Command::Ping | Command::Close | Command::Ignore)
 }
 
 /// The shard that numbers a channel's events.

@@ -3,7 +3,9 @@
 //!
 //! Each file holds one kind. Here: the configuration that they share, and how a test ends.
 
+mod closing;
 mod drain;
+mod floods;
 mod frames;
 mod http;
 mod json;
@@ -28,6 +30,7 @@ const MIB: usize = 1 << 20;
 /// Bounds that no test means to meet, unless it sets them itself.
 const LIMITS: &[(&str, &str)] = &[
     ("messages", r#"{ burst = 1_000_000, per = "1s" }"#),
+    ("frames", r#"{ burst = 1_000_000, per = "1s" }"#),
     ("messages_per_user", r#"{ burst = 1_000_000, per = "1s" }"#),
 ];
 
@@ -92,6 +95,7 @@ send.left = { type = "gone", channel = "{channel}" }
 delivery = { envelope = "wrapped", message = { type = "msg", channel = "{channel}", data = "{data}", position = "{position}" } }
 [dialect.whole]
 receive.subs = { do = "subscribe", channels = "channels" }
+receive.unsubs = { do = "unsubscribe", channels = "channels" }
 receive.unsub = { do = "unsubscribe", channel = "channel" }
 receive.ping = { do = "ping" }
 send.pong = { type = "pong", id = "{request.id}" }

@@ -67,7 +67,7 @@ overridable! {
     connections_per_claim: ClaimBounds = ClaimBounds::new(),
     /// Channels that one connection listens to. Beyond: refused, `limit`.
     subscriptions: u32 = 200,
-    /// Channels named in one message. Beyond: refused, `limit`.
+    /// Channels named in one message to subscribe; to unsubscribe, or `subscriptions` of them. Beyond: refused, `limit`.
     #[schemars(range(min = 1))]
     subscribe_batch: u32 = 200,
     /// One message from a client, over all its frames and after inflation. Beyond: closed with 1009.
@@ -77,6 +77,9 @@ overridable! {
     message_fragments: u32 = 1024,
     /// Messages from one connection. Beyond: refused, `rate_limited`.
     messages: Rate = Rate { burst: 200, per: Ms::secs(1) },
+    /// Frames from one connection that are no messages within their rate: pings, pongs, fragments, refused messages.
+    /// Beyond: it is read again when the rate allows.
+    frames: Rate = Rate { burst: 2_000, per: Ms::secs(1) },
     /// Messages from all connections of a user. Beyond: refused, `rate_limited`.
     messages_per_user: Rate = Rate { burst: 1_000, per: Ms::secs(1) },
     /// Refused messages in a row. Beyond: closed with 1008.
@@ -96,8 +99,10 @@ overridable! {
     message_idle_timeout: MsOrOff = MsOrOff(None),
     /// Time to the first message where that one authenticates. Beyond: the authenticator's close.
     auth_timeout: Ms = Ms::secs(10),
-    /// Wait for the client's close frame. Beyond: the socket is dropped.
+    /// Wait for the client's close frame and for the end of its side. Beyond: the socket is dropped.
     close_timeout: Ms = Ms::secs(5),
+    /// Bytes that a client may send once its connection closes: they are dropped. Beyond: the socket is.
+    close_bytes: Size = Size(16 << 20),
     /// Bytes kept for recovery. Beyond: the oldest channel's history goes first.
     history_bytes: Size = Size(64 << 20),
     /// Smaller messages are sent plain; `"off"` turns permessage-deflate off.

@@ -1,7 +1,7 @@
 //! What the corridor remembers of one connection.
 
 use super::{Target, Wish};
-use crate::hub::{Batch, Hub, Seat};
+use crate::hub::{Hub, Seat};
 use crate::model::{AppId, ChannelName, ConnectionId, Identity, Member, Mono, Now, Rate, Refusal, Slot};
 use crate::policy::RequestView;
 use serde_json::value::RawValue;
@@ -44,8 +44,8 @@ pub struct Session {
     pub undecided: bool,
     /// It was told that its token ends.
     pub warned: bool,
-    /// Deliveries that wait until a subscribe message is answered in whole.
-    pub held: Option<Box<Held>>,
+    /// Deliveries wait until a subscribe message is answered in whole.
+    pub holding: bool,
     pub(super) bucket: Bucket,
     /// Of the user's bucket, taken but not used.
     pub(super) granted: u16,
@@ -58,18 +58,13 @@ pub struct Greeting {
     pub waiting: Vec<ChannelName>,
     /// Whether it is said; it may have been at the open.
     pub hello: bool,
-    /// What the client sent meanwhile waits: bytes that came behind its handshake, and its socket.
-    pub leftover: Vec<u8>,
+    /// What the client sent meanwhile waits.
     pub unread: bool,
 }
 
 /// Boxed, because nearly all connections have none.
 #[derive(Default)]
 pub(super) struct Asks(pub Vec<Ask>);
-
-/// Batches that wait, with their channels' numbers.
-#[derive(Default)]
-pub struct Held(pub Vec<(u32, Arc<Batch>)>);
 
 /// One subscription: the channel's number in this shard's hub, and the seat there.
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +131,7 @@ impl Session {
             greeted: false,
             undecided: false,
             warned: false,
-            held: None,
+            holding: false,
             bucket: Bucket::default(),
             granted: 0,
             violations: 0,
@@ -161,7 +156,7 @@ impl Session {
     /// Gives up all seats; what it asked for and was not yet given, too. Needs no app: that one may be gone.
     pub fn leave_all(&mut self, hub: &mut Hub, now: Now, moved: &mut Vec<(Seat, u32)>) {
         self.asks = None;
-        self.held = None;
+        self.holding = false;
         while !self.subs.is_empty() {
             self.rise(self.subs.len() - 1, hub, now, moved);
         }

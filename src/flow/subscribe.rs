@@ -72,7 +72,7 @@ impl Walk<'_> {
         }
         if whole && self.ask(number).is_some_and(|ask| !ask.waiting.is_empty()) {
             // Nothing is heard before the answer that says what is heard.
-            self.session.held.get_or_insert_default();
+            self.session.holding = true;
         }
         for join in joins {
             self.hub.subscribe(join);
@@ -186,9 +186,9 @@ impl Walk<'_> {
         permits.retain(|permit| !self.is_seated(permit.channel()));
         let waiting: Vec<ChannelName> = permits.iter().map(|permit| permit.channel().clone()).collect();
         if !waiting.is_empty() {
-            self.session.held.get_or_insert_default();
+            self.session.holding = true;
         }
-        self.session.greeting = Some(Box::new(Greeting { waiting, hello, leftover: Vec::new(), unread: false }));
+        self.session.greeting = Some(Box::new(Greeting { waiting, hello, unread: false }));
         permits.into_iter().for_each(|permit| self.seat(permit, Whose::Endpoint));
     }
 
@@ -346,6 +346,12 @@ impl Walk<'_> {
     }
 
     pub(super) fn unsubscribe(&mut self, channels: &Channels<'_>, asked: Asked<'_>) {
+        // As for subscribing; whoever may be on more channels than one message may name can leave them all in one.
+        let limits = &self.app.limits;
+        if channels.len() > limits.subscribe_batch.max(limits.subscriptions) as usize {
+            self.counts.limit(LimitName::SubscribeBatch);
+            return self.refuse(&Refusal::limit(LimitKind::SubscribeBatch), None, Some(asked));
+        }
         let whole = self.json.answers_unsubscribe_in_whole();
         for text in channels {
             let target = Policy::name(text).and_then(|n| self.app.policy.resolve(&n, &self.session.identity));

@@ -1,6 +1,6 @@
 //! What a channel published in one tick, shared by all who hear it.
 
-use super::Tally;
+use super::Tallies;
 use crate::model::{AppId, ChannelName, ConnectionId, Event, Priority};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -12,8 +12,6 @@ pub struct Batch {
     pub channel: ChannelName,
     pub epoch: u32,
     pub events: SmallVec<[Event; 1]>,
-    /// Of which event, whose count.
-    pub tallies: Vec<(u32, Arc<Tally>)>,
     /// Somebody must not hear something.
     pub exclusive: bool,
 }
@@ -23,18 +21,13 @@ pub struct Batch {
 pub struct Part {
     pub channel: u32,
     pub batch: Arc<Batch>,
+    pub tallies: Tallies,
 }
 
 impl Batch {
-    pub fn new(
-        app: AppId,
-        channel: ChannelName,
-        epoch: u32,
-        events: SmallVec<[Event; 1]>,
-        tallies: Vec<(u32, Arc<Tally>)>,
-    ) -> Batch {
+    pub fn new(app: AppId, channel: ChannelName, epoch: u32, events: SmallVec<[Event; 1]>, tallies: &Tallies) -> Batch {
         let exclusive = events.iter().any(|e| e.exclude.is_some()) || tallies.iter().any(|(_, t)| t.is_once());
-        Batch { app, channel, epoch, events, tallies, exclusive }
+        Batch { app, channel, epoch, events, exclusive }
     }
 
     /// That of all its events; `None` where they differ.
@@ -44,10 +37,10 @@ impl Batch {
     }
 
     /// The events that this connection hears. Asked once a connection: what several homes pass round counts as heard.
-    pub fn heard_by(&self, connection: ConnectionId) -> SmallVec<[u32; 8]> {
+    pub fn heard_by(&self, connection: ConnectionId, tallies: &Tallies) -> SmallVec<[u32; 8]> {
         let first = |at: &u32| {
-            let mut tallies = self.tallies.iter().filter(|(event, _)| event == at);
-            tallies.all(|(_, tally)| tally.first(connection))
+            let mut own = tallies.iter().filter(|(event, _)| event == at);
+            own.all(|(_, tally)| tally.first(connection))
         };
         let not_excluded = |at: &u32| self.events[*at as usize].exclude != Some(connection);
         (0..self.events.len() as u32).filter(not_excluded).filter(first).collect()

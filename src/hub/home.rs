@@ -1,7 +1,7 @@
 //! What only a channel's home keeps: its numbers, history, presence and last value, and where its subscribers are.
 
 use super::history::{History, Page};
-use super::{ClassOptions, Tally};
+use super::{ClassOptions, Tallies, Tally};
 use crate::model::{AppId, ChannelName, ConnectionId, Event, Identity, Member, Millis, Mono, Now, Position, Slot};
 use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
@@ -275,7 +275,7 @@ impl Home {
 pub(super) struct Group {
     parts: SmallVec<[u32; 1]>,
     events: SmallVec<[SmallVec<[Event; 1]>; 1]>,
-    tallies: Vec<(u32, Arc<Tally>)>,
+    tallies: Tallies,
 }
 
 impl Group {
@@ -297,7 +297,7 @@ impl Group {
         }
     }
 
-    pub fn take_tallies(&mut self) -> Vec<(u32, Arc<Tally>)> {
+    pub fn take_tallies(&mut self) -> Tallies {
         std::mem::take(&mut self.tallies)
     }
 

@@ -19,7 +19,7 @@ pub use channel::{Channel, Seat};
 pub use history::{History, Page};
 pub use home::{Asker, Join, Joined, Leave, Published};
 pub use options::{ClassOptions, HistoryOptions, Overflow};
-pub use tally::Tally;
+pub use tally::{Tallies, Tally};
 
 use crate::model::{AppId, ChannelName, Event, Member, Mono, Now, Position, Slot};
 use channel::Table;
@@ -45,7 +45,7 @@ pub enum Message {
     /// From a home: where an event of this shard's connection was put.
     Published(Box<Published>),
     /// From a home: what a channel published in one tick.
-    Deliver(SmallVec<[Arc<Batch>; 1]>),
+    Deliver(SmallVec<[(Arc<Batch>, Tallies); 1]>),
     /// To a home: who is on a channel already.
     Present(Box<Present>),
     /// To all: what comes from this shard is of that generation from now on.
@@ -223,7 +223,9 @@ impl Hub {
             Message::Deliver(batches) => {
                 let parts: SmallVec<[Part; 1]> = batches
                     .into_iter()
-                    .filter_map(|batch| Some(Part { channel: self.table.find(batch.app, &batch.channel)?, batch }))
+                    .filter_map(|(batch, tallies)| {
+                        Some(Part { channel: self.table.find(batch.app, &batch.channel)?, batch, tallies })
+                    })
                     .collect();
                 if !parts.is_empty() {
                     self.out.push(Out::Deliver(parts));

@@ -64,6 +64,6 @@ pub enum Overflow {
     DropOldest,
     /// The same, those of low priority before others and urgent ones never; where that is not enough, closed.
     DropLow,
-    /// Keeps the newest event of each key.
+    /// Keeps the newest event of each key, and all events that have none, in order. Beyond 1,024 of them, or `queue_bytes`: closed.
     Conflate,
 }

@@ -168,11 +168,11 @@ impl Hub {
                         shards.push(*shard);
                     }
                 }
-                let batch = Batch::new(channel.app, channel.name.clone(), home.epoch, events, tallies.clone());
-                parts.push(Part { channel: number, batch: Arc::new(batch) });
+                let batch = Batch::new(channel.app, channel.name.clone(), home.epoch, events, &tallies);
+                parts.push(Part { channel: number, batch: Arc::new(batch), tallies: tallies.clone() });
             }
             for shard in shards {
-                let batches = parts.iter().map(|p| p.batch.clone()).collect();
+                let batches = parts.iter().map(|p| (p.batch.clone(), p.tallies.clone())).collect();
                 self.out.push(Out::To { shard, message: Message::Deliver(batches) });
             }
             let numbers: SmallVec<[u32; 4]> = parts.iter().map(|p| p.channel).collect();

@@ -1,11 +1,15 @@
-//! Counts recipients over all shards: whoever holds the last clone answers.
+//! Counts recipients over all shards: the last of them answers.
 
 use crate::model::{ConnectionId, Position};
 use std::collections::HashSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// How many heard it, and where it was put. Each shard adds its share and drops its clone; the last drop calls `done`.
+///
+/// A clone travels with the delivery to a shard (`Part`) and ends with it. Nothing that waits for a reader may hold one,
+/// neither a queue nor what is conflated or held back: else a reader that does not read would keep the publisher
+/// waiting. Who is late has been reached all the same.
 pub struct Tally {
     recipients: AtomicU32,
     position: Mutex<Option<Position>>,
@@ -53,6 +57,9 @@ impl Tally {
         *at = at.or(position);
     }
 }
+
+/// Of which event of a batch, whose count.
+pub type Tallies = Vec<(u32, Arc<Tally>)>;
 
 impl Drop for Tally {
     fn drop(&mut self) {

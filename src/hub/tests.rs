@@ -122,7 +122,7 @@ impl World {
                     if event.exclude != Some(id(me as u16, seat.slot)) {
                         let text = std::str::from_utf8(&event.data).unwrap().to_string();
                         self.heard.push((me as u16, seat.slot, text));
-                        part.batch.tallies.iter().filter(|(at, _)| *at == n as u32).for_each(|(_, t)| t.add(1));
+                        part.tallies.iter().filter(|(at, _)| *at == n as u32).for_each(|(_, t)| t.add(1));
                     }
                 }
             }

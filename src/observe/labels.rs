@@ -137,6 +137,8 @@ labels! {
         SubscribeBatch = "subscribe_batch",
         MessageBytes = "message_bytes",
         MessageFragments = "message_fragments",
+        Frames = "frames",
+        CloseBytes = "close_bytes",
         Messages = "messages",
         MessagesPerUser = "messages_per_user",
         Violations = "violations",

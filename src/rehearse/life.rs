@@ -28,7 +28,7 @@ impl World {
         session.identity = Arc::new(identity);
         session.user_agent = Some("weir test".into());
         session.request = Some(Arc::new(request));
-        self.players.push(Player { session, open: true, heard: Default::default() });
+        self.players.push(Player { session, open: true, heard: Default::default(), held: Vec::new() });
         self.counts.app(app.id).opened += 1;
         self.greet(slot);
         self.settle();
@@ -66,7 +66,12 @@ impl World {
         let session = &mut self.players[slot as usize].session;
         session.last_activity = self.now.mono;
         match app.endpoint(session.endpoint).map(|e| &*e.dialect) {
-            Some(Dialect::Json(_)) => drop(self.walk(slot, |walk| walk.receive(text))),
+            Some(Dialect::Json(_)) => {
+                self.walk(slot, |walk| match walk.charge() {
+                    Ok(()) => walk.receive(text),
+                    Err(refusal) => walk.refuse_unread(Some(text), &refusal),
+                });
+            }
             _ => self.tell(slot, text.as_bytes()),
         }
         self.settle();

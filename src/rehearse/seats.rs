@@ -40,20 +40,15 @@ impl World {
     /// Each connection hears it once, on the first of its channels.
     fn deliver(&mut self, parts: &[Part]) {
         let mut heard_by: Vec<Slot> = Vec::new();
-        for Part { channel, batch } in parts {
+        for Part { channel, batch, tallies } in parts {
             let slots: Vec<Slot> = self.hub.channel(*channel).seats.iter().map(|seat| seat.slot).collect();
             for slot in slots {
                 if !self.is_open(slot) || heard_by.contains(&slot) {
                     continue;
                 }
                 heard_by.push(slot);
-                let session = &mut self.players[slot as usize].session;
-                if let Some(held) = &mut session.held {
-                    held.0.push((*channel, batch.clone()));
-                    continue;
-                }
-                let events = batch.heard_by(session.id);
-                batch.tallies.iter().for_each(|(at, tally)| tally.add(events.contains(at).into()));
+                let events = batch.heard_by(self.players[slot as usize].session.id, tallies);
+                tallies.iter().for_each(|(at, tally)| tally.add(events.contains(at).into()));
                 events.iter().for_each(|at| self.deliver_event(slot, batch, *at as usize));
             }
         }
@@ -68,6 +63,10 @@ impl World {
         let mut text = Vec::new();
         if json.deliver(batch.channel.as_str(), batch.epoch, &batch.events[at], &mut text) {
             self.counts.app(app.id).deliveries += 1;
+            let player = &mut self.players[slot as usize];
+            if player.session.holding {
+                return player.held.push(text);
+            }
             self.tell(slot, &text);
         }
     }
@@ -85,14 +84,10 @@ impl World {
             return self.let_go(slot);
         }
         self.walk(slot, |walk| walk.answer_ask(joined.request));
-        let sub = self.players[slot as usize].session.subs.last().copied();
-        if let Some(sub) = sub.filter(|_| !joined.events.is_empty()) {
+        if !joined.events.is_empty() {
             let events = joined.events.into_iter().collect();
-            let batch = Arc::new(Batch::new(joined.app, joined.channel, joined.epoch, events, Vec::new()));
-            match &mut self.players[slot as usize].session.held {
-                Some(held) => held.0.push((sub.channel, batch)),
-                None => self.deliver_all(slot, &batch),
-            }
+            let batch = Arc::new(Batch::new(joined.app, joined.channel, joined.epoch, events, &Vec::new()));
+            self.deliver_all(slot, &batch);
         }
         self.let_go(slot);
     }
@@ -106,13 +101,13 @@ impl World {
 
     /// What was held back until a subscribe message was answered.
     pub fn let_go(&mut self, slot: Slot) {
-        if !self.is_open(slot) || self.players[slot as usize].session.held.is_none() {
+        if !self.is_open(slot) || !self.players[slot as usize].session.holding {
             return;
         }
-        if self.walk(slot, |walk| walk.all_answered()) == Some(true)
-            && let Some(held) = self.players[slot as usize].session.held.take()
-        {
-            held.0.iter().for_each(|(_, batch)| self.deliver_all(slot, batch));
+        if self.walk(slot, |walk| walk.all_answered()) == Some(true) {
+            let player = &mut self.players[slot as usize];
+            player.session.holding = false;
+            std::mem::take(&mut player.held).iter().for_each(|text| self.tell(slot, text));
         }
     }
 

@@ -47,6 +47,8 @@ pub(super) struct Player {
     pub open: bool,
     /// Not yet looked at, with the step's line.
     pub heard: VecDeque<(u32, Heard)>,
+    /// Waits until a subscribe message is answered.
+    pub held: Vec<Vec<u8>>,
 }
 
 pub(super) enum Heard {

@@ -3,6 +3,7 @@
 use super::counts::Seat;
 use super::encode::Encoding;
 use super::queue::Queue;
+use super::read::Intake;
 use super::socket::Socket;
 use crate::flow::Session;
 use crate::model::{Close, Mono};
@@ -25,8 +26,14 @@ pub struct Conn {
     pub blocked: bool,
     /// What a blocked connection will hear of `conflate` classes: the newest of each key.
     pub conflated: Option<Box<super::overflow::Conflated>>,
+    /// Deliveries that wait until a subscribe message is answered in whole: bounded together with `queue`.
+    pub held: Option<Box<Queue>>,
     pub session: Session,
     pub reader: Reader,
+    /// In the shard's list of connections to be read on.
+    pub unread: bool,
+    /// What was read and not yet looked at; how many frames may come.
+    pub intake: Option<Box<Intake>>,
     /// When the last unanswered ping was sent; `None`: none is out.
     pub pinged_at: Option<Mono>,
     /// The tick that the wheel will look at it.
@@ -39,7 +46,8 @@ pub struct Conn {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stage {
     Open,
-    /// Our close frame is queued or sent: nothing more is read but the client's.
+    /// Our close frame is queued or sent: nothing more is heard but the client's. Then our side of the TCP connection
+    /// ends, and what the client still sends is dropped until its side ends too.
     Closing(Box<Closing>),
     /// Nothing is read or written any more; at the end of the tick it is forgotten.
     Gone,
@@ -49,8 +57,12 @@ pub enum Stage {
 pub struct Closing {
     pub since: Mono,
     pub close: Close,
-    /// The client's close frame has come.
-    pub answered: bool,
+    /// The client's close frame has come, or it broke the protocol: nothing it sends matters any more.
+    pub deaf: bool,
+    /// Our side has ended.
+    pub ended: bool,
+    /// Bytes that came since.
+    pub received: usize,
 }
 
 impl Conn {
@@ -66,5 +78,17 @@ impl Conn {
         if let Stage::Closing(closing) = &mut self.stage {
             closing.since = now;
         }
+    }
+
+    /// Bytes that wait to be written, those that are held back included.
+    pub fn queued(&self) -> usize {
+        self.queue.bytes() + self.held.as_ref().map_or(0, |held| held.bytes())
+    }
+
+    /// All bytes that wait for its client: to be written, conflated, or in a message of which more is to come.
+    pub fn waiting(&self) -> usize {
+        let conflated = self.conflated.as_ref().map_or(0, |c| c.bytes());
+        let unread = self.intake.as_ref().map_or(0, |i| i.bytes());
+        self.queued() + conflated + unread + self.reader.buffered()
     }
 }

@@ -6,7 +6,7 @@ use crate::auth::{Action, Authenticator, Credentials, Outcome};
 use crate::dialect::{Answer, Asked};
 use crate::flow::{App, Question, Revoke};
 use crate::model::{Close, Code, LimitKind, Mono, Refusal, Slot};
-use crate::observe::{AuthOutcome, CloseReason, LimitName, SlowAction};
+use crate::observe::{AuthOutcome, CloseReason, LimitName};
 use crate::wire::{self, OpCode};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -25,6 +25,7 @@ enum Due {
     Auth,
     Slow,
     CloseEnd,
+    Resume,
     Expiring,
     Expired,
 }
@@ -58,6 +59,7 @@ impl Shard {
         if conn.blocked {
             consider(Some(conn.progress_at + limits.queue_age.0), Due::Slow);
         }
+        consider(conn.intake.as_ref().and_then(|i| i.resume_at), Due::Resume);
         match conn.pinged_at {
             None => consider(limits.ping_interval.0.map(|ms| session.last_activity + ms), Due::Ping),
             Some(at) => consider(Some(at + limits.pong_timeout.0), Due::Pong),
@@ -108,10 +110,9 @@ impl Shard {
             }
             Due::Slow => {
                 self.counts.limit(LimitName::QueueAge);
-                self.counts.app(app.id).slow(SlowAction::Closed);
-                conn.queue.clear();
-                self.close(slot, Close::TOO_SLOW);
+                self.too_slow(slot);
             }
+            Due::Resume => self.resume(slot),
             Due::CloseEnd => {
                 let reason = self.reason_of(slot);
                 self.remove(slot, reason);
@@ -283,9 +284,9 @@ impl Shard {
         let evicted = self.hub.sweep(self.now.mono, bound as usize / shards);
         (0..evicted).for_each(|_| self.counts.limit(LimitName::HistoryBytes));
         self.counts.history_bytes = self.hub.history_bytes() as u64;
-        self.queued_bytes = self.conns.iter().map(|(_, c)| c.queue.bytes()).sum();
-        let unfinished: usize = self.conns.iter().map(|(_, c)| c.reader.buffered()).sum();
-        let bytes = self.queued_bytes + self.hub.history_bytes() + unfinished;
+        self.queued_bytes = self.conns.iter().map(|(_, c)| c.queued()).sum();
+        let waiting: usize = self.conns.iter().map(|(_, c)| c.waiting()).sum();
+        let bytes = waiting + self.hub.history_bytes();
         let memory = generation.limits.memory.0 as usize;
         // What is above its even share is a shard's to give up: together that is enough, and none closes small queues
         // because the large ones are elsewhere.
@@ -317,8 +318,7 @@ impl Shard {
     /// Over the process's memory: the largest queues go first.
     fn relieve(&mut self, mut over: usize) {
         self.counts.limit(LimitName::Memory);
-        let mut queues: Vec<(usize, Slot)> =
-            self.conns.iter().map(|(s, c)| (c.queue.bytes() + c.reader.buffered(), s as Slot)).collect();
+        let mut queues: Vec<(usize, Slot)> = self.conns.iter().map(|(s, c)| (c.waiting(), s as Slot)).collect();
         queues.sort_unstable_by(|a, b| b.cmp(a));
         for (bytes, slot) in queues.into_iter().take_while(|(bytes, _)| *bytes > 0) {
             if over == 0 {

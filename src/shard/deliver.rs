@@ -1,10 +1,11 @@
 //! A batch → the out-queues of all who hear it. The hot path: one shared slice a connection, nothing else.
 
 use super::encode::{Encoded, Encoding};
-use super::queue::{Entry, NO_CHANNEL};
+use super::overflow::Kept;
+use super::queue::Entry;
 use super::shard::Shard;
 use crate::hub::{Batch, Overflow, Part, Seat};
-use crate::model::{Priority, Slot};
+use crate::model::{ChannelName, Event, Slot};
 use crate::script::Message;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ impl Shard {
         let threshold = app.limits.deflate_threshold.0;
         let several = parts.len() > 1;
         self.mark = self.mark.wrapping_add(several as u32);
-        for Part { channel, batch } in parts {
+        for Part { channel, batch, tallies } in parts {
             let class = self.hub.channel(*channel).class;
             let overflow = app.classes.get(class as usize).map(|c| c.overflow).unwrap_or_default();
             let conflate = overflow == Overflow::Conflate;
@@ -25,7 +26,7 @@ impl Shard {
             let mixed = overflow == Overflow::DropLow && priority.is_none();
             let simple = !batch.exclusive && !conflate && !mixed;
             let priority = priority.unwrap_or_default();
-            let mut encodings: SmallVec<[(Encoding, Option<Encoded>); 2]> = SmallVec::new();
+            let mut encodings: SmallVec<[(Encoding, Option<Arc<Encoded>>); 2]> = SmallVec::new();
             let (mut delivered, mut whole) = (0, 0);
             // Nobody takes or leaves a seat while a batch is handed round: `push` closes at most the queue's own
             // connection, and a closed one gives up its seats at the end of the tick.
@@ -38,34 +39,34 @@ impl Shard {
                 if several && std::mem::replace(&mut conn.heard, self.mark) == self.mark {
                     continue;
                 }
-                if let Some(held) = &mut conn.session.held {
-                    held.0.push((*channel, batch.clone()));
-                    continue;
-                }
                 let encoding = conn.encoding;
                 let encoded = match encodings.iter().find(|(e, _)| *e == encoding) {
                     Some((_, encoded)) => encoded,
                     None => {
                         let json = app.json(encoding.endpoint);
-                        let encoded = json.map(|j| self.encoder.batch(batch, j, encoding.window, threshold));
+                        let encoded = json.map(|j| Arc::new(self.encoder.batch(batch, j, encoding.window, threshold)));
                         encodings.push((encoding, encoded));
                         &encodings[encodings.len() - 1].1
                     }
                 };
                 let Some(encoded) = encoded else { continue };
                 if simple {
-                    if encoded.bytes.is_empty() {
+                    if encoded.is_empty() {
                         continue;
                     }
                     whole += 1;
-                    let events = batch.events.len() as u32;
-                    let entry = Entry { bytes: encoded.bytes.clone(), channel: *channel, events, priority };
-                    self.push(slot, entry);
+                    self.push(slot, Entry::whole(encoded, *channel, priority));
                 } else {
-                    delivered += self.deliver_slices(slot, *channel, batch, &encoded.clone(), (conflate, mixed));
+                    let encoded = encoded.clone();
+                    let heard = batch.heard_by(self.conns[slot as usize].session.id, tallies);
+                    for (at, tally) in tallies {
+                        tally.add(heard.contains(at) as u32);
+                    }
+                    delivered += heard.len() as u64;
+                    self.deliver_slices(slot, *channel, batch, &encoded, &heard, (conflate, mixed));
                 }
             }
-            batch.tallies.iter().for_each(|(_, tally)| tally.add(whole));
+            tallies.iter().for_each(|(_, tally)| tally.add(whole));
             self.counts.app(app.id).deliveries += delivered + whole as u64 * batch.events.len() as u64;
         }
     }
@@ -76,53 +77,51 @@ impl Shard {
         slot: Slot,
         channel: u32,
         batch: &Arc<Batch>,
-        encoded: &Encoded,
+        encoded: &Arc<Encoded>,
+        heard: &[u32],
         (conflate, mixed): (bool, bool),
-    ) -> u64 {
-        let conn = &self.conns[slot as usize];
-        let heard = batch.heard_by(conn.session.id);
-        for (at, tally) in &batch.tallies {
-            tally.add(heard.contains(at) as u32);
-        }
+    ) {
         let priority = batch.priority().unwrap_or_default();
-        let fits = !mixed && (!conflate || self.has_room(slot, encoded.bytes.len(), false));
+        let fits = !mixed && (!conflate || self.has_room(slot, encoded.len(0, encoded.events()), false));
         if fits && heard.len() == batch.events.len() {
             // A dialect without a word for it, as for joins and leaves: nothing to write.
-            if !encoded.bytes.is_empty() {
-                let entry = Entry { bytes: encoded.bytes.clone(), channel, events: heard.len() as u32, priority };
-                self.push(slot, entry);
+            if !encoded.is_empty() {
+                self.push(slot, Entry::whole(encoded, channel, priority));
             }
         } else {
-            for at in &heard {
-                let bytes = encoded.event(*at as usize);
-                if conflate && !self.has_room(slot, bytes.len(), true) {
-                    self.conflate(slot, channel, batch, *at);
-                } else if !bytes.is_empty() && self.conns[slot as usize].is_open() {
-                    let priority = batch.events[*at as usize].priority;
-                    self.push(slot, Entry { bytes, channel, events: 1, priority });
+            for at in heard.iter().copied() {
+                let (bytes, event) = (encoded.len(at, at + 1), &batch.events[at as usize]);
+                if bytes == 0 {
+                    continue;
+                }
+                if conflate && !self.has_room(slot, bytes, true) {
+                    self.conflate(
+                        slot,
+                        Kept { channel, name: batch.channel.clone(), epoch: batch.epoch, event: event.clone() },
+                    );
+                } else {
+                    self.push(slot, Entry::one(encoded, at, channel, event.priority));
                 }
             }
         }
-        heard.len() as u64
     }
 
     /// One event of a batch, to one connection.
-    pub(super) fn deliver_event(&mut self, slot: Slot, channel: u32, batch: &Batch, at: usize) {
+    pub(super) fn deliver_event(&mut self, slot: Slot, channel: u32, name: &ChannelName, epoch: u32, event: &Event) {
         let Some(app) = self.app_of(slot) else { return };
         let conn = &self.conns[slot as usize];
-        if !conn.is_open() || batch.events[at].exclude == Some(conn.session.id) {
+        if !conn.is_open() || event.exclude == Some(conn.session.id) {
             return;
         }
         let encoding = conn.encoding;
         let Some(json) = app.json(encoding.endpoint) else { return };
         let mut text = std::mem::take(&mut self.text);
         text.clear();
-        if json.deliver(batch.channel.as_str(), batch.epoch, &batch.events[at], &mut text) {
+        if json.deliver(name.as_str(), epoch, event, &mut text) {
             let mut frame = Vec::with_capacity(text.len() + 16);
             self.encoder.frame(&text, encoding.window, app.limits.deflate_threshold.0, &mut frame);
             self.counts.app(app.id).deliveries += 1;
-            let priority = batch.events[at].priority;
-            self.push(slot, Entry { bytes: frame.into(), channel, events: 1, priority });
+            self.push(slot, Entry::own(frame, channel, event.priority));
         }
         self.text = text;
     }
@@ -136,7 +135,7 @@ impl Shard {
         let window = self.conns[slot as usize].encoding.window;
         let mut frame = Vec::with_capacity(text.len() + 16);
         self.encoder.frame(&text, window, app.limits.deflate_threshold.0, &mut frame);
-        self.push(slot, Entry { bytes: frame.into(), channel: NO_CHANNEL, events: 0, priority: Priority::Urgent });
+        self.push_reply(slot, frame);
     }
 
     /// A message in the words of its sender, to one connection: sent to it, its user or a filter it passes.
@@ -153,6 +152,6 @@ impl Shard {
         let window = self.conns[slot as usize].encoding.window;
         let mut frame = Vec::with_capacity(text.len() + 16);
         self.encoder.frame(text, window, app.limits.deflate_threshold.0, &mut frame);
-        self.push(slot, Entry { bytes: frame.into(), channel: NO_CHANNEL, events: 0, priority: Priority::Urgent });
+        self.push_reply(slot, frame);
     }
 }

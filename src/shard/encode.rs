@@ -3,13 +3,11 @@
 use crate::dialect::Json;
 use crate::hub::Batch;
 use crate::wire::{self, DeflateParams, Deflater, OpCode};
-use bytes::Bytes;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
-/// A batch in one encoding: all its frames behind each other.
-#[derive(Clone)]
+/// Frames behind each other, shared by all who hear them: a batch in one encoding, or one message of a connection's own.
 pub struct Encoded {
-    pub bytes: Bytes,
+    bytes: Vec<u8>,
     /// Where each event's frame ends; events that the dialect does not tell have an empty frame.
     ends: SmallVec<[u32; 4]>,
 }
@@ -70,14 +68,45 @@ impl Encoder {
             ends.push(out.len() as u32);
         }
         self.text = text;
-        Encoded { bytes: out.into(), ends }
+        Encoded { bytes: out, ends }
     }
 }
 
 impl Encoded {
-    /// The frame of one event.
-    pub fn event(&self, at: usize) -> Bytes {
-        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
-        self.bytes.slice(start..self.ends[at] as usize)
+    pub fn one(frame: Vec<u8>) -> Encoded {
+        let end = frame.len() as u32;
+        Encoded { bytes: frame, ends: smallvec![end] }
+    }
+
+    #[cfg(test)]
+    pub fn of(frames: impl IntoIterator<Item = Vec<u8>>) -> Encoded {
+        let mut encoded = Encoded { bytes: Vec::new(), ends: SmallVec::new() };
+        for frame in frames {
+            encoded.bytes.extend(frame);
+            encoded.ends.push(encoded.bytes.len() as u32);
+        }
+        encoded
+    }
+
+    pub fn events(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The frames of the events `first..end`.
+    pub fn frames(&self, first: u32, end: u32) -> &[u8] {
+        &self.bytes[self.start(first)..self.start(end)]
+    }
+
+    /// Their bytes.
+    pub fn len(&self, first: u32, end: u32) -> usize {
+        self.start(end) - self.start(first)
+    }
+
+    fn start(&self, event: u32) -> usize {
+        event.checked_sub(1).map_or(0, |before| self.ends[before as usize] as usize)
     }
 }

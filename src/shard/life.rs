@@ -3,14 +3,14 @@
 use super::conn::{Closing, Conn, Stage};
 use super::door::NewConnection;
 use super::encode::Encoding;
-use super::queue::{Flushed, Queue};
+use super::queue::{Entry, Flushed, NO_CHANNEL, Queue};
 use super::shard::{Shard, random_u128};
 use super::socket::Socket;
 use crate::dialect::{Answer, Dialect, Json};
 use crate::flow::{App, Greeting, Rows, Session, Walk};
 use crate::hub::Seat;
-use crate::model::{Close, ConnectionId, Identity, Slot};
-use crate::observe::CloseReason;
+use crate::model::{Close, ConnectionId, Identity, Priority, Slot};
+use crate::observe::{CloseReason, LimitName};
 use crate::wire::{self, Reader};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,6 +46,9 @@ impl Shard {
             pinged_at: None,
             tick: 0,
             conflated: None,
+            held: None,
+            unread: false,
+            intake: None,
             seat: new.seat,
         };
         let slot = self.conns.insert(conn) as Slot;
@@ -76,14 +79,13 @@ impl Shard {
         }
         self.schedule(slot);
         // What came behind the handshake is the beginning of the stream.
-        let mut leftover = Vec::from(new.leftover);
-        match self.conns.get_mut(slot as usize).and_then(|c| c.session.greeting.as_mut()) {
-            Some(greeting) => greeting.leftover = leftover,
-            None if leftover.is_empty() => {}
-            None => self.feed(slot, &mut leftover),
+        let leftover = !new.leftover.is_empty();
+        if leftover {
+            self.hear_no_more(slot); // where it closes already: that was the beginning of what it sent
         }
-        if self.conns.get(slot as usize).is_some_and(|c| c.socket.may_hold_input()) {
-            self.unread.push(slot);
+        self.keep_waiting(slot, new.leftover.as_ref().into(), 0);
+        if leftover || self.conns.get(slot as usize).is_some_and(|c| c.socket.may_hold_input()) {
+            self.read_later(slot);
         }
     }
 
@@ -114,9 +116,9 @@ impl Shard {
     pub(super) fn greet_on(&mut self, slot: Slot) {
         let greeting = &mut self.conns[slot as usize].session.greeting;
         let Some(greeting) = greeting.take_if(|greeting| greeting.waiting.is_empty()) else { return };
-        let Greeting { hello, mut leftover, unread, .. } = *greeting;
+        let Greeting { hello, unread, .. } = *greeting;
         if unread {
-            self.unread.push(slot);
+            self.read_later(slot);
         }
         let Some(app) = self.app_of(slot).filter(|_| self.conns[slot as usize].is_open()) else { return };
         let Some(json) = app.json(self.conns[slot as usize].session.endpoint) else { return };
@@ -132,14 +134,18 @@ impl Shard {
         if let Some(close) = json.close_after_hello() {
             self.close(slot, close.clone());
         }
-        if !leftover.is_empty() {
-            self.feed(slot, &mut leftover);
-        }
     }
 
     /// Walks the corridor with one connection.
     pub(super) fn walk<T>(&mut self, slot: Slot, json: &Json, app: &App, step: impl FnOnce(&mut Walk) -> T) -> T {
-        let mut walk = Walk {
+        let result = self.step(slot, json, app, step);
+        self.reply(slot, app);
+        result
+    }
+
+    /// What it came to is left in `replies`.
+    pub(super) fn step<T>(&mut self, slot: Slot, json: &Json, app: &App, step: impl FnOnce(&mut Walk) -> T) -> T {
+        step(&mut Walk {
             app,
             generation: self.generation.number,
             json,
@@ -150,10 +156,7 @@ impl Shard {
             users: &*self.shared,
             now: self.now,
             replies: &mut self.replies,
-        };
-        let result = step(&mut walk);
-        self.reply(slot, app);
-        result
+        })
     }
 
     /// As `walk`, with the connection's own dialect; nothing where it has none.
@@ -168,19 +171,36 @@ impl Shard {
         self.walk_own(slot, |walk| walk.say(answer, None));
     }
 
+    /// The same past the bound of its queue: whoever calls this is about to look at the bound.
+    pub(super) fn answer_past_bounds(&mut self, slot: Slot, answer: &Answer<'_>) {
+        let Some(app) = self.app_of(slot) else { return };
+        let Some(json) = app.json(self.conns[slot as usize].session.endpoint) else { return };
+        self.step(slot, json, &app, |walk| walk.say(answer, None));
+        let mut replies = std::mem::take(&mut self.replies);
+        for text in replies.texts() {
+            let frame = self.text_frame(slot, &app, text);
+            self.enqueue(slot, Entry::own(frame, NO_CHANNEL, Priority::Urgent));
+        }
+        replies.clear();
+        self.replies = replies;
+    }
+
+    pub(super) fn text_frame(&mut self, slot: Slot, app: &App, text: &[u8]) -> Vec<u8> {
+        let window = self.conns[slot as usize].encoding.window;
+        let mut frame = Vec::with_capacity(text.len() + 10);
+        self.encoder.frame(text, window, app.limits.deflate_threshold.0, &mut frame);
+        frame
+    }
+
     /// Carries out what a walk came to.
     fn reply(&mut self, slot: Slot, app: &App) {
         let mut replies = std::mem::take(&mut self.replies);
         self.resettle(&mut replies.moved);
         if !replies.is_empty() {
-            let (window, open) = match self.conns.get(slot as usize) {
-                Some(conn) => (conn.encoding.window, conn.is_open()),
-                None => (0, false),
-            };
+            let open = self.conns.get(slot as usize).is_some_and(Conn::is_open);
             if open {
                 for text in replies.texts() {
-                    let mut frame = Vec::with_capacity(text.len() + 10);
-                    self.encoder.frame(text, window, app.limits.deflate_threshold.0, &mut frame);
+                    let frame = self.text_frame(slot, app, text);
                     self.push_reply(slot, frame);
                 }
                 for (errand, question) in replies.errands.drain(..) {
@@ -208,32 +228,18 @@ impl Shard {
         }
     }
 
-    /// Begins to close: our close frame goes out behind what waits, the client's answer or a deadline ends it.
+    /// Begins to close: our close frame goes out, the client's answer or a deadline ends it.
     pub fn close(&mut self, slot: Slot, close: Close) {
-        let Some(conn) = self.conns.get_mut(slot as usize) else { return };
-        if !conn.is_open() {
-            return;
-        }
         let mut frame = Vec::with_capacity(128);
         wire::close_frame(&close, &mut frame);
-        self.push_reply(slot, frame);
-        let conn = &mut self.conns[slot as usize];
-        self.leaving.push((slot, conn.session.id));
-        conn.stage = Stage::Closing(Box::new(Closing { since: self.now.mono, close, answered: false }));
-        conn.conflated = None;
-        self.schedule(slot);
+        self.begin_close(slot, close, frame, false);
     }
 
     /// The client closes: its code goes back, and that is all.
     pub(super) fn client_closes(&mut self, slot: Slot, code: Option<u16>) {
-        let conn = &mut self.conns[slot as usize];
-        if let Stage::Closing(closing) = &mut conn.stage {
-            closing.answered = true;
-            if conn.queue.is_empty() {
-                let reason = self.reason_of(slot);
-                self.remove(slot, reason);
-            }
-            return;
+        if let Stage::Closing(closing) = &mut self.conns[slot as usize].stage {
+            closing.deaf = true;
+            return self.close_further(slot);
         }
         let close = code.map_or(Close::NORMAL, |code| Close { code, reason: "".into() });
         let mut frame = Vec::with_capacity(4);
@@ -241,11 +247,87 @@ impl Shard {
             Some(_) => wire::close_frame(&close, &mut frame),
             None => wire::header(wire::OpCode::Close, 0, false, &mut frame),
         }
-        self.push_reply(slot, frame);
-        let conn = &mut self.conns[slot as usize];
+        self.begin_close(slot, close, frame, true);
+    }
+
+    /// The one place that decides that a connection ends.
+    ///
+    /// The order matters. The stage comes first: from then on `push` takes nothing for this connection, so nothing that
+    /// is done here leads back here. Then what waits is written as far as the socket takes it at once: an answer that
+    /// was given just before is still heard. The rest is dropped, but for a frame that is half written, because the
+    /// close frame must begin where a frame ends. The close frame is queued past all bounds.
+    fn begin_close(&mut self, slot: Slot, close: Close, frame: Vec<u8>, deaf: bool) {
+        let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.is_open()) else { return };
+        // Bytes that were read and not looked at go too; the client's close frame may be among them.
+        let paused = conn.intake.take();
+        let deaf = deaf || paused.as_ref().is_some_and(|intake| intake.holds_bytes());
+        conn.stage = Stage::Closing(Box::new(Closing { since: self.now.mono, close, deaf, ended: false, received: 0 }));
+        let before = conn.queued();
+        (conn.conflated, conn.held) = (None, None);
+        conn.reader.close_only();
         self.leaving.push((slot, conn.session.id));
-        conn.stage = Stage::Closing(Box::new(Closing { since: self.now.mono, close, answered: true }));
+        let written = if conn.blocked {
+            Ok((0, Flushed::Blocked))
+        } else {
+            conn.queue.flush(&mut conn.socket, &mut self.scratch)
+        };
+        conn.queue.keep_begun();
+        self.queued_bytes = (self.queued_bytes + conn.queued()).saturating_sub(before);
+        match written {
+            Ok((written, _)) => self.counts.bytes_sent += written as u64,
+            Err(_) => return self.remove(slot, CloseReason::Lost),
+        }
+        self.enqueue(slot, Entry::own(frame, NO_CHANNEL, Priority::Urgent));
         self.schedule(slot);
+        if paused.is_some() {
+            self.read_later(slot);
+        }
+    }
+
+    /// Nothing that the client sends matters any more: it broke the protocol, or what it sent was cut. The server ends
+    /// the connection without waiting for a close frame (RFC 6455 §7.1.7).
+    pub(super) fn hear_no_more(&mut self, slot: Slot) {
+        if let Some(Stage::Closing(closing)) = self.conns.get_mut(slot as usize).map(|c| &mut c.stage) {
+            closing.deaf = true;
+            self.conns[slot as usize].reader.end();
+            self.close_further(slot);
+        }
+    }
+
+    /// Once our close frame is out and nothing is heard any more, the server ends its side of the TCP connection first
+    /// (RFC 6455 §7.1.1). It does not close the socket yet: the kernel answers bytes that nobody read with a reset, and
+    /// a reset throws away the close frame on its way. What the client still sends is read and dropped until its side
+    /// ends too, or `close_timeout` or `close_bytes` end it.
+    fn close_further(&mut self, slot: Slot) {
+        let conn = &mut self.conns[slot as usize];
+        let Stage::Closing(closing) = &mut conn.stage else { return };
+        if !closing.deaf || closing.ended || !conn.queue.is_empty() {
+            return;
+        }
+        match conn.socket.half_close() {
+            Ok(ended) => {
+                closing.ended = ended;
+                conn.blocked |= !ended;
+            }
+            Err(_) => {
+                let reason = self.reason_of(slot);
+                self.remove(slot, reason);
+            }
+        }
+    }
+
+    /// Counts what comes of a connection that closes. Beyond `close_bytes` its socket is dropped.
+    pub(super) fn may_still_send(&mut self, slot: Slot, bytes: usize) -> bool {
+        let bytes_max = self.app_of(slot).map_or(0, |app| app.limits.close_bytes.0 as usize);
+        let Stage::Closing(closing) = &mut self.conns[slot as usize].stage else { return true };
+        closing.received += bytes;
+        if closing.received <= bytes_max {
+            return true;
+        }
+        self.counts.limit(LimitName::CloseBytes);
+        let reason = self.reason_of(slot);
+        self.remove(slot, reason);
+        false
     }
 
     pub(super) fn reason_of(&self, slot: Slot) -> CloseReason {
@@ -296,11 +378,7 @@ impl Shard {
                 if conn.conflated.is_some() {
                     return self.release(slot);
                 }
-                // Both close frames are out: the server ends the TCP connection first (RFC 6455 §7.1.1).
-                if matches!(&conn.stage, Stage::Closing(closing) if closing.answered) {
-                    let reason = self.reason_of(slot);
-                    self.remove(slot, reason);
-                }
+                self.close_further(slot);
             }
             Err(_) => self.remove(slot, CloseReason::Lost),
         }
@@ -319,7 +397,8 @@ impl Shard {
     /// the seats at this moment.
     pub(super) fn remove(&mut self, slot: Slot, reason: CloseReason) {
         let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.stage != Stage::Gone) else { return };
-        conn.socket.end();
+        // Where it was not ended in order: dropping it does the rest.
+        let _ = conn.socket.half_close();
         let (id, user) = (conn.session.id, conn.session.identity.user.clone());
         let code = match std::mem::replace(&mut conn.stage, Stage::Gone) {
             Stage::Closing(closing) => Some(closing.close.code),
@@ -341,7 +420,7 @@ impl Shard {
             self.forget_entity(slot);
         }
         let conn = self.conns.remove(slot as usize);
-        self.queued_bytes = self.queued_bytes.saturating_sub(conn.queue.bytes());
+        self.queued_bytes = self.queued_bytes.saturating_sub(conn.queued());
         self.by_id.remove(&id);
         self.shared.peers()[self.me as usize].load.fetch_sub(1, Ordering::Relaxed);
     }

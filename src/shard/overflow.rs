@@ -1,42 +1,76 @@
-//! What happens to a reader too slow for its out-queue: `close`, `drop_oldest` or `conflate`, per channel class.
+//! What waits for one connection, and what happens where its reader is too slow: `close`, `drop_oldest`, `drop_low` or
+//! `conflate`, per channel class.
+//!
+//! Every way into an out-queue ends in `push`, and `push` takes nothing for a connection that is not open. So what
+//! `push` itself may lead to (dropping, a gap notice, a close) never leads back to it: gap notices and the close frame
+//! are queued past the bound, by `enqueue`.
 
 use super::conn::Conn;
-use super::queue::{Entry, NO_CHANNEL};
+use super::queue::{Entry, NO_CHANNEL, Queue};
 use super::shard::Shard;
 use crate::dialect::Answer;
-use crate::hub::{Batch, Overflow};
-use crate::model::{Close, Priority, Slot};
+use crate::hub::Overflow;
+use crate::model::{ChannelName, Close, Event, Priority, Slot};
 use crate::observe::SlowAction;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-/// The newest event of each channel and key that a blocked connection missed, in the order in which they first came.
+/// The newest event of each channel and key that a blocked connection missed, in the order in which they first came;
+/// of events without a key, all. Bounded in number by `KEPT_MAX`, in bytes by `queue_bytes`.
 #[derive(Default)]
 pub struct Conflated {
     newest: VecDeque<Kept>,
+    bytes: usize,
 }
 
-struct Kept {
-    channel: u32,
-    key: Option<Arc<str>>,
-    batch: Arc<Batch>,
-    /// Which of the batch's events.
-    at: u32,
+/// One event that waits: not its batch, which may be many times as large.
+pub struct Kept {
+    pub channel: u32,
+    pub name: ChannelName,
+    pub epoch: u32,
+    pub event: Event,
 }
 
-/// Keys of one blocked connection, at most; beyond, it is closed as too slow.
-const KEYS_MAX: usize = 1_024;
+/// Events that one blocked connection keeps, at most; beyond, it is closed as too slow.
+const KEPT_MAX: usize = 1_024;
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        size_of::<Kept>() + self.event.data.len()
+    }
+}
 
 impl Conflated {
     /// Returns whether an older event was replaced.
-    fn put(&mut self, channel: u32, batch: &Arc<Batch>, at: u32) -> bool {
-        let key = &batch.events[at as usize].key;
-        if let Some(kept) = self.newest.iter_mut().find(|k| k.channel == channel && k.key == *key) {
-            (kept.batch, kept.at) = (batch.clone(), at);
-            return true;
+    fn put(&mut self, kept: Kept) -> bool {
+        self.bytes += kept.bytes();
+        // An event without a key stands for nothing but itself: it replaces none.
+        let same = |k: &&mut Kept| k.channel == kept.channel && k.event.key == kept.event.key;
+        match self.newest.iter_mut().find(same).filter(|_| kept.event.key.is_some()) {
+            Some(older) => {
+                self.bytes -= older.bytes();
+                *older = kept;
+                true
+            }
+            None => {
+                self.newest.push_back(kept);
+                false
+            }
         }
-        self.newest.push_back(Kept { channel, key: key.clone(), batch: batch.clone(), at });
-        false
+    }
+
+    fn pop(&mut self) -> Option<Kept> {
+        let kept = self.newest.pop_front()?;
+        self.bytes -= kept.bytes();
+        Some(kept)
+    }
+
+    fn put_back(&mut self, kept: Kept) {
+        self.bytes += kept.bytes();
+        self.newest.push_front(kept);
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -46,8 +80,12 @@ impl Shard {
     pub(super) fn has_room(&mut self, slot: Slot, bytes: usize, alone: bool) -> bool {
         let room = self.app_of(slot).map_or(0, |app| app.limits.queue_bytes.0 as usize) / 2;
         let conn = &self.conns[slot as usize];
-        if conn.blocked {
+        // What waits already comes first: a newer event of its key must not overtake it.
+        if conn.blocked || conn.conflated.is_some() {
             return false;
+        }
+        if conn.session.holding {
+            return conn.queued() + bytes <= room;
         }
         if conn.queue.bytes() + bytes > room {
             // Only the socket knows: what it takes at once has not waited.
@@ -57,12 +95,15 @@ impl Shard {
     }
 
     /// Keeps the newest of each key for a connection that takes nothing now.
-    pub(super) fn conflate(&mut self, slot: Slot, channel: u32, batch: &Arc<Batch>, at: u32) {
+    pub(super) fn conflate(&mut self, slot: Slot, kept: Kept) {
+        let queue_bytes = self.app_of(slot).map_or(0, |app| app.limits.queue_bytes.0 as usize);
         let conn = &mut self.conns[slot as usize];
-        let app = conn.session.app;
-        let kept = conn.conflated.get_or_insert_default();
-        let replaced = kept.put(channel, batch, at);
-        let full = kept.newest.len() > KEYS_MAX;
+        if !conn.is_open() {
+            return;
+        }
+        let (app, conflated) = (conn.session.app, conn.conflated.get_or_insert_default());
+        let replaced = conflated.put(kept);
+        let full = conflated.newest.len() > KEPT_MAX || conflated.bytes > queue_bytes;
         if replaced {
             self.counts.app(app).slow(SlowAction::Conflated);
         }
@@ -74,17 +115,20 @@ impl Shard {
     /// The socket takes bytes again: what was conflated meanwhile goes out, as far as it takes it.
     pub(super) fn release(&mut self, slot: Slot) {
         let Some(mut conflated) = self.conns[slot as usize].conflated.take() else { return };
-        while let Some(kept) = conflated.newest.pop_front() {
+        while let Some(kept) = conflated.pop() {
             let conn = &self.conns[slot as usize];
             if !conn.session.subs.iter().any(|s| s.channel == kept.channel) {
                 continue; // left meanwhile
             }
-            if !self.has_room(slot, kept.batch.events[kept.at as usize].data.len(), true) {
-                conflated.newest.push_front(kept);
-                self.conns[slot as usize].conflated = Some(conflated);
+            if !self.has_room(slot, kept.event.data.len(), true) {
+                let conn = &mut self.conns[slot as usize];
+                if conn.is_open() {
+                    conflated.put_back(kept);
+                    conn.conflated = Some(conflated);
+                }
                 return;
             }
-            self.deliver_event(slot, kept.channel, &kept.batch, kept.at as usize);
+            self.deliver_event(slot, kept.channel, &kept.name, kept.epoch, &kept.event);
         }
     }
 
@@ -97,6 +141,7 @@ impl Shard {
         // What it has left since it neither misses nor hears of; its number may be nobody's by now.
         let left = |channel: u32| !subs.iter().any(|s| s.channel == channel);
         let mut lost: Vec<(u32, u32)> = Vec::new();
+        let before = conn.queued();
         // What goes first; `None`: never.
         let rank = |entry: &Entry| {
             if left(entry.channel) {
@@ -115,50 +160,82 @@ impl Shard {
         };
         // Down to three quarters, so that the next delivery does not begin again.
         let enough = Priority::ALL.into_iter().any(|priority| {
-            conn.queue.drop_oldest(queue_bytes / 4 * 3, |entry| rank(entry) == Some(priority), &mut note)
+            let may = |entry: &Entry| rank(entry) == Some(priority);
+            drop_oldest(&mut conn.queue, conn.held.as_deref_mut(), queue_bytes / 4 * 3, may, &mut note)
         });
+        self.queued_bytes = (self.queued_bytes + conn.queued()).saturating_sub(before);
         for (channel, missed) in lost {
             for _ in 0..missed {
                 self.counts.app(app.id).slow(SlowAction::Dropped);
             }
             let name = self.hub.channel(channel).name.clone();
-            self.answer(slot, &Answer::Gap { channel: name.as_str(), missed: missed as u64 });
+            self.answer_past_bounds(slot, &Answer::Gap { channel: name.as_str(), missed: missed as u64 });
         }
-        if !enough {
+        // So many channels may have a gap that their notices alone are too much.
+        if !enough || self.conns[slot as usize].queued() > queue_bytes {
             self.too_slow(slot);
         }
     }
 
     pub(super) fn too_slow(&mut self, slot: Slot) {
-        let app = self.conns[slot as usize].session.app;
-        self.counts.app(app).slow(SlowAction::Closed);
-        self.conns[slot as usize].queue.clear();
-        self.close(slot, Close::TOO_SLOW);
+        if self.conns[slot as usize].is_open() {
+            let app = self.conns[slot as usize].session.app;
+            self.counts.app(app).slow(SlowAction::Closed);
+            self.close(slot, Close::TOO_SLOW);
+        }
     }
 
-    /// Queues frames for one connection, within its bound.
+    /// Queues frames for one connection, within its bound. Nothing for one that is closing.
     pub(super) fn push(&mut self, slot: Slot, entry: Entry) {
         let conn: &mut Conn = &mut self.conns[slot as usize];
-        let (reply, length) = (entry.channel == NO_CHANNEL, entry.bytes.len());
-        self.queued_bytes += entry.bytes.len();
+        if !conn.is_open() {
+            return;
+        }
+        let (reply, length) = (entry.channel == NO_CHANNEL, entry.len());
+        if conn.session.holding && !reply {
+            self.queued_bytes += length;
+            conn.held.get_or_insert_default().push(entry);
+        } else {
+            self.enqueue(slot, entry);
+        }
+        let bytes = self.conns[slot as usize].queued();
+        if bytes <= self.queue_bytes_min {
+            return;
+        }
+        let queue_bytes = self.app_of(slot).map_or(0, |app| app.limits.queue_bytes.0 as usize);
+        // Only what waits because the reader is slow counts: a large answer alone may go out first.
+        let waited = if reply && !self.conns[slot as usize].blocked { bytes - length } else { bytes };
+        if waited > queue_bytes {
+            self.flush_one(slot);
+            let conn = &self.conns[slot as usize];
+            let waits = if reply && !conn.blocked { 0 } else { conn.queued() };
+            if conn.is_open() && waits > queue_bytes {
+                self.overflow(slot, queue_bytes);
+            }
+        }
+    }
+
+    /// Into the out-queue, whatever is there.
+    pub(super) fn enqueue(&mut self, slot: Slot, entry: Entry) {
+        let conn = &mut self.conns[slot as usize];
+        self.queued_bytes += entry.len();
         conn.queue.push(entry);
         if !conn.dirty {
             conn.dirty = true;
             self.dirty.push(slot);
         }
-        let bytes = conn.queue.bytes();
-        if bytes > self.queue_bytes_min && conn.is_open() {
-            let queue_bytes = self.app_of(slot).map_or(0, |app| app.limits.queue_bytes.0 as usize);
-            // Only what waits because the reader is slow counts: a large answer alone may go out first.
-            let waited = if reply && !self.conns[slot as usize].blocked { bytes - length } else { bytes };
-            if waited > queue_bytes {
-                self.flush_one(slot);
-                let conn = &self.conns[slot as usize];
-                let waits = if reply && !conn.blocked { 0 } else { conn.queue.bytes() };
-                if conn.is_open() && waits > queue_bytes {
-                    self.overflow(slot, queue_bytes);
-                }
-            }
-        }
     }
+}
+
+/// Drops deliveries that `may` go, the oldest first, until at most `bytes_max` wait in both. Whether that was enough.
+fn drop_oldest(
+    queue: &mut Queue,
+    held: Option<&mut Queue>,
+    bytes_max: usize,
+    may: impl Fn(&Entry) -> bool,
+    mut lost: impl FnMut(u32, u32),
+) -> bool {
+    let Some(held) = held else { return queue.drop_oldest(bytes_max, may, lost) };
+    queue.drop_oldest(bytes_max.saturating_sub(held.bytes()), &may, &mut lost)
+        || held.drop_oldest(bytes_max.saturating_sub(queue.bytes()), may, lost)
 }

@@ -391,7 +391,7 @@ impl Shard {
             endpoint: app.endpoint(session.endpoint)?.path.clone(),
             connected_at: session.connected_at.wall,
             last_activity: self.now.wall_of(session.last_activity),
-            queued_bytes: conn.queue.bytes(),
+            queued_bytes: conn.queued(),
         })
     }
 

@@ -1,9 +1,10 @@
-//! What waits to be written to one connection. Holds shared slices; bounded in bytes by its caller.
+//! What waits to be written to one connection. Holds shared frames; bounded in bytes by its caller.
 
+use super::encode::Encoded;
 use crate::model::Priority;
-use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Arc;
 
 use super::socket::Socket;
 
@@ -15,39 +16,59 @@ const SLICES: usize = 64;
 const GATHER_BYTES: usize = 32 << 10;
 const SMALL_BYTES: usize = 4 << 10;
 
-/// One shared slice: whole frames.
+/// Some frames of a shared buffer, behind each other: those of the events `first..end`.
 pub struct Entry {
-    pub bytes: Bytes,
+    encoded: Arc<Encoded>,
+    first: u32,
+    end: u32,
     /// Whose deliveries these are; `NO_CHANNEL` for replies, pongs and closes, which are never dropped.
     pub channel: u32,
-    /// How many events.
-    pub events: u32,
     /// Of all of them.
     pub priority: Priority,
 }
 
 impl Entry {
-    /// Takes frames off the front: as few as make up `bytes`.
-    fn split(&mut self, bytes: usize) -> Entry {
-        let (mut at, mut frames) = (0, 0);
-        while at < bytes.min(self.bytes.len()) {
-            at = (at + frame_bytes(&self.bytes[at..])).min(self.bytes.len());
-            frames += 1;
-        }
-        // Events without a frame went with those before them.
-        let events = if at == self.bytes.len() { self.events } else { frames.min(self.events) };
-        self.events -= events;
-        Entry { bytes: self.bytes.split_to(at), channel: self.channel, events, priority: self.priority }
+    /// All of a batch.
+    pub fn whole(encoded: &Arc<Encoded>, channel: u32, priority: Priority) -> Entry {
+        Entry { encoded: encoded.clone(), first: 0, end: encoded.events(), channel, priority }
     }
-}
 
-/// A frame of ours, without a mask, from its header (RFC 6455 §5.2).
-fn frame_bytes(bytes: &[u8]) -> usize {
-    match *bytes {
-        [_, 126, a, b, ..] => 4 + u16::from_be_bytes([a, b]) as usize,
-        [_, 127, a, b, c, d, e, f, g, h, ..] => 10 + u64::from_be_bytes([a, b, c, d, e, f, g, h]) as usize,
-        [_, length, ..] => 2 + length as usize,
-        _ => bytes.len(),
+    /// One event of a batch.
+    pub fn one(encoded: &Arc<Encoded>, at: u32, channel: u32, priority: Priority) -> Entry {
+        Entry { encoded: encoded.clone(), first: at, end: at + 1, channel, priority }
+    }
+
+    /// One frame that only this connection gets.
+    pub fn own(frame: Vec<u8>, channel: u32, priority: Priority) -> Entry {
+        Entry { encoded: Arc::new(Encoded::one(frame)), first: 0, end: 1, channel, priority }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        self.encoded.frames(self.first, self.end)
+    }
+
+    pub fn len(&self) -> usize {
+        self.encoded.len(self.first, self.end)
+    }
+
+    /// Of a channel; replies are none.
+    pub fn events(&self) -> u32 {
+        if self.channel == NO_CHANNEL { 0 } else { self.end - self.first }
+    }
+
+    /// Takes frames off the front: as few as make up `bytes`. Events without a frame go with those before them where
+    /// no frame is left.
+    fn split(&mut self, bytes: usize) -> Entry {
+        let mut end = self.first;
+        while end < self.end && self.encoded.len(self.first, end) < bytes {
+            end += 1;
+        }
+        if self.encoded.len(end, self.end) == 0 {
+            end = self.end;
+        }
+        let front = Entry { encoded: self.encoded.clone(), end, ..*self };
+        self.first = end;
+        front
     }
 }
 
@@ -73,7 +94,7 @@ pub enum Flushed {
 
 impl Queue {
     pub fn push(&mut self, entry: Entry) {
-        self.bytes += entry.bytes.len();
+        self.bytes += entry.len();
         match (&self.first, &mut self.rest) {
             (None, _) => self.first = Some(entry),
             (Some(_), Some(rest)) => rest.push_back(entry),
@@ -102,7 +123,7 @@ impl Queue {
         self.bytes -= taken;
         while taken > 0 {
             let Some(first) = &self.first else { return };
-            let left = first.bytes.len() - self.written as usize;
+            let left = first.len() - self.written as usize;
             if taken < left {
                 self.written += taken as u32;
                 return;
@@ -117,8 +138,8 @@ impl Queue {
         let mut total = 0;
         while let Some(first) = &self.first {
             let result = match &self.rest {
-                None => socket.write(&first.bytes[self.written as usize..]),
-                Some(rest) => write_many(socket, &first.bytes[self.written as usize..], rest, scratch),
+                None => socket.write(&first.bytes()[self.written as usize..]),
+                Some(rest) => write_many(socket, &first.bytes()[self.written as usize..], rest, scratch),
             };
             match result {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -155,15 +176,15 @@ impl Queue {
             // What follows the frame that is half written is as good as not begun.
             kept.push_back(entry.split(self.written as usize));
         }
-        let first = first.filter(|entry| !entry.bytes.is_empty());
+        let first = first.filter(|entry| entry.len() > 0);
         for mut entry in first.into_iter().chain(self.rest.take().into_iter().flat_map(|rest| *rest)) {
             if over > 0 && entry.channel != NO_CHANNEL && may(&entry) {
                 let dropped = entry.split(over);
-                over = over.saturating_sub(dropped.bytes.len());
-                self.bytes -= dropped.bytes.len();
-                lost(dropped.channel, dropped.events);
+                over = over.saturating_sub(dropped.len());
+                self.bytes -= dropped.len();
+                lost(dropped.channel, dropped.events());
             }
-            if !entry.bytes.is_empty() {
+            if entry.len() > 0 {
                 kept.push_back(entry);
             }
         }
@@ -172,25 +193,32 @@ impl Queue {
         over == 0
     }
 
-    /// Drops all but a slice that is half written: what is left before a close frame.
-    pub fn clear(&mut self) {
+    /// Drops all but the rest of a frame that is half written: what is left before a close frame.
+    pub fn keep_begun(&mut self) {
         self.rest = None;
-        match &self.first {
-            Some(first) if self.written > 0 => self.bytes = first.bytes.len() - self.written as usize,
-            _ => (self.first, self.bytes) = (None, 0),
-        }
+        self.first = match &mut self.first {
+            Some(first) if self.written > 0 => Some(first.split(self.written as usize)),
+            _ => None,
+        };
+        self.bytes = self.first.as_ref().map_or(0, |first| first.len() - self.written as usize);
+    }
+
+    /// All of it, oldest first; for a queue of which nothing was written.
+    pub fn take(&mut self) -> impl Iterator<Item = Entry> + use<> {
+        let Queue { first, rest, .. } = std::mem::take(self);
+        first.into_iter().chain(rest.into_iter().flat_map(|rest| *rest))
     }
 }
 
 fn write_many(socket: &mut Socket, first: &[u8], rest: &VecDeque<Entry>, scratch: &mut Vec<u8>) -> io::Result<usize> {
-    if first.len() <= SMALL_BYTES && rest.iter().take(SLICES).all(|e| e.bytes.len() <= SMALL_BYTES) {
+    if first.len() <= SMALL_BYTES && rest.iter().take(SLICES).all(|e| e.len() <= SMALL_BYTES) {
         scratch.clear();
         scratch.extend_from_slice(first);
         for entry in rest {
-            if scratch.len() + entry.bytes.len() > GATHER_BYTES {
+            if scratch.len() + entry.len() > GATHER_BYTES {
                 break;
             }
-            scratch.extend_from_slice(&entry.bytes);
+            scratch.extend_from_slice(entry.bytes());
         }
         return socket.write(scratch);
     }
@@ -198,7 +226,7 @@ fn write_many(socket: &mut Socket, first: &[u8], rest: &VecDeque<Entry>, scratch
     slices[0] = IoSlice::new(first);
     let mut count = 1;
     for (slice, entry) in slices[1..].iter_mut().zip(rest) {
-        *slice = IoSlice::new(&entry.bytes);
+        *slice = IoSlice::new(entry.bytes());
         count += 1;
     }
     socket.write_vectored(&slices[..count])
@@ -217,7 +245,41 @@ mod tests {
     }
 
     fn entry(channel: u32, bytes: impl Into<Vec<u8>>) -> Entry {
-        Entry { bytes: Bytes::from(bytes.into()), channel, events: 1, priority: Priority::Medium }
+        Entry::own(bytes.into(), channel, Priority::Medium)
+    }
+
+    /// A frame of so many bytes each; its bytes are its number.
+    fn batch(frames: impl IntoIterator<Item = usize>) -> Entry {
+        let frames = frames.into_iter().enumerate().map(|(n, bytes)| vec![n as u8; bytes]);
+        Entry::whole(&Arc::new(Encoded::of(frames)), 7, Priority::Medium)
+    }
+
+    #[test]
+    fn before_a_close_only_the_frame_on_its_way_is_left() {
+        let (mut socket, _client) = pair();
+        let (mut queue, mut scratch) = (Queue::default(), Vec::new());
+        let whole = 4 << 20;
+        queue.push(batch([whole; 16]));
+        queue.push(entry(NO_CHANNEL, [1; 10]));
+        let (written, flushed) = queue.flush(&mut socket, &mut scratch).unwrap();
+        assert_eq!(flushed, Flushed::Blocked);
+        queue.keep_begun();
+        assert_eq!(queue.bytes(), written.div_ceil(whole) * whole - written);
+        let mut whole = Queue::default();
+        whole.push(batch([10, 20]));
+        whole.keep_begun();
+        assert!(whole.is_empty() && whole.bytes() == 0);
+    }
+
+    #[test]
+    fn events_without_a_frame_go_with_the_frame_before_them() {
+        let mut queue = Queue::default();
+        queue.push(batch([0, 10, 0, 20, 0, 0]));
+        let mut lost = Vec::new();
+        assert!(queue.drop_oldest(25, |_| true, |_, events| lost.push(events)));
+        assert_eq!((queue.bytes(), lost.as_slice()), (20, &[2][..]));
+        assert!(queue.drop_oldest(0, |_| true, |_, events| lost.push(events)));
+        assert_eq!((queue.bytes(), queue.is_empty(), lost.as_slice()), (0, true, &[2, 4][..]));
     }
 
     #[test]
@@ -239,7 +301,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(queue.bytes(), 0);
-        socket.end();
+        assert!(socket.half_close().unwrap());
         assert_eq!(reader.join().unwrap(), expected);
     }
 
@@ -247,16 +309,11 @@ mod tests {
     fn a_half_written_slice_and_replies_are_never_dropped() {
         let (mut socket, _client) = pair();
         let (mut queue, mut scratch) = (Queue::default(), Vec::new());
-        let frame = |bytes: usize| {
-            let mut frame = Vec::new();
-            crate::wire::frame(crate::wire::OpCode::Binary, &vec![0; bytes], &mut frame);
-            frame
-        };
-        queue.push(entry(7, frame((64 << 20) - 10)));
+        queue.push(entry(7, vec![0; 64 << 20]));
         let (written, flushed) = queue.flush(&mut socket, &mut scratch).unwrap();
         assert!(written > 0 && flushed == Flushed::Blocked);
         for _ in 0..3 {
-            queue.push(entry(7, frame(98)));
+            queue.push(entry(7, vec![0; 100]));
             queue.push(entry(NO_CHANNEL, [2u8; 10]));
             queue.push(entry(8, [3u8; 100]));
         }
@@ -266,16 +323,11 @@ mod tests {
         assert_eq!((lost, queue.bytes()), (3, first + 330));
         assert!(!queue.drop_oldest(0, |entry| entry.channel == 7, |_, _| ()));
         // Of a batch its newest frames stay, and those of a half-written one go behind the frame that is on its way.
-        queue.push(Entry {
-            bytes: [frame(98), frame(98), frame(120)].concat().into(),
-            channel: 7,
-            events: 3,
-            priority: Priority::Medium,
-        });
+        queue.push(batch([100, 100, 122]));
         lost = 0;
         assert!(queue.drop_oldest(first + 330 + 130, |entry| entry.channel == 7, |_, events| lost += events));
         assert_eq!((lost, queue.bytes()), (2, first + 330 + 122));
-        queue.clear();
+        queue.keep_begun();
         assert_eq!(queue.bytes(), first);
     }
 
@@ -302,15 +354,12 @@ mod tests {
     #[test]
     fn behind_the_frame_on_its_way_the_rest_of_its_batch_may_go() {
         let (mut socket, mut client) = pair();
-        let (mut queue, mut scratch, mut batch) = (Queue::default(), Vec::new(), Vec::new());
-        for n in 0..16 {
-            crate::wire::frame(crate::wire::OpCode::Binary, &vec![n; 4 << 20], &mut batch);
-        }
-        queue.push(Entry { bytes: batch.into(), channel: 7, events: 16, priority: Priority::Medium });
+        let (mut queue, mut scratch) = (Queue::default(), Vec::new());
+        let whole = 4 << 20;
+        queue.push(batch([whole; 16]));
         let (written, _) = queue.flush(&mut socket, &mut scratch).unwrap();
         let mut lost = 0;
         assert!(queue.drop_oldest(12 << 20, |_| true, |_, events| lost += events));
-        let whole = (4 << 20) + 10;
         let begun = written.div_ceil(whole);
         assert_eq!(queue.bytes(), begun * whole - written + (16 - begun - lost as usize) * whole);
         assert!(lost > 0);
@@ -322,7 +371,7 @@ mod tests {
         while queue.flush(&mut socket, &mut scratch).unwrap().1 != Flushed::All {
             std::thread::yield_now();
         }
-        socket.end();
+        assert!(socket.half_close().unwrap());
         let got = reader.join().unwrap();
         let heard: Vec<u8> = got.chunks(whole).map(|frame| frame[whole - 1]).collect();
         let expected: Vec<u8> = (0..begun as u8).chain(begun as u8 + lost as u8..16).collect();

@@ -1,37 +1,105 @@
 //! Bytes from a socket → messages → the corridor.
+//!
+//! One connection never keeps the others of its shard waiting for long. What is done for it in one look is a `Share`,
+//! bounded in frames of any kind and in bytes after inflation; what is left waits, here or in the kernel, until the
+//! others had theirs. Over all looks, messages have their rate (`limits.messages`), and what is no message within it
+//! has another (`limits.frames`): pings, pongs, fragments, refused messages. Over that one, the connection is not read
+//! until the rate allows it, so a flood costs others nothing and a client that is merely busy loses nothing.
 
 use super::conn::Stage;
 use super::mailbox::Job;
 use super::shard::Shard;
-use crate::dialect::{Answer, Asked, Dialect};
-use crate::flow::{Errand, Question};
-use crate::hub::{Batch, Join, Joined, Published};
+use super::wheel::TICK_MS;
+use crate::dialect::{Answer, Asked, Dialect, Json};
+use crate::flow::{App, Errand, Question};
+use crate::hub::{Join, Joined, Published};
 use crate::model::{AppId, ChannelName, Close, Code, Member, Refusal, Slot};
 use crate::observe::{CloseReason, LimitName};
-use crate::wire::{self, Incoming, Limits, OpCode, WireError};
+use crate::wire::{self, Arrived, Frames, Incoming, Inflater, Limits, OpCode, WireError};
 use std::io::ErrorKind;
-use std::sync::Arc;
 
-/// Reads of one connection in one turn: others get theirs in between.
-const READS: usize = 4;
+/// Frames of one connection in one look.
+const SHARE_FRAMES: u32 = 64;
+/// Bytes of one connection in one look, of messages after inflation. One message may be more by itself.
+const SHARE_BYTES: usize = 64 << 10;
+/// How much of a message over the rate is looked into for its id.
+const GLIMPSE_BYTES: usize = 8 << 10;
+
+/// What is left of one connection's share of a look.
+pub struct Share {
+    frames: u32,
+    bytes: usize,
+}
+
+impl Share {
+    fn new() -> Share {
+        Share { frames: SHARE_FRAMES, bytes: SHARE_BYTES }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.frames == 0 || self.bytes == 0
+    }
+
+    fn frame(&mut self) {
+        self.frames = self.frames.saturating_sub(1);
+    }
+
+    fn bytes(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+/// Bytes that were read and not yet looked at, and the rate of frames. Boxed: nearly all connections have neither.
+#[derive(Default)]
+pub struct Intake {
+    waiting: Box<[u8]>,
+    at: usize,
+    frames: crate::flow::Bucket,
+    /// Not read before.
+    pub resume_at: Option<crate::model::Mono>,
+}
+
+impl Intake {
+    pub fn bytes(&self) -> usize {
+        size_of::<Intake>() + self.waiting.len()
+    }
+
+    /// Whether bytes wait to be looked at.
+    pub fn holds_bytes(&self) -> bool {
+        self.at < self.waiting.len()
+    }
+}
 
 impl Shard {
-    /// `ended`: the other side has ended behind what it sent, or may have: no further event will tell.
+    /// Reads one connection's share. `ended`: the other side has ended behind what it sent, or may have: no further
+    /// event will tell.
     pub(super) fn read(&mut self, slot: Slot, ended: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        for n in 0.. {
+        let mut share = Share::new();
+        loop {
             let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.stage != Stage::Gone) else { break };
             // Who is not greeted yet is not heard yet: its messages keep their order behind its handlers' greeting.
             if let Some(greeting) = &mut conn.session.greeting {
                 greeting.unread = true;
                 break;
             }
-            if n == READS {
-                self.unread.push(slot);
+            if conn.intake.as_ref().is_some_and(|intake| intake.resume_at.is_some()) {
+                break; // its deadline reads on
+            }
+            if share.is_spent() {
+                self.read_later(slot);
                 break;
+            }
+            if let Some(intake) = conn.intake.as_mut().filter(|intake| intake.holds_bytes()) {
+                let (mut bytes, at) = (std::mem::take(&mut intake.waiting), intake.at);
+                let taken = at + self.feed(slot, &mut bytes[at..], &mut share);
+                self.keep_waiting(slot, bytes, taken);
+                continue;
             }
             match conn.socket.read(&mut buffer) {
                 Ok(0) => {
+                    // It may still read: answers and our close frame are for it.
+                    self.flush_one(slot);
                     let reason = self.reason_of(slot);
                     self.remove(slot, reason);
                     break;
@@ -39,7 +107,15 @@ impl Shard {
                 Ok(bytes) => {
                     let last = !ended && bytes < buffer.len() && conn.socket.short_read_is_last();
                     self.counts.bytes_received += bytes as u64;
-                    self.feed(slot, &mut buffer[..bytes]);
+                    if !self.may_still_send(slot, bytes) {
+                        break;
+                    }
+                    let taken = self.feed(slot, &mut buffer[..bytes], &mut share);
+                    if taken < bytes {
+                        self.keep_waiting(slot, buffer[taken..bytes].into(), 0);
+                        self.read_later(slot);
+                        break;
+                    }
                     if last {
                         break;
                     }
@@ -55,17 +131,44 @@ impl Shard {
         self.buffer = buffer;
     }
 
-    /// The next bytes of a connection.
-    pub(super) fn feed(&mut self, slot: Slot, bytes: &mut [u8]) {
-        let now = self.now.mono;
-        let Some(app) = self.app_of(slot) else { return };
+    /// The rest of it in a later look, behind the others that wait.
+    pub(super) fn read_later(&mut self, slot: Slot) {
+        if let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| !c.unread) {
+            conn.unread = true;
+            self.unread.push_back(slot);
+        }
+    }
+
+    /// Bytes to be fed before anything else is read; from `at` on.
+    pub(super) fn keep_waiting(&mut self, slot: Slot, bytes: Box<[u8]>, at: usize) {
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
+        // Of a connection that has begun to close meanwhile nothing is kept: see `begin_close`.
+        let left = at < bytes.len() && conn.is_open();
+        if left || conn.intake.is_some() {
+            let intake = conn.intake.get_or_insert_default();
+            (intake.waiting, intake.at) = if left { (bytes, at) } else { Default::default() };
+        }
+        // Nothing waits and the rate is whole again: nothing is lost by forgetting it.
+        let Some(app) = self.app_of(slot) else { return };
+        let idle = |i: &mut Box<Intake>| {
+            !i.holds_bytes() && i.resume_at.is_none() && i.frames.is_full(app.limits.frames, self.now.mono)
+        };
+        self.conns[slot as usize].intake.take_if(idle);
+    }
+
+    /// The next bytes of a connection, as far as its share goes. Returns how many were taken.
+    fn feed(&mut self, slot: Slot, bytes: &mut [u8], share: &mut Share) -> usize {
+        let (now, all) = (self.now.mono, bytes.len());
+        let Some(app) = self.app_of(slot) else { return all };
+        let Some(conn) = self.conns.get_mut(slot as usize) else { return all };
         conn.session.last_activity = now;
-        // The wheel waits for the pong; the next ping may be due before that.
-        if conn.pinged_at.take().is_some() {
+        // One pong was asked for.
+        let mut awaited = conn.pinged_at.take().is_some();
+        if awaited {
+            // The wheel waits for the pong; the next ping may be due before that.
             self.schedule(slot);
         }
-        let Some(conn) = self.conns.get_mut(slot as usize) else { return };
+        let Some(conn) = self.conns.get_mut(slot as usize) else { return all };
         // Without an endpoint it is closing: its own close frame is all that is heard.
         let dialect = app.endpoint(conn.session.endpoint).map_or(&Dialect::Echo, |e| &*e.dialect);
         let limits =
@@ -75,26 +178,80 @@ impl Shard {
         let mut inflater = std::mem::take(&mut self.inflater);
         let mut frames = reader.feed(bytes);
         let outcome = loop {
-            match frames.next(&limits, &mut inflater) {
+            if share.is_spent() {
+                break Ok(());
+            }
+            share.frame();
+            match frames.next(&limits) {
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
-                Ok(Some(incoming)) => {
-                    self.incoming(slot, incoming, dialect, &app);
-                    if !self.is_same(slot, id) {
-                        self.inflater = inflater;
-                        return;
+                Ok(Some(Arrived::Message)) => {
+                    if let Err(error) = self.message(slot, &mut frames, dialect, &app, &mut inflater, share) {
+                        break Err(error);
                     }
                 }
+                Ok(Some(Arrived::Fragment)) => self.charge_frame(slot, &app, share),
+                Ok(Some(Arrived::Control)) => match frames.take(0, &mut inflater) {
+                    Ok(Some(Incoming::Close(close))) => self.client_closes(slot, close.map(|(code, _)| code)),
+                    Ok(Some(Incoming::Pong(_))) if std::mem::take(&mut awaited) => {}
+                    Ok(Some(Incoming::Ping(data))) => {
+                        self.pong(slot, data);
+                        self.charge_frame(slot, &app, share);
+                    }
+                    Ok(_) => self.charge_frame(slot, &app, share),
+                    Err(error) => break Err(error),
+                },
+            }
+            if !self.is_same(slot, id) {
+                frames.done(&mut inflater);
+                self.inflater = inflater;
+                return all;
             }
         };
+        let taken = frames.done(&mut inflater);
+        share.bytes(taken);
         self.inflater = inflater;
-        self.conns[slot as usize].reader = reader;
+        let conn = &mut self.conns[slot as usize];
+        if !conn.is_open() {
+            reader.close_only();
+        }
+        conn.reader = reader;
         if let Err(error) = outcome {
             self.broken(slot, &app, error);
+            return all;
         }
+        // What waits of a connection that has begun to close is dropped: where that cuts a frame, its close frame could
+        // not be told from the rest.
+        if taken < all && !self.conns[slot as usize].is_open() {
+            self.hear_no_more(slot);
+            return all;
+        }
+        taken
     }
 
-    fn broken(&mut self, slot: Slot, app: &crate::flow::App, error: WireError) {
+    /// Takes one frame of those that are no messages within their rate.
+    fn charge_frame(&mut self, slot: Slot, app: &App, share: &mut Share) {
+        let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.is_open()) else { return };
+        let (rate, intake) = (app.limits.frames, conn.intake.get_or_insert_default());
+        if intake.frames.take(1, rate, self.now.mono) > 0 {
+            return;
+        }
+        // This one was heard all the same: the next ones wait.
+        intake.resume_at = Some(self.now.mono + intake.frames.wait_ms(rate).max(TICK_MS));
+        share.frames = 0;
+        self.counts.limit(LimitName::Frames);
+        self.schedule(slot);
+    }
+
+    /// The rate of frames allows some again.
+    pub(super) fn resume(&mut self, slot: Slot) {
+        if let Some(intake) = &mut self.conns[slot as usize].intake {
+            intake.resume_at = None;
+        }
+        self.read_later(slot);
+    }
+
+    fn broken(&mut self, slot: Slot, app: &App, error: WireError) {
         let close = error.close();
         match error {
             WireError::TooBig => self.counts.limit(LimitName::MessageBytes),
@@ -106,42 +263,72 @@ impl Shard {
             self.walk_own(slot, |walk| walk.tell(&Refusal::new(Code::TooLarge), None, None));
         }
         self.close(slot, close);
+        self.hear_no_more(slot);
     }
 
-    fn incoming(&mut self, slot: Slot, incoming: Incoming<'_>, dialect: &Dialect, app: &crate::flow::App) {
-        if let Incoming::Close(close) = incoming {
-            return self.client_closes(slot, close.map(|(code, _)| code));
-        }
+    /// A message. Its rate is asked before anything is inflated or read.
+    fn message(
+        &mut self,
+        slot: Slot,
+        frames: &mut Frames<'_>,
+        dialect: &Dialect,
+        app: &App,
+        inflater: &mut Inflater,
+        share: &mut Share,
+    ) -> Result<(), WireError> {
         if !self.conns[slot as usize].is_open() {
-            return;
+            return Ok(());
         }
-        match (incoming, dialect) {
-            (Incoming::Text(text), Dialect::Json(json)) => {
-                self.walk(slot, json, app, |walk| walk.receive(text));
-                if self.hub.has_out() {
-                    self.carry();
+        let bytes_max = app.limits.message_bytes.0 as usize;
+        if let Dialect::Json(json) = dialect
+            && let Err(refusal) = self.step(slot, json, app, |walk| walk.charge())
+        {
+            self.charge_frame(slot, app, share);
+            let text = frames.glimpse(GLIMPSE_BYTES, inflater).and_then(as_text);
+            share.bytes(text.map_or(GLIMPSE_BYTES, str::len));
+            self.walk(slot, json, app, |walk| walk.refuse_unread(text, &refusal));
+            return Ok(());
+        }
+        match (frames.take(bytes_max, inflater)?, dialect) {
+            (Some(Incoming::Text(text)), Dialect::Json(json)) => {
+                share.bytes(text.len());
+                self.receive(slot, text, json, app);
+            }
+            (Some(Incoming::Binary(data)), Dialect::Json(json)) => {
+                share.bytes(data.len());
+                match std::str::from_utf8(data) {
+                    // Some clients send their JSON as binary.
+                    Ok(text) => self.receive(slot, text, json, app),
+                    Err(_) => self.close(slot, Close::new(1003, "text messages only")),
                 }
             }
-            (Incoming::Text(text), Dialect::Echo) => self.echo(slot, app, OpCode::Text, text.as_bytes()),
-            (Incoming::Binary(data), Dialect::Echo) => self.echo(slot, app, OpCode::Binary, data),
-            (Incoming::Binary(data), Dialect::Json(json)) => match std::str::from_utf8(data) {
-                // Some clients send their JSON as binary.
-                Ok(text) => {
-                    self.walk(slot, json, app, |walk| walk.receive(text));
-                    self.carry();
-                }
-                Err(_) => self.close(slot, Close::new(1003, "text messages only")),
-            },
-            (Incoming::Ping(data), _) => {
-                let mut frame = Vec::with_capacity(data.len() + 4);
-                wire::frame(OpCode::Pong, data, &mut frame);
-                self.push_reply(slot, frame);
+            (Some(Incoming::Text(text)), Dialect::Echo) => {
+                share.bytes(text.len());
+                self.echo(slot, app, OpCode::Text, text.as_bytes());
             }
-            (Incoming::Pong(_) | Incoming::Close(_), _) => {}
+            (Some(Incoming::Binary(data)), Dialect::Echo) => {
+                share.bytes(data.len());
+                self.echo(slot, app, OpCode::Binary, data);
+            }
+            (Some(Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Close(_)) | None, _) => {}
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, slot: Slot, text: &str, json: &Json, app: &App) {
+        self.walk(slot, json, app, |walk| walk.receive(text));
+        if self.hub.has_out() {
+            self.carry();
         }
     }
 
-    fn echo(&mut self, slot: Slot, app: &crate::flow::App, op: OpCode, data: &[u8]) {
+    fn pong(&mut self, slot: Slot, data: &[u8]) {
+        let mut frame = Vec::with_capacity(data.len() + 4);
+        wire::frame(OpCode::Pong, data, &mut frame);
+        self.push_reply(slot, frame);
+    }
+
+    fn echo(&mut self, slot: Slot, app: &App, op: OpCode, data: &[u8]) {
         self.conns[slot as usize].session.last_message = self.now.mono;
         self.counts.app(app.id).messages += 1;
         let window = self.conns[slot as usize].encoding.window;
@@ -175,14 +362,8 @@ impl Shard {
         }
         self.walk_own(slot, |walk| walk.answer_ask(joined.request));
         let Some(sub) = self.conns[slot as usize].session.subs.last().copied() else { return };
-        if !joined.events.is_empty() {
-            let events = joined.events.into_iter().collect();
-            let (app, channel) = (joined.app, joined.channel);
-            let batch = Arc::new(Batch::new(app, channel, joined.epoch, events, Vec::new()));
-            match &mut self.conns[slot as usize].session.held {
-                Some(held) => held.0.push((sub.channel, batch)),
-                None => self.deliver_all(slot, sub.channel, &batch),
-            }
+        for event in &joined.events {
+            self.deliver_event(slot, sub.channel, &joined.channel, joined.epoch, event);
         }
         self.greet_on(slot);
         self.let_go(slot);
@@ -198,23 +379,20 @@ impl Shard {
         }
     }
 
-    fn deliver_all(&mut self, slot: Slot, channel: u32, batch: &Batch) {
-        for at in 0..batch.events.len() {
-            self.deliver_event(slot, channel, batch, at);
-        }
-    }
-
     /// What was held back until a subscribe message was answered.
     pub(super) fn let_go(&mut self, slot: Slot) {
-        if self.conns[slot as usize].session.held.is_none() {
+        if !self.conns[slot as usize].session.holding || self.walk_own(slot, |walk| walk.all_answered()) != Some(true) {
             return;
         }
-        if self.walk_own(slot, |walk| walk.all_answered()) == Some(true)
-            && let Some(held) = self.conns[slot as usize].session.held.take()
-        {
-            for (channel, batch) in held.0 {
-                self.deliver_all(slot, channel, &batch);
-            }
+        let conn = &mut self.conns[slot as usize];
+        conn.session.holding = false;
+        if let Some(mut held) = conn.held.take() {
+            self.queued_bytes = self.queued_bytes.saturating_sub(held.bytes());
+            held.take().for_each(|entry| self.push(slot, entry));
+        }
+        let conn = &self.conns[slot as usize];
+        if conn.conflated.is_some() && !conn.blocked {
+            self.release(slot);
         }
     }
 
@@ -273,5 +451,13 @@ impl Shard {
             let asked = Asked { id: question.id.as_deref(), kind: &question.kind };
             self.walk_own(slot, |walk| walk.say(answer, Some(asked)));
         }
+    }
+}
+
+fn as_text(incoming: Incoming<'_>) -> Option<&str> {
+    match incoming {
+        Incoming::Text(text) => Some(text),
+        Incoming::Binary(data) => std::str::from_utf8(data).ok(),
+        Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Close(_) => None,
     }
 }

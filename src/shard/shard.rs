@@ -13,7 +13,6 @@ use crate::hub::{Hub, Message, Out};
 use crate::model::{AppId, Close, ConnectionId, Mono, Now, Priority, Slot};
 use crate::observe::{CloseReason, Local, clock};
 use crate::wire::Inflater;
-use bytes::Bytes;
 use hashbrown::HashMap;
 use mio::{Events, Interest, Token, unix::SourceFd};
 use slab::Slab;
@@ -24,8 +23,10 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-/// What a shard reads at once.
-const READ_BUFFER_BYTES: usize = 256 << 10;
+/// What a shard reads of one connection at once.
+const READ_BUFFER_BYTES: usize = 64 << 10;
+/// Connections in one look of which more was there than their share: others come first.
+const UNREAD: usize = 8;
 /// Readiness events of one look.
 const EVENTS: usize = 1024;
 /// Inputs of other threads in one turn.
@@ -56,7 +57,7 @@ pub struct Shard {
     /// Their sockets are done with, closed with this code: forgotten at the end of the tick.
     pub(super) gone: Vec<(Slot, Option<u16>)>,
     /// Read less than was there: again in the next turn.
-    pub(super) unread: Vec<Slot>,
+    pub(super) unread: VecDeque<Slot>,
     pub(super) mark: u32,
     /// Of this turn.
     pub(super) now: Now,
@@ -123,7 +124,7 @@ impl Shard {
             dirty: Vec::new(),
             leaving: Vec::new(),
             gone: Vec::new(),
-            unread: Vec::new(),
+            unread: VecDeque::new(),
             mark: 0,
             now,
             buffer: vec![0; READ_BUFFER_BYTES],
@@ -261,10 +262,6 @@ impl Shard {
         if self.held_back {
             return Ok(false);
         }
-        for slot in std::mem::take(&mut self.unread) {
-            busy = true;
-            self.guarded(slot, |shard| shard.read(slot, true));
-        }
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         if let Err(e) = self.poll.poll(&mut events, Some(Duration::ZERO))
             && e.kind() != std::io::ErrorKind::Interrupted
@@ -283,12 +280,21 @@ impl Shard {
                     shard.writable(slot);
                 }
                 let ended = event.is_read_closed() || event.is_error();
-                if event.is_readable() || ended {
+                // Whose turn comes below is read there.
+                if (event.is_readable() || ended) && shard.conns.get(slot as usize).is_some_and(|c| !c.unread) {
                     shard.read(slot, ended);
                 }
             });
         }
         self.events = events;
+        // A few at a time: whoever asks little is answered in the next look, however many ask much.
+        for _ in 0..self.unread.len().min(UNREAD) {
+            let Some(slot) = self.unread.pop_front() else { break };
+            if self.conns.get_mut(slot as usize).is_some_and(|c| std::mem::take(&mut c.unread)) {
+                busy = true;
+                self.guarded(slot, |shard| shard.read(slot, true));
+            }
+        }
         Ok(busy)
     }
 
@@ -380,10 +386,7 @@ impl Shard {
 
     /// Replies, pongs and closes: never dropped for a slow reader.
     pub(super) fn push_reply(&mut self, slot: Slot, frame: Vec<u8>) {
-        self.push(
-            slot,
-            Entry { bytes: Bytes::from(frame), channel: NO_CHANNEL, events: 0, priority: Priority::Urgent },
-        );
+        self.push(slot, Entry::own(frame, NO_CHANNEL, Priority::Urgent));
     }
 
     fn look(&mut self) {

@@ -89,13 +89,18 @@ impl Socket {
         }
     }
 
-    /// Says that nothing more will come from here.
-    pub fn end(&mut self) {
+    /// Says that nothing more will come from here; reading goes on. `false`: the socket takes no more for now, and this
+    /// is to be called again once it does.
+    pub fn half_close(&mut self) -> io::Result<bool> {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
-            let _ = write_tls(tls, &mut self.stream);
+            match write_tls(tls, &mut self.stream) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(false),
+                other => other?,
+            }
         }
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.stream.shutdown(Shutdown::Write)?;
+        Ok(true)
     }
 }
 

@@ -35,6 +35,15 @@ pub struct Limits {
     pub fragments: u32,
 }
 
+/// What a frame of a client completed. Nothing is inflated or checked yet: whether it is worth that, the caller says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrived {
+    /// Nothing: more of its message is to come.
+    Fragment,
+    Control,
+    Message,
+}
+
 /// One message or control frame of a client, unmasked, inflated and checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Incoming<'b> {

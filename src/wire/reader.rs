@@ -5,7 +5,7 @@
 //! rest is there.
 
 use super::{
-    DeflateParams, Incoming, Inflater, Limits, OpCode, WireError, close,
+    Arrived, DeflateParams, Incoming, Inflater, Limits, OpCode, WireError, close,
     head::{HEAD_BYTES_MAX, Head},
 };
 use fastwebsockets::unmask;
@@ -16,6 +16,8 @@ pub struct Reader {
     deflate: Option<DeflateParams>,
     /// A close or an error was told; what comes after it is not read (§5.5.1, §7.1.7).
     ended: bool,
+    /// Only a close frame is waited for: messages are passed over.
+    closing: bool,
     partial: Option<Box<Partial>>,
 }
 
@@ -44,13 +46,28 @@ struct Message {
 impl Reader {
     /// `deflate`: what `negotiate` agreed on.
     pub fn new(deflate: Option<DeflateParams>) -> Reader {
-        Reader { deflate, ended: false, partial: None }
+        Reader { deflate, ended: false, closing: false, partial: None }
     }
 
-    /// Messages in `input`, which follows what was fed before. Take them until there is none, or keep
+    /// Frames in `input`, which follows what was fed before. Ask for them until there is none, or keep
     /// what follows `Frames::taken`: it is not remembered here.
     pub fn feed<'r>(&'r mut self, input: &'r mut [u8]) -> Frames<'r> {
-        Frames { reader: self, input, at: 0, held: Vec::new() }
+        Frames { reader: self, input, at: 0, held: Vec::new(), inflated: Vec::new(), found: None }
+    }
+
+    /// From now on only the client's close frame matters. What is kept of a message is freed, and none is kept again.
+    pub fn close_only(&mut self) {
+        self.closing = true;
+        if let Some(message) = self.partial.as_mut().and_then(|partial| partial.message.as_mut()) {
+            message.bytes = Vec::new();
+            message.checked = 0;
+        }
+    }
+
+    /// Nothing is read any more.
+    pub fn end(&mut self) {
+        self.ended = true;
+        self.partial = None;
     }
 
     /// Heap bytes that an unfinished message holds now; 0 between messages. At most about twice what arrived of it.
@@ -58,11 +75,6 @@ impl Reader {
         let Some(partial) = &self.partial else { return 0 };
         let message = partial.message.as_ref().map_or(0, |message| message.bytes.capacity());
         mem::size_of::<Partial>() + partial.control.capacity() + message
-    }
-
-    fn end(&mut self) {
-        self.ended = true;
-        self.partial = None;
     }
 
     fn message(&self) -> Option<&Message> {
@@ -96,13 +108,17 @@ impl Reader {
     }
 }
 
-/// The messages in one read. Lends each until the next is asked for.
+/// The frames in one read. Lends each until the next is asked for.
 pub struct Frames<'r> {
     reader: &'r mut Reader,
     input: &'r mut [u8],
     at: usize,
     /// The message lent out, where it did not lie whole in `input`.
     held: Vec<u8>,
+    /// The same where it was compressed.
+    inflated: Vec<u8>,
+    /// What `next` told of.
+    found: Option<Found>,
 }
 
 struct Found {
@@ -117,57 +133,80 @@ enum Place {
 }
 
 impl Frames<'_> {
-    /// The next message or control frame; `None`: more bytes are needed, or the client closed. After an error the
+    /// What the next frame completes; `None`: more bytes are needed, or the client closed. After an error the
     /// connection reads nothing more: send `WireError::close` and end it.
-    pub fn next(&mut self, limits: &Limits, inflater: &mut Inflater) -> Result<Option<Incoming<'_>>, WireError> {
-        inflater.reclaim(mem::take(&mut self.held));
+    pub fn next(&mut self, limits: &Limits) -> Result<Option<Arrived>, WireError> {
+        self.found = None;
         if self.reader.ended {
             self.at = self.input.len();
             return Ok(None);
         }
-        match self.find(limits).and_then(|found| self.inflate(found, limits, inflater)) {
-            Ok(None) => Ok(None),
-            Ok(Some(found)) => {
-                let payload = match found.place {
-                    Place::Input(range) => &self.input[range],
-                    Place::Held => &self.held[..],
-                };
-                let incoming = lend(found.op, payload);
-                if matches!(incoming, Err(_) | Ok(Incoming::Close(_))) {
-                    self.reader.end();
-                }
-                incoming.map(Some)
-            }
-            Err(error) => {
-                self.reader.end();
-                Err(error)
-            }
+        let arrived = self.find(limits);
+        if arrived.is_err() {
+            self.reader.end();
         }
+        arrived
+    }
+
+    /// The message or control frame that `next` told of; once. A message of more than `bytes_max` bytes after
+    /// inflation is an error.
+    pub fn take(&mut self, bytes_max: usize, inflater: &mut Inflater) -> Result<Option<Incoming<'_>>, WireError> {
+        let Some(found) = self.found.take() else { return Ok(None) };
+        let Err(error) = self.inflate(&found, bytes_max, inflater) else {
+            let incoming = lend(found.op, payload(&found, self.input, &self.held, &self.inflated));
+            if matches!(incoming, Err(_) | Ok(Incoming::Close(_))) {
+                self.reader.end();
+            }
+            return incoming.map(Some);
+        };
+        self.reader.end();
+        Err(error)
+    }
+
+    /// The same for a message that is refused whatever it says: nothing of it is an error, and one of more than
+    /// `bytes_max` bytes is not looked into.
+    pub fn glimpse(&mut self, bytes_max: usize, inflater: &mut Inflater) -> Option<Incoming<'_>> {
+        let found = self.found.take()?;
+        self.inflate(&found, bytes_max, inflater).ok()?;
+        let payload = payload(&found, self.input, &self.held, &self.inflated);
+        if payload.len() > bytes_max { None } else { lend(found.op, payload).ok() }
+    }
+
+    /// Gives back what the last message was inflated into. Returns `taken`.
+    pub fn done(self, inflater: &mut Inflater) -> usize {
+        inflater.reclaim(self.inflated);
+        self.at
     }
 
     /// How much of the input was read so far. Where a message has to wait for something, the bytes from here on are
     /// to be fed again, first.
+    #[cfg(test)]
     pub fn taken(&self) -> usize {
         self.at
     }
 
-    fn find(&mut self, limits: &Limits) -> Result<Option<Found>, WireError> {
-        loop {
-            if self.reader.partial.as_ref().is_none_or(|partial| partial.frame.is_none()) {
-                let Some(head) = self.head()? else { return Ok(None) };
-                self.reader.admit(&head, limits)?;
-                if let Some(found) = self.whole(&head) {
-                    return Ok(Some(found));
-                }
-                self.begin(head);
+    fn find(&mut self, limits: &Limits) -> Result<Option<Arrived>, WireError> {
+        if self.reader.partial.as_ref().is_none_or(|partial| partial.frame.is_none()) {
+            let Some(head) = self.head()? else { return Ok(None) };
+            self.reader.admit(&head, limits)?;
+            if let Some(found) = self.whole(&head) {
+                return Ok(Some(self.tell(found)));
             }
-            if !self.absorb()? {
-                return Ok(None);
-            }
-            if let Some(found) = self.finish() {
-                return Ok(Some(found));
-            }
+            self.begin(head);
         }
+        if !self.absorb()? {
+            return Ok(None);
+        }
+        Ok(Some(match self.finish() {
+            Some(found) => self.tell(found),
+            None => Arrived::Fragment,
+        }))
+    }
+
+    fn tell(&mut self, found: Found) -> Arrived {
+        let control = matches!(found.op, OpCode::Close | OpCode::Ping | OpCode::Pong);
+        self.found = Some(found);
+        if control { Arrived::Control } else { Arrived::Message }
     }
 
     /// Reads a header; keeps what there is of it where it is cut.
@@ -225,6 +264,7 @@ impl Frames<'_> {
 
     /// Takes over what there is of the frame in progress. `true`: it is complete.
     fn absorb(&mut self) -> Result<bool, WireError> {
+        let closing = self.reader.closing;
         let Some(partial) = &mut self.reader.partial else { return Ok(false) };
         let Some(frame) = &mut partial.frame else { return Ok(false) };
         let available = &mut self.input[self.at..];
@@ -236,6 +276,7 @@ impl Frames<'_> {
         self.at += n;
         let (complete, control) = (frame.len == 0, frame.is_control());
         match &mut partial.message {
+            Some(_) if !control && closing => {}
             Some(message) if !control => message.push(bytes)?,
             _ => partial.control.extend_from_slice(bytes),
         }
@@ -262,20 +303,17 @@ impl Frames<'_> {
         Some(found)
     }
 
-    /// A compressed message moves to `held`, inflated; its compressed bytes are freed.
-    fn inflate(
-        &mut self,
-        found: Option<Found>,
-        limits: &Limits,
-        inflater: &mut Inflater,
-    ) -> Result<Option<Found>, WireError> {
-        let Some(Found { op, deflated: true, place }) = found else { return Ok(found) };
-        let payload = match place {
-            Place::Input(range) => &self.input[range],
-            Place::Held => &self.held[..],
-        };
-        self.held = inflater.inflate(payload, limits.message_bytes)?;
-        Ok(Some(Found { op, deflated: false, place: Place::Held }))
+    /// A compressed message is inflated next to what came.
+    fn inflate(&mut self, found: &Found, bytes_max: usize, inflater: &mut Inflater) -> Result<(), WireError> {
+        if found.deflated {
+            inflater.reclaim(mem::take(&mut self.inflated));
+            let came = match &found.place {
+                Place::Input(range) => &self.input[range.clone()],
+                Place::Held => &self.held[..],
+            };
+            self.inflated = inflater.inflate(came, bytes_max)?;
+        }
+        Ok(())
     }
 }
 
@@ -291,6 +329,14 @@ impl Message {
             }
         }
         Ok(())
+    }
+}
+
+fn payload<'f>(found: &Found, input: &'f [u8], held: &'f [u8], inflated: &'f [u8]) -> &'f [u8] {
+    match &found.place {
+        _ if found.deflated => inflated,
+        Place::Input(range) => &input[range.clone()],
+        Place::Held => held,
     }
 }
 

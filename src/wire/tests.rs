@@ -36,8 +36,14 @@ fn hear(reader: &mut Reader, input: &mut [u8], limits: &Limits, heard: &mut Vec<
     let mut inflater = Inflater::new();
     let mut frames = reader.feed(input);
     loop {
-        match frames.next(limits, &mut inflater) {
+        match frames.next(limits) {
             Ok(None) => return,
+            Ok(Some(Arrived::Fragment)) => continue,
+            Ok(Some(_)) => {}
+            Err(error) => return heard.push(format!("{} {error:?}", error.close().code)),
+        }
+        match frames.take(limits.message_bytes, &mut inflater) {
+            Ok(None) => panic!("it was told of"),
             Ok(Some(Incoming::Text(text))) if text.len() > 100 => heard.push(format!("Text of {}", text.len())),
             Ok(Some(Incoming::Binary(bytes))) if bytes.len() > 100 => heard.push(format!("Binary of {}", bytes.len())),
             Ok(Some(incoming)) => heard.push(format!("{incoming:?}")),
@@ -115,7 +121,8 @@ fn a_whole_message_is_lent_from_the_shared_buffer() {
     let (mut reader, mut inflater) = (Reader::new(None), Inflater::new());
     let mut frames = reader.feed(&mut shared);
     for expected in ["one", "two"] {
-        let Ok(Some(Incoming::Text(text))) = frames.next(&LIMITS, &mut inflater) else { panic!("{expected}") };
+        assert_eq!(frames.next(&LIMITS), Ok(Some(Arrived::Message)));
+        let Ok(Some(Incoming::Text(text))) = frames.take(1_000, &mut inflater) else { panic!("{expected}") };
         assert!(text == expected && range.contains(&text.as_ptr()));
     }
 }
@@ -125,7 +132,8 @@ fn what_was_not_taken_can_be_fed_later() {
     let mut shared = [client(FIN | TEXT, b"login"), client(FIN | TEXT, b"next"), client(FIN | PING, b"")].concat();
     let (mut reader, mut inflater) = (Reader::new(None), Inflater::new());
     let mut frames = reader.feed(&mut shared);
-    assert_eq!(frames.next(&LIMITS, &mut inflater), Ok(Some(Incoming::Text("login"))));
+    assert_eq!(frames.next(&LIMITS), Ok(Some(Arrived::Message)));
+    assert_eq!(frames.take(1_000, &mut inflater), Ok(Some(Incoming::Text("login"))));
     let taken = frames.taken();
     let mut heard = vec![];
     hear(&mut reader, &mut shared[taken..], &LIMITS, &mut heard);
@@ -258,6 +266,77 @@ fn compressed_messages_are_held_to_the_rules() {
     ] {
         expect(DEFLATE, &frames, &[expected]);
     }
+}
+
+#[test]
+fn every_frame_is_told_of_whatever_it_completes() {
+    let mut bytes = [client(MORE | TEXT, b"a"), client(MORE | CONT, b""), client(FIN | PING, b"")].concat();
+    bytes.extend([client(FIN | CONT, b"b"), client(FIN | CLOSE, b"")].concat());
+    let mut reader = Reader::new(None);
+    let (mut frames, mut told) = (reader.feed(&mut bytes), vec![]);
+    while let Some(arrived) = frames.next(&LIMITS).unwrap() {
+        told.push(arrived);
+    }
+    use Arrived::*;
+    assert_eq!(told, [Fragment, Fragment, Control, Message, Control]);
+}
+
+#[test]
+fn nothing_is_inflated_that_is_not_taken() {
+    // Not DEFLATE at all: it would be an error.
+    let mut bytes = [client(FIN | RSV1 | TEXT, b"\x07abc"), client(FIN | TEXT, b"next")].concat();
+    let (mut reader, mut inflater) = (Reader::new(DEFLATE), Inflater::new());
+    let mut frames = reader.feed(&mut bytes);
+    assert_eq!(frames.next(&LIMITS), Ok(Some(Arrived::Message)));
+    assert_eq!(frames.next(&LIMITS), Ok(Some(Arrived::Message)));
+    assert_eq!(frames.take(1_000, &mut inflater), Ok(Some(Incoming::Text("next"))));
+}
+
+#[test]
+fn a_glimpse_looks_into_small_messages_only_and_finds_no_fault() {
+    let bomb = compressed(&[b'a'; 50_000]);
+    let mut bytes = [
+        client(FIN | RSV1 | TEXT, &bomb),
+        client(FIN | RSV1 | TEXT, &compressed(&[b'a'; 100])),
+        client(FIN | RSV1 | TEXT, b"\x07abc"),
+        client(FIN | TEXT, &[b'a'; 101]),
+        client(FIN | TEXT, b"caf\xc3"),
+        client(FIN | TEXT, b"ok"),
+    ]
+    .concat();
+    let (mut reader, mut inflater) = (Reader::new(DEFLATE), Inflater::new());
+    let (mut frames, mut seen) = (reader.feed(&mut bytes), vec![]);
+    while let Some(arrived) = frames.next(&LIMITS).unwrap() {
+        assert_eq!(arrived, Arrived::Message);
+        seen.push(frames.glimpse(100, &mut inflater).map(|incoming| match incoming {
+            Incoming::Text(text) => text.len(),
+            other => panic!("{other:?}"),
+        }));
+    }
+    assert_eq!(seen, [None, Some(100), None, None, None, Some(2)]);
+}
+
+#[test]
+fn who_closes_hears_the_close_frame_alone_and_keeps_nothing() {
+    let mut first = [client(FIN | TEXT, b"a"), client(MORE | TEXT, &[b'b'; 600])].concat();
+    let rest = [client(FIN | CONT, &[b'c'; 300]), client(FIN | TEXT, &[b'd'; 900]), client(FIN | CLOSE, b"")].concat();
+    let (mut reader, mut heard) = (Reader::new(None), vec![]);
+    hear(&mut reader, &mut first, &LIMITS, &mut heard);
+    reader.close_only();
+    assert!(reader.buffered() < 200, "{}", reader.buffered());
+    let mut control = 0;
+    for piece in rest.chunks(50) {
+        let mut piece = piece.to_vec();
+        let (mut frames, mut inflater) = (reader.feed(&mut piece), Inflater::new());
+        while let Some(arrived) = frames.next(&LIMITS).unwrap() {
+            if arrived == Arrived::Control {
+                assert_eq!(frames.take(1_000, &mut inflater), Ok(Some(Incoming::Close(None))));
+                control += 1;
+            }
+        }
+        assert!(reader.buffered() < 200, "{}", reader.buffered());
+    }
+    assert_eq!((heard.len(), control), (1, 1));
 }
 
 #[test]

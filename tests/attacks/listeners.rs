@@ -111,6 +111,19 @@ fn a_socket_over_tls_is_one_like_any_other() {
 }
 
 #[test]
+fn over_tls_the_server_ends_first_too_and_says_so() {
+    let certificates = Certificates::new();
+    let gateway = certificates.gateway("", "close_timeout = \"10m\"");
+    let mut raw = tls(&gateway, certificates.client(false), None);
+    raw.begin("/ws", "");
+    raw.write(&frame(FIN | 3, b""));
+    assert_eq!(raw.closed().0, 1002);
+    // Without a close_notify this would be an error: the end could be an attacker's.
+    assert_eq!(raw.frame(), None);
+    done(gateway);
+}
+
+#[test]
 fn a_slow_reader_over_tls_gets_all_of_it_when_it_reads() {
     let certificates = Certificates::new();
     let limits = "queue_bytes = \"64MiB\"\nmessages = { burst = 1_000_000, per = \"1s\" }";

@@ -240,6 +240,129 @@ fn many_large_answers_to_one_who_does_not_read_are_not_made() {
 }
 
 #[test]
+fn an_answer_half_written_and_larger_than_the_bound_ends_one_connection_only() {
+    let gateway = gateway("", "queue_bytes = \"64KiB\"\nclose_timeout = \"10m\"", "");
+    let (mut ann, mut sleeper) = (gateway.client(), Raw::slow(gateway.at()));
+    for n in 0..100 {
+        ann.publish("kept:1", padded(n, 100_000));
+    }
+    ann.pings();
+    // The first is half written when the others come; each is larger than the queue may be.
+    for _ in 0..3 {
+        sleeper.say(json!({ "type": "history", "channel": "kept:1" }));
+    }
+    gateway.wait_for_metric(CLOSED, |n| n == 1.0);
+    ann.pings();
+    closed_as_too_slow(sleeper);
+}
+
+#[test]
+fn events_larger_than_the_bound_end_one_connection_only() {
+    for class in ["room:1", "drop:1", "newest:1"] {
+        let gateway = gateway("", "queue_bytes = \"64KiB\"\nclose_timeout = \"10m\"", "");
+        let (mut ann, mut sleeper) = (gateway.client(), Raw::slow(gateway.at()));
+        sleeper.subscribe(class);
+        for n in 0..20 {
+            ann.publish(class, padded(n, 900_000));
+        }
+        ann.pings();
+        if class != "drop:1" {
+            gateway.wait_for_metric(CLOSED, |n| n == 1.0);
+            closed_as_too_slow(sleeper);
+        }
+    }
+}
+
+#[test]
+fn a_publisher_never_waits_for_a_reader() {
+    // Nothing but the reader itself would end its wait.
+    let gateway = gateway("", "queue_bytes = \"64MiB\"\nqueue_age = \"10m\"", "");
+    let (mut sleeper, mut ann) = (Raw::slow(gateway.at()), gateway.client());
+    sleeper.subscribe("newest:1");
+    ann.subscribe("newest:1");
+    for n in 0..200 {
+        let body = json!({ "channel": "newest:1", "key": format!("k{n}"), "data": padded(n, 100_000) });
+        assert_eq!(gateway.publishes(body)["recipients"], 2, "who is late is reached all the same");
+        assert_eq!(ann.hears("msg")["data"]["n"], n);
+    }
+}
+
+#[test]
+fn events_without_a_key_replace_none() {
+    let gateway = gateway("", "queue_bytes = \"64MiB\"\nqueue_age = \"10m\"", "");
+    let (mut ann, mut sleeper) = (gateway.client(), Raw::slow(gateway.at()));
+    sleeper.subscribe("newest:1");
+    for n in 0..200 {
+        ann.publish("newest:1", padded(n, 60_000));
+    }
+    ann.pings();
+    for n in 0..200 {
+        assert_eq!(sleeper.hear().unwrap()["data"]["n"], n);
+    }
+}
+
+#[test]
+fn more_keys_than_are_kept_close_the_reader() {
+    let gateway = gateway("", "queue_bytes = \"64MiB\"\nqueue_age = \"10m\"\nclose_timeout = \"10m\"", "");
+    let (mut ann, mut sleeper) = (gateway.client(), Raw::slow(gateway.at()));
+    sleeper.subscribe("newest:1");
+    for n in 0..1_500 {
+        ann.say(json!({ "type": "pub", "channel": "newest:1", "key": format!("k{n}"), "data": padded(n, 20_000) }));
+    }
+    gateway.wait_for_metric(CLOSED, |n| n == 1.0);
+    closed_as_too_slow(sleeper);
+}
+
+const HELD: &str = r#"
+listener = "main"
+plugin = "app"
+[limits]
+queue_bytes = "256KiB"
+messages = { burst = 1_000_000, per = "1s" }
+[[endpoint]]
+path = "/ws"
+dialect = "d"
+[dialect.d]
+receive.sub = { do = "subscribe", channels = "channels" }
+receive.busy = { do = "handler", handler = "busy", entity = "room:one" }
+receive.ping = { do = "ping" }
+send.pong = { type = "pong", id = "{request.id}" }
+send.subscribe_result = { type = "subs", allowed = "{allowed}" }
+[[channel]]
+name = "room:{r}"
+subscribe = "true"
+handler = { subscribe = "may", entity = "room:one" }
+[[channel]]
+name = "feed"
+subscribe = "true"
+"#;
+
+#[test]
+fn what_is_held_back_until_a_subscribe_message_is_answered_is_bounded_like_a_queue() {
+    let plugin = "fn may(event) { }\nfn busy(event) { while true { } }\n";
+    // The handler is busy for as long as it may be: the subscribe message behind it is not answered.
+    let settings = format!("{}\n[script]\ndeadline = \"1m\"\noperations = 4_000_000_000\n", super::GATEWAY);
+    let files = [("gateway.toml", &*settings), ("channels/app.toml", HELD), ("plugins/app.rhai", plugin)];
+    let gateway = super::started(&files, &[]);
+    let (mut busy, mut held) = (Raw::upgrade(gateway.at(), "/ws", ""), Raw::upgrade(gateway.at(), "/ws", ""));
+    held.say(json!({ "type": "sub", "channels": ["feed"] }));
+    assert_eq!(held.hear().unwrap()["allowed"], json!(["feed"]));
+    busy.say(json!({ "type": "busy" }));
+    busy.say(json!({ "type": "ping" }));
+    assert_eq!(busy.hear().unwrap()["type"], "pong");
+    held.say(json!({ "type": "sub", "channels": ["room:1"] }));
+    held.say(json!({ "type": "ping" }));
+    assert_eq!(held.hear().unwrap()["type"], "pong");
+    // It is read all the time; what waits, waits for the handler. Each publisher is answered at once.
+    let mut reached = 0;
+    while reached < 3 || gateway.metric(CLOSED) == 0.0 {
+        reached += gateway.publish("feed", padded(0, 50_000))["recipients"].as_u64().unwrap();
+        assert!(reached < 100, "5 MB are held");
+    }
+    assert_eq!(held.closed(), (1013, "too slow".to_owned()));
+}
+
+#[test]
 fn who_asks_and_never_listens_is_closed() {
     let gateway = gateway("", "queue_bytes = \"64KiB\"", "");
     let mut sleeper = Raw::slow(gateway.at());

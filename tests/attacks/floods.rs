@@ -1,0 +1,111 @@
+//! Clients that send more than anybody needs to: it costs them their turn, and others nothing.
+
+use super::raw::{FIN, Frame, RSV1, Raw, TEXT, frame};
+use super::{gateway, started};
+use serde_json::json;
+
+const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+
+#[test]
+fn pings_pongs_and_fragments_have_a_rate_and_none_is_lost() {
+    let gateway = gateway("", "frames = { burst = 100, per = \"100ms\" }", "");
+    let mut ann = gateway.client();
+    let mut raw = Raw::upgrade(gateway.at(), "/ws", "");
+    let pongs = frame(FIN | 10, b"").repeat(150);
+    let message = [frame(TEXT, b"{\"type\":"), frame(0, b"").repeat(150), frame(FIN, b"\"ping\"}")].concat();
+    let pings: Vec<u8> = (0..300u16).flat_map(|n| frame(FIN | 9, &n.to_be_bytes())).collect();
+    raw.write(&[pongs, message, pings].concat());
+    gateway.limit_hit("frames");
+    ann.pings();
+    assert_eq!(raw.frame(), Some(Frame(FIN | TEXT, br#"{"type":"pong"}"#.to_vec())));
+    for n in 0..300u16 {
+        assert_eq!(raw.frame(), Some(Frame(FIN | 10, n.to_be_bytes().to_vec())));
+    }
+}
+
+#[test]
+fn who_is_not_read_for_a_while_can_still_close() {
+    let gateway = gateway("", "frames = { burst = 10, per = \"100ms\" }\nclose_timeout = \"10m\"", "");
+    let mut raw = Raw::upgrade(gateway.at(), "/ws", "");
+    raw.write(&[frame(FIN | 9, b"").repeat(30), frame(FIN | 8, b"")].concat());
+    assert_eq!(raw.closed().0, 1005);
+    assert_eq!(raw.frame(), None);
+}
+
+const RATED: &str = r#"
+listener = "main"
+[limits]
+messages = { burst = 1, per = "1h" }
+[[endpoint]]
+path = "/ws"
+dialect = "d"
+[dialect.d]
+receive.ping = { do = "ping" }
+send.pong = { type = "pong", id = "{request.id}" }
+send.error = { type = "error", code = "{error.code}", id = "{request.id}" }
+"#;
+
+#[test]
+fn the_rate_is_asked_before_a_message_is_inflated_or_read() {
+    let gateway = started(&[("gateway.toml", super::GATEWAY), ("channels/app.toml", RATED)], &[]);
+    let mut raw = Raw::upgrade(gateway.at(), "/ws", DEFLATE);
+    raw.say(json!({ "type": "ping", "id": 1 }));
+    assert_eq!(raw.hear().unwrap(), json!({ "type": "pong", "id": 1 }));
+    // The id is told where it is cheap to know.
+    raw.say(json!({ "type": "ping", "id": 2 }));
+    assert_eq!(raw.hear().unwrap(), json!({ "type": "error", "code": "rate_limited", "id": 2 }));
+    raw.say(json!({ "type": "no such thing", "id": 3 }));
+    assert_eq!(raw.hear().unwrap(), json!({ "type": "error", "code": "rate_limited", "id": 3 }));
+    raw.say(json!({ "type": "ping", "id": 4, "pad": "x".repeat(100_000) }));
+    assert_eq!(raw.hear().unwrap()["code"], "rate_limited");
+    // Not JSON, not UTF-8, not DEFLATE: nobody looked.
+    for unread in [frame(FIN | TEXT, b"{"), frame(FIN | TEXT, b"\xff"), frame(FIN | RSV1 | TEXT, b"\x07abc")] {
+        raw.write(&unread);
+        assert_eq!(raw.hear().unwrap()["code"], "rate_limited");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_counts_as_a_message() {
+    let gateway = gateway("", "messages = { burst = 5, per = \"1h\" }", "");
+    let mut raw = Raw::upgrade(gateway.at(), "/ws", "");
+    raw.write(&frame(FIN | TEXT, b"{").repeat(7));
+    let codes: Vec<String> = (0..7).map(|_| raw.hear().unwrap()["code"].as_str().unwrap().to_owned()).collect();
+    assert!(codes[..5].iter().all(|code| code != "rate_limited"), "{codes:?}");
+    assert_eq!(codes[5..], ["rate_limited", "rate_limited"]);
+}
+
+#[test]
+fn many_who_flood_do_not_keep_one_waiting_who_asks_little() {
+    // One shard: all of them share it. Nobody of the flood reads.
+    let gateway = gateway("shards = 1", "queue_bytes = \"64MiB\"", "");
+    let flood = frame(FIN | TEXT, br#"{"type":"ping"}"#).repeat(3_000);
+    let mut many: Vec<Raw> = (0..20).map(|_| Raw::upgrade(gateway.at(), "/ws", "")).collect();
+    many.iter_mut().for_each(|raw| raw.write(&flood));
+    let mut ann = gateway.client();
+    ann.pings();
+    // In order, and none is lost: it was only served in turns.
+    for raw in &mut many {
+        for _ in 0..3_000 {
+            assert_eq!(raw.hear().unwrap()["type"], "pong");
+        }
+    }
+}
+
+#[test]
+fn a_list_to_unsubscribe_from_is_bounded_as_one_to_subscribe_to() {
+    let gateway = gateway("", "subscriptions = 3\nsubscribe_batch = 2", "");
+    let mut raw = Raw::upgrade(gateway.at(), "/whole", "");
+    raw.say(json!({ "type": "subs", "channels": ["room:1", "room:2"] }));
+    assert_eq!(raw.hear().unwrap()["allowed"], json!(["room:1", "room:2"]));
+    raw.say(json!({ "type": "unsubs", "channels": ["room:1", "room:2", "room:3", "room:4"] }));
+    raw.say(json!({ "type": "ping" }));
+    assert_eq!(raw.hear().unwrap()["type"], "pong");
+    gateway.limit_hit("subscribe_batch");
+    assert_eq!(gateway.publish("room:1", json!(1))["recipients"], 1);
+    assert_eq!(raw.hear().unwrap()["data"], 1);
+    raw.say(json!({ "type": "unsubs", "channels": ["room:1", "room:2", "room:3"] }));
+    raw.say(json!({ "type": "ping" }));
+    assert_eq!(raw.hear().unwrap()["type"], "pong");
+    assert_eq!(gateway.publish("room:1", json!(1))["recipients"], 0);
+}
