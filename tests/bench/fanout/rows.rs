@@ -13,8 +13,8 @@ use weir::dialect::{Json, Settings};
 use weir::hub::{Batch, ClassOptions, Hub, Join, Out, Publication};
 use weir::model::{AppId, ChannelName, ConnectionId, Event, EventKind, Identity, Member, Now};
 use weir::policy::{Asking, ChannelSettings, Policy, RightKind, Subscribe};
-use weir::shard::Encoder;
-use weir::wire::{DeflateParams, Incoming, Inflater, Limits, OpCode, Reader};
+use weir::shard::{Encoded, Encoder};
+use weir::wire::{Arrived, DeflateParams, Incoming, Inflater, Limits, OpCode, Reader};
 
 const NOW: u64 = 1_704_623_400_000;
 const APP: AppId = AppId(0);
@@ -104,7 +104,7 @@ struct Room {
     hub: Hub,
     encoder: Encoder,
     json: Json,
-    queues: Vec<VecDeque<Bytes>>,
+    queues: Vec<VecDeque<Arc<Encoded>>>,
     names: Vec<ChannelName>,
 }
 
@@ -158,9 +158,9 @@ impl Room {
         for out in outs {
             let Out::Deliver(parts) = out else { continue };
             for part in &parts {
-                let encoded = self.encoder.batch(&part.batch, &self.json, 0, None);
+                let encoded = Arc::new(self.encoder.batch(&part.batch, &self.json, 0, None));
                 for seat in &self.hub.channel(part.channel).seats {
-                    self.queues[seat.slot as usize].push_back(encoded.bytes.clone());
+                    self.queues[seat.slot as usize].push_back(encoded.clone());
                     delivered += 1;
                 }
             }
@@ -217,9 +217,12 @@ pub fn decode() {
         let weir = || {
             buffer.copy_from_slice(black_box(&stream));
             let (mut frames, mut heard) = (reader.feed(&mut buffer), 0);
-            while let Ok(Some(Incoming::Text(text))) = frames.next(&limits, &mut inflater) {
-                heard += text.len();
+            while let Ok(Some(Arrived::Message)) = frames.next(&limits) {
+                if let Ok(Some(Incoming::Text(text))) = frames.take(1 << 20, &mut inflater) {
+                    heard += text.len();
+                }
             }
+            frames.done(&mut inflater);
             assert!(heard >= 16 * bytes / 2);
         };
         let (text, mut copy) = (event(bytes).data.repeat(16), vec![0; 16 * bytes + 1024]);
@@ -237,7 +240,11 @@ pub fn decode() {
     let (mut reader, mut inflater, mut buffer) = (Reader::new(deflate), Inflater::new(), stream.clone());
     let weir = || {
         buffer.copy_from_slice(black_box(&stream));
-        matches!(reader.feed(&mut buffer).next(&limits, &mut inflater), Ok(Some(Incoming::Text(_))))
+        let mut frames = reader.feed(&mut buffer);
+        let arrived = matches!(frames.next(&limits), Ok(Some(Arrived::Message)));
+        let text = matches!(frames.take(1 << 20, &mut inflater), Ok(Some(Incoming::Text(_))));
+        frames.done(&mut inflater);
+        arrived && text
     };
     race("decode: deflated text of 1024 B", 1, weir, || text.to_vec());
 }
@@ -275,8 +282,8 @@ pub fn encode() {
         let mut encoder = Encoder::new();
         for bytes in [128, 1024] {
             let event = event(bytes);
-            let batch = Batch::new(APP, name.clone(), 1, smallvec![event.clone()], Vec::new());
-            let weir = || encoder.batch(black_box(&batch), &json, window, Some(0)).bytes;
+            let batch = Batch::new(APP, name.clone(), 1, smallvec![event.clone()], &Vec::new());
+            let weir = || encoder.batch(black_box(&batch), &json, window, Some(0));
             race(&format!("encode: {what}, {bytes} B"), 1, weir, || Bytes::copy_from_slice(black_box(&event.data)));
         }
     }
