@@ -180,7 +180,6 @@ impl Frames<'_> {
 
     /// How much of the input was read so far. Where a message has to wait for something, the bytes from here on are
     /// to be fed again, first.
-    #[cfg(test)]
     pub fn taken(&self) -> usize {
         self.at
     }

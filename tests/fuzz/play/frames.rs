@@ -1,6 +1,6 @@
 //! A client's bytes, in whatever pieces they arrive, are the same messages.
 
-use weir::wire::{DeflateParams, Deflater, Frames, Incoming, Inflater, Limits, Reader, WireError};
+use weir::wire::{Arrived, DeflateParams, Deflater, Frames, Incoming, Inflater, Limits, Reader, WireError};
 
 #[derive(PartialEq, Debug)]
 enum Heard {
@@ -60,14 +60,25 @@ fn hear(deflate: Option<DeflateParams>, limits: &Limits, stream: &[u8], pieces: 
     if let Some(Heard::Error(_) | Heard::Close(_)) = heard.last() {
         assert_eq!(reader.buffered(), 0);
         let mut rest = stream[at..].to_vec();
-        assert_eq!(reader.feed(&mut rest).next(limits, &mut inflater), Ok(None), "something comes after the end");
+        assert_eq!(reader.feed(&mut rest).next(limits), Ok(None), "something comes after the end");
     }
     heard
 }
 
 /// `false`: there was none.
 fn take(frames: &mut Frames<'_>, limits: &Limits, inflater: &mut Inflater, heard: &mut Vec<Heard>) -> bool {
-    heard.push(match frames.next(limits, inflater) {
+    let arrived = loop {
+        match frames.next(limits) {
+            Ok(Some(Arrived::Fragment)) => {}
+            other => break other,
+        }
+    };
+    let incoming = match arrived {
+        Ok(Some(_)) => frames.take(limits.message_bytes, inflater),
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
+    heard.push(match incoming {
         Ok(None) => return false,
         Ok(Some(Incoming::Text(text))) => Heard::Text(text.into()),
         Ok(Some(Incoming::Binary(bytes))) => Heard::Binary(bytes.into()),
