@@ -94,12 +94,12 @@ pub struct Fail {
     /// What is wrong with this request.
     pub detail: String,
     /// Line and column in the body, 1-based.
-    pub position: Option<(usize, usize)>,
+    pub position: Option<(u32, u32)>,
     /// For 405: the methods that are allowed.
-    pub allow: Option<String>,
+    pub allow: Option<Box<str>>,
     pub retry_after_s: Option<u64>,
     /// Whose answer it is, where the request named no app.
-    pub app: Option<String>,
+    pub app: Option<Box<str>>,
 }
 
 impl Fail {
@@ -129,7 +129,7 @@ impl Fail {
         let text = error.to_string();
         // serde_json's message ends with the place, which is told apart from it here.
         let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
-        let position = (error.line() > 0).then_some((error.line(), error.column()));
+        let position = (error.line() > 0).then_some((error.line() as u32, error.column() as u32));
         Fail { position, ..Fail::new(Why::InvalidJson, what) }
     }
 
@@ -139,7 +139,7 @@ impl Fail {
 
     pub fn method(allow: &[&str]) -> Fail {
         let allow = allow.join(", ");
-        Fail { allow: Some(allow.clone()), ..Fail::new(Why::MethodNotAllowed, format!("This path takes {allow}")) }
+        Fail { allow: Some(allow.as_str().into()), ..Fail::new(Why::MethodNotAllowed, format!("This path takes {allow}")) }
     }
 
     /// The problem as JSON; `title` fits the code, `status` is the reply's.
@@ -153,7 +153,7 @@ impl Fail {
             problem.insert("details".into(), details);
         }
         if let Some(app) = &self.app {
-            problem.insert("app".into(), app.as_str().into());
+            problem.insert("app".into(), (&**app).into());
         }
         if let Some((line, column)) = self.position {
             problem.insert("line".into(), json!(line));

@@ -210,7 +210,7 @@ fn with_app(answer: Answer, app: &str) -> Answer {
             Some(members) => format!("{{\"app\":{name},{members}"),
             None => json,
         }),
-        Err(fail) => Err(Fail { app: Some(app.to_owned()), ..fail }),
+        Err(fail) => Err(Fail { app: Some(app.into()), ..fail }),
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Roots(Arc<RootCertStore>);
 
 impl Default for Roots {
     fn default() -> Roots {
-        let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<Vec<_>>();
+        let roots = webpki_roots::TLS_SERVER_ROOTS.to_vec();
         Roots(Arc::new(RootCertStore { roots }))
     }
 }

@@ -76,8 +76,7 @@ impl Shard {
     pub(super) fn read(&mut self, slot: Slot, ended: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut share = Share::new();
-        loop {
-            let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.stage != Stage::Gone) else { break };
+        while let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.stage != Stage::Gone) {
             // Who is not greeted yet is not heard yet: its messages keep their order behind its handlers' greeting.
             if let Some(greeting) = &mut conn.session.greeting {
                 greeting.unread = true;

@@ -66,7 +66,7 @@ fn is_service_link(variable: &str, text: &str) -> bool {
         port && parts.next().is_some_and(|protocol| ["TCP", "UDP", "SCTP"].contains(&protocol))
     });
     let of_service = ["_SERVICE_HOST", "_SERVICE_PORT"].iter().any(|part| variable.contains(part));
-    address && (variable.ends_with("PORT") || of_port) || of_port || of_service && !variable.contains("__")
+    of_port || address && variable.ends_with("PORT") || of_service && !variable.contains("__")
 }
 
 fn fault(variable: &str, what: impl std::fmt::Display) -> Fault {
