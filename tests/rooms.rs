@@ -266,6 +266,7 @@ fn is_colons(tokens: &[TokenTree], at: usize) -> bool {
 /// that one place measures from its begin to its end may use `Instant`; all else is handed the time of its turn.
 const CLOCKS: &[(&str, &str)] = &[
     ("api/handle.rs", "how long a request took"),
+    ("auth/jwks.rs", "a wait with a bound"),
     ("cli/explain.rs", "a verb's turn"),
     ("cli/smoke.rs", "a verb's turn, and how long it took"),
     ("cli/token.rs", "a verb's turn"),
@@ -286,7 +287,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("observe/log_writer.rs", "the time of a line; a wait with a bound"),
     ("observe/metrics.rs", "uptime"),
     ("rehearse/play.rs", "how long a test took"),
-    ("script/current.rs", "a handler's deadline"),
+    ("script/meter.rs", "a handler's deadline"),
     ("script/workers/job.rs", "waits with a bound"),
     ("script/workers/perform.rs", "how long a call took"),
     ("shard/handlers.rs", "an event that comes back from a worker between two turns"),
