@@ -198,10 +198,10 @@ async fn api<G: Gateway>(
     let named = args.text("app")?;
     let app = context.site.app(listener, named.as_deref(), key)?;
     let answer = one(context, key, app, verb, args, &request.body, request).await;
-    if named.is_some() { answer } else { with_app(answer, &app.name) }
+    if named.is_some() || listener.is_of_one() { answer } else { with_app(answer, &app.name) }
 }
 
-/// Who named no app reads which one it was, also where that one knows no such channel.
+/// Who named no app, where there are several, reads which one it was: also where that one knows no such channel.
 fn with_app(answer: Answer, app: &str) -> Answer {
     let name = json!(app);
     match answer {
@@ -291,5 +291,5 @@ async fn in_batch<G: Gateway>(
     let named = named.as_deref().or(app);
     let app = context.site.app(listener, named, key)?;
     let answer = one(context, key, app, verb, args, inner.get().as_bytes(), request).await;
-    if named.is_some() { answer } else { with_app(answer, &app.name) }
+    if named.is_some() || listener.is_of_one() { answer } else { with_app(answer, &app.name) }
 }

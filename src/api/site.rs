@@ -203,6 +203,11 @@ fn sockets<'p>(paths: impl Iterator<Item = &'p String>) -> Router<()> {
 }
 
 impl Listener {
+    /// Nobody else could be meant here.
+    pub fn is_of_one(&self) -> bool {
+        self.apps.len() == 1
+    }
+
     /// Whether a WebSocket could be opened at this path.
     pub fn is_socket(&self, path: &str) -> bool {
         self.sockets.at(trimmed(&canonical_path(path))).is_ok()

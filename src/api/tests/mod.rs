@@ -197,13 +197,6 @@ async fn told(response: Response<http_body_util::Full<Bytes>>) -> (u16, String) 
 }
 
 async fn ask(context: &Context<Fake>, line: &str, headers: &[(&'static str, &str)], body: &str) -> (u16, Value) {
-    let (status, mut json) = ask_whole(context, line, headers, body).await;
-    // Which app it was is told by a test of its own.
-    json.as_object_mut().map(|members| members.remove("app"));
-    (status, json)
-}
-
-async fn ask_whole(context: &Context<Fake>, line: &str, headers: &[(&'static str, &str)], body: &str) -> (u16, Value) {
     let (status, text) = told(handle(context, request(line, headers, body)).await).await;
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
