@@ -76,7 +76,11 @@ impl Examples {
         for name in ["channels", "plugins/lib"] {
             fs::create_dir_all(folder.path().join(name)).unwrap();
         }
-        fs::copy(root().join("gateway.toml"), folder.path().join("gateway.toml")).unwrap();
+        // The shipped file, for other apps than the shipped ones.
+        let gateway = fs::read_to_string(root().join("gateway.toml")).unwrap();
+        let gateway: String =
+            gateway.lines().filter(|line| !line.starts_with("app ")).map(|line| format!("{line}\n")).collect();
+        fs::write(folder.path().join("gateway.toml"), gateway).unwrap();
         let mut written = BTreeSet::new();
         for block in &blocks {
             let at = format!("plugins/README.md:{}", block.line);

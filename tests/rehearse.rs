@@ -60,7 +60,9 @@ fn some_tests_can_be_chosen() {
     assert_eq!((code, err.as_str()), (1, "weir: there is no plugins/wart.test; did you mean `ward`?\n"));
     let (code, _, err) = tests(&["test", "plugins/none.test"]);
     assert_eq!((code, err.as_str()), (1, "weir: plugins/none.test: there is no such file\n"));
-    let (code, _, err) = weir(empty("").path(), &["test"]);
+    let nothing = empty("");
+    fs::create_dir(nothing.path().join("channels")).unwrap();
+    let (code, _, err) = weir(nothing.path(), &["test"]);
     assert_eq!((code, err.as_str()), (1, "weir: no test in plugins: they are called NAME.test\n"));
 }
 

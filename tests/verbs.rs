@@ -92,6 +92,7 @@ like = "d"
     let (code, _, err) = told(weir(folder.path(), &[], &["check"]));
     let lines: Vec<&str> = err.lines().filter(|l| l.starts_with("channels/")).collect();
     let expected = [
+        "channels/app.toml:6:10: warning: the dialect `d` has no `send.error`: refused messages are not answered",
         "channels/app.toml:7:9: warning: `pub` can only be refused: no class has a `publish` rule",
         "channels/app.toml:8:6: warning: nobody is told this: no `receive` of the dialect asks for `ping`",
         "channels/app.toml:9:8: warning: no rule and no auth looks into the table `rows`",
@@ -101,6 +102,7 @@ like = "d"
         "channels/app.toml:21:7: warning: no [[endpoint]] or [[route]] uses the auth `word`",
         "channels/app.toml:23:12: warning: auth `word` believes its clients: whoever can connect can be anybody",
         "channels/app.toml:24:10: warning: no [[endpoint]] speaks the dialect `unlike`",
+        "channels/app.toml:24:10: warning: the dialect `unlike` has no `send.error`: refused messages are not answered",
     ];
     assert_eq!((code, lines), (0, expected.to_vec()), "{err}");
 }
@@ -204,6 +206,7 @@ fn the_defaults_are_a_configuration() {
     let (code, out, _) = here(&["defaults"]);
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("gateway.toml"), out).unwrap();
+    std::fs::create_dir(folder.path().join("channels")).unwrap();
     let (checked, _, err) = told(weir(folder.path(), &[], &["check"]));
     assert_eq!((code, checked), (0, 0), "{err}");
     assert_eq!(here(&["defaults", "nonsense"]).0, 1);

@@ -139,7 +139,10 @@ impl Fail {
 
     pub fn method(allow: &[&str]) -> Fail {
         let allow = allow.join(", ");
-        Fail { allow: Some(allow.as_str().into()), ..Fail::new(Why::MethodNotAllowed, format!("This path takes {allow}")) }
+        Fail {
+            allow: Some(allow.as_str().into()),
+            ..Fail::new(Why::MethodNotAllowed, format!("This path takes {allow}"))
+        }
     }
 
     /// The problem as JSON; `title` fits the code, `status` is the reply's.

@@ -155,7 +155,10 @@ fn a_mistake_is_told_where_it_is() {
     );
     assert_eq!(users(b""), ["channels/data/users.json:1:1: not a table: EOF while parsing a value"]);
     // As editors of another system write it.
-    assert_eq!(users(b"\xef\xbb\xbf{\r\n\"u1\": {}\r\n}\r\n"), [""; 0]);
+    assert_eq!(
+        users(b"\xef\xbb\xbf{\r\n\"u1\": {}\r\n}\r\n"),
+        ["channels/a.toml:1:8: no rule and no auth looks into the table `users`"]
+    );
     assert_eq!(told_of(&[("channels/a.toml", b"\xef\xbb\xbf# an app\r\n")], &[]), [""; 0]);
     let key = b"[listener.main]\naddress = \"127.0.0.1:0\"\n[key.k]\nalgorithms = [\"RS256\"]\npublic = { file = \"k.pem\" }\n";
     let keys = |text: &'static [u8]| told_of(&[("gateway.toml", key), ("k.pem", text)], &[]);
@@ -195,9 +198,9 @@ fn what_nothing_reads_is_told() {
     let app = b"[env]\nA = \"settings.a\"\nB = \"settings.b\"\nC = \"\"\n[settings]\na = 1\nb = 2\n[dialect.d]\nsend.pong = { b = \"{settings.b}\" }\nreceive.ping = { do = \"ping\" }\n[[endpoint]]\npath = \"/\"\nlistener = \"main\"\ndialect = \"d\"\nauth = []\n";
     let told = told_of(&[("channels/a.toml", app)], &[("C", "5")]);
     let wanted = [
-        "channels/a.toml:2:1: nothing reads `settings.a`: it has no effect",
-        "channels/a.toml:6:1: nothing reads `settings.a`: it has no effect",
-        "channels/a.toml:8:1: the dialect `d` has no `send.error`: refused messages are not answered",
+        "channels/a.toml:2:5: nothing reads `settings.a`: it has no effect",
+        "channels/a.toml:6:5: nothing reads `settings.a`: it has no effect",
+        "channels/a.toml:8:10: the dialect `d` has no `send.error`: refused messages are not answered",
         "environment: C: this variable has no effect",
     ];
     wanted.iter().for_each(|wanted| assert!(told.iter().any(|told| told == wanted), "{wanted}: {told:#?}"));

@@ -57,7 +57,9 @@ pub enum Stage {
 pub struct Closing {
     pub since: Mono,
     pub close: Close,
-    /// The client's close frame has come, or it broke the protocol: nothing it sends matters any more.
+    /// The client's close frame has come: nothing may follow it.
+    pub answered: bool,
+    /// That, or the client broke the protocol: nothing it sends matters any more.
     pub deaf: bool,
     /// Our side has ended.
     pub ended: bool,

@@ -238,7 +238,7 @@ impl Shard {
     /// The client closes: its code goes back, and that is all.
     pub(super) fn client_closes(&mut self, slot: Slot, code: Option<u16>) {
         if let Stage::Closing(closing) = &mut self.conns[slot as usize].stage {
-            closing.deaf = true;
+            (closing.answered, closing.deaf) = (true, true);
             return self.close_further(slot);
         }
         let close = code.map_or(Close::NORMAL, |code| Close { code, reason: "".into() });
@@ -256,12 +256,13 @@ impl Shard {
     /// is done here leads back here. Then what waits is written as far as the socket takes it at once: an answer that
     /// was given just before is still heard. The rest is dropped, but for a frame that is half written, because the
     /// close frame must begin where a frame ends. The close frame is queued past all bounds.
-    fn begin_close(&mut self, slot: Slot, close: Close, frame: Vec<u8>, deaf: bool) {
+    fn begin_close(&mut self, slot: Slot, close: Close, frame: Vec<u8>, answered: bool) {
         let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.is_open()) else { return };
         // Bytes that were read and not looked at go too; the client's close frame may be among them.
         let paused = conn.intake.take();
-        let deaf = deaf || paused.as_ref().is_some_and(|intake| intake.holds_bytes());
-        conn.stage = Stage::Closing(Box::new(Closing { since: self.now.mono, close, deaf, ended: false, received: 0 }));
+        let deaf = answered || paused.as_ref().is_some_and(|intake| intake.holds_bytes());
+        let closing = Closing { since: self.now.mono, close, answered, deaf, ended: false, received: 0 };
+        conn.stage = Stage::Closing(Box::new(closing));
         let before = conn.queued();
         (conn.conflated, conn.held) = (None, None);
         conn.reader.close_only();
@@ -295,9 +296,10 @@ impl Shard {
     }
 
     /// Once our close frame is out and nothing is heard any more, the server ends its side of the TCP connection first
-    /// (RFC 6455 §7.1.1). It does not close the socket yet: the kernel answers bytes that nobody read with a reset, and
-    /// a reset throws away the close frame on its way. What the client still sends is read and dropped until its side
-    /// ends too, or `close_timeout` or `close_bytes` end it.
+    /// (RFC 6455 §7.1.1). Where both close frames are exchanged and nothing is unread, that is all, and its places are
+    /// free for the next. Else it does not close the socket yet: the kernel answers bytes that nobody read with a reset,
+    /// and a reset throws away the close frame on its way. What the client still sends is read and dropped until its
+    /// side ends too, or `close_timeout` or `close_bytes` end it.
     fn close_further(&mut self, slot: Slot) {
         let conn = &mut self.conns[slot as usize];
         let Stage::Closing(closing) = &mut conn.stage else { return };
@@ -305,6 +307,10 @@ impl Shard {
             return;
         }
         match conn.socket.half_close() {
+            Ok(true) if closing.answered && !matches!(conn.socket.read(&mut [0]), Ok(1..)) => {
+                let reason = self.reason_of(slot);
+                self.remove(slot, reason);
+            }
             Ok(ended) => {
                 closing.ended = ended;
                 conn.blocked |= !ended;

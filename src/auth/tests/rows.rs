@@ -207,7 +207,7 @@ fn a_json_file_is_a_table_and_mistakes_have_a_place() {
         ("{\n  \"u1\": {},\n  \"u1\": {}\n}", "not a table: key `u1` comes twice", (3, 6)),
         ("{\n  \"u1\": 5\n}", "not a table: invalid type: integer `5`, expected a map", (2, 9)),
         ("{} x", "not a table: trailing characters", (1, 4)),
-        ("", "not a table: EOF while parsing a value", (1, 0)),
+        ("", "not a table: EOF while parsing a value", (1, 1)),
     ] {
         let problem = Table::from_json("users", text.as_bytes()).unwrap_err();
         assert_eq!((problem.path.as_str(), problem.what.as_str(), problem.offset), ("file", what, Some(offset)));

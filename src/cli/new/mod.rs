@@ -46,6 +46,17 @@ const NAME_BYTES_MAX: usize = 64;
 
 pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode {
     let Arguments::App(app) = arguments;
+    // Without `channels/` no files can be read; before the first app nobody has made it.
+    let channels = gateway.with_file_name("channels");
+    let made = fs::create_dir(&channels).is_ok();
+    let code = add(gateway, app, env);
+    if made {
+        let _ = fs::remove_dir(channels); // unless an app is there now
+    }
+    code
+}
+
+fn add(gateway: &Path, app: &App, env: &Environment) -> ExitCode {
     let before = match files::read_or_tell(gateway, env) {
         Ok(read) => read.compiled,
         Err(code) => return code,
