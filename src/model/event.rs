@@ -87,6 +87,17 @@ pub struct Event {
     pub at: Now,
 }
 
+impl Event {
+    /// What whoever keeps it keeps alive beside it: its data, name and key; never 0.
+    pub fn held_bytes(&self) -> usize {
+        let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len() + 32);
+        EVENT_DATA_BYTES + self.data.len() + text(&self.event) + text(&self.key)
+    }
+}
+
+/// What shared data costs beside its bytes: who counts it, and what the allocator rounds up.
+pub const EVENT_DATA_BYTES: usize = 112;
+
 /// Who published an event.
 #[derive(Clone, Debug)]
 pub struct Sender {

@@ -42,6 +42,12 @@ impl Identity {
         Identity { user, claims, ..Identity::default() }
     }
 
+    /// What it takes, its claims and what the allocator rounds up included.
+    pub fn held_bytes(&self) -> usize {
+        let user = self.user.as_ref().map_or(0, |user| user.len() + 16);
+        size_of::<Identity>() + 16 + user + map_bytes(&self.claims)
+    }
+
     /// A claim by its dotted path: `clinicId`, `org.id`. `id` is the user.
     pub fn claim(&self, path: &str) -> Option<&Value> {
         let mut parts = path.split('.');
@@ -50,6 +56,22 @@ impl Identity {
             value = value.get(part)?;
         }
         Some(value)
+    }
+}
+
+/// A map of JSON is a B-tree whose leaves have room for eleven entries.
+fn map_bytes(map: &Map<String, Value>) -> usize {
+    const LEAF_BYTES: usize = 11 * (size_of::<String>() + size_of::<Value>()) + 16;
+    map.len().div_ceil(6) * LEAF_BYTES + map.iter().map(|(k, v)| k.len() + 8 + value_bytes(v)).sum::<usize>()
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 0,
+        Value::Number(_) => 16,
+        Value::String(text) => text.len() + 8,
+        Value::Array(values) => values.iter().map(|value| size_of::<Value>() + value_bytes(value)).sum(),
+        Value::Object(map) => map_bytes(map),
     }
 }
 

@@ -22,6 +22,10 @@ pub struct Size(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub struct SizeOrOff(pub Option<u64>);
 
+/// A size or `"auto"`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct SizeOrAuto(pub Option<u64>);
+
 /// A token bucket: `burst` at once, refilled evenly over `per`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema, Hash)]
 #[serde(deny_unknown_fields)]
@@ -76,7 +80,8 @@ impl Size {
 struct Quantity {
     units: &'static [(&'static str, u64)],
     expected: &'static str,
-    off: bool,
+    /// The word that stands for no quantity.
+    word: Option<&'static str>,
 }
 
 impl Visitor<'_> for Quantity {
@@ -85,7 +90,7 @@ impl Visitor<'_> for Quantity {
         f.write_str(self.expected)
     }
     fn visit_str<E: Error>(self, v: &str) -> Result<Option<u64>, E> {
-        if self.off && v == "off" {
+        if self.word == Some(v) {
             return Ok(None);
         }
         quantity(v, self.units).map(Some).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(v), &self))
@@ -99,10 +104,10 @@ impl Visitor<'_> for Quantity {
 }
 
 macro_rules! quantities {
-    ($($type:ident, $units:ident, $off:literal, $expected:literal, $pattern:literal, |$v:ident| $make:expr;)*) => {$(
+    ($($type:ident, $units:ident, $word:expr, $expected:literal, $pattern:literal, |$v:ident| $make:expr;)*) => {$(
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<$type, D::Error> {
-                let $v = d.deserialize_any(Quantity { units: $units, expected: $expected, off: $off })?;
+                let $v = d.deserialize_any(Quantity { units: $units, expected: $expected, word: $word })?;
                 Ok($make)
             }
         }
@@ -117,10 +122,11 @@ macro_rules! quantities {
 }
 
 quantities! {
-    Ms, TIMES, false, "a duration such as \"30s\" (ms, s, m, h, d)", "^[0-9][0-9._]* ?(ms|s|m|h|d)$", |v| Ms(v.unwrap_or(0));
-    MsOrOff, TIMES, true, "a duration such as \"30s\" (ms, s, m, h, d) or \"off\"", "^([0-9][0-9._]* ?(ms|s|m|h|d)|off)$", |v| MsOrOff(v);
-    Size, SIZES, false, "a size such as \"64KiB\" (B, KiB, MiB, GiB)", "^[0-9][0-9._]* ?(B|KiB|MiB|GiB|KB|MB|GB)$", |v| Size(v.unwrap_or(0));
-    SizeOrOff, SIZES, true, "a size such as \"64KiB\" (B, KiB, MiB, GiB) or \"off\"", "^([0-9][0-9._]* ?(B|KiB|MiB|GiB|KB|MB|GB)|off)$", |v| SizeOrOff(v);
+    Ms, TIMES, None, "a duration such as \"30s\" (ms, s, m, h, d)", "^[0-9][0-9._]* ?(ms|s|m|h|d)$", |v| Ms(v.unwrap_or(0));
+    MsOrOff, TIMES, Some("off"), "a duration such as \"30s\" (ms, s, m, h, d) or \"off\"", "^([0-9][0-9._]* ?(ms|s|m|h|d)|off)$", |v| MsOrOff(v);
+    Size, SIZES, None, "a size such as \"64KiB\" (B, KiB, MiB, GiB)", "^[0-9][0-9._]* ?(B|KiB|MiB|GiB|KB|MB|GB)$", |v| Size(v.unwrap_or(0));
+    SizeOrOff, SIZES, Some("off"), "a size such as \"64KiB\" (B, KiB, MiB, GiB) or \"off\"", "^([0-9][0-9._]* ?(B|KiB|MiB|GiB|KB|MB|GB)|off)$", |v| SizeOrOff(v);
+    SizeOrAuto, SIZES, Some("auto"), "a size such as \"64KiB\" (B, KiB, MiB, GiB) or \"auto\"", "^([0-9][0-9._]* ?(B|KiB|MiB|GiB|KB|MB|GB)|auto)$", |v| SizeOrAuto(v);
 }
 
 #[cfg(test)]
