@@ -1,6 +1,7 @@
 //! The channels of one shard, by number and by name.
 
 use super::home::Home;
+use super::usage::{Counted, Neighbours};
 use crate::model::{AppId, ChannelName, Millis, Slot};
 use hashbrown::HashTable;
 use slab::Slab;
@@ -28,6 +29,10 @@ pub struct Channel {
     pub seats: SmallVec<[Seat; 2]>,
     /// Where this shard is its home.
     pub(super) home: Option<Box<Home>>,
+    /// What it takes, as its app's usage has it.
+    pub(super) counted: Counted,
+    /// Its neighbours among the channels of its app that keep events.
+    pub(super) ages: Option<Neighbours>,
 }
 
 impl Channel {
@@ -71,7 +76,9 @@ impl Table {
             return number;
         }
         let seats = SmallVec::new();
-        let channel = Channel { name: name.clone(), app, class, home_shard, group: None, seats, home: None };
+        let (counted, ages) = (Counted::default(), None);
+        let channel =
+            Channel { name: name.clone(), app, class, home_shard, group: None, seats, home: None, counted, ages };
         let number = self.channels.insert(channel) as u32;
         let channels = &self.channels;
         self.by_name.insert_unique(hash(app, name.as_str()), number, |n| {
@@ -81,17 +88,28 @@ impl Table {
         number
     }
 
-    /// Returns whether a channel went that had numbered events.
-    pub fn remove_if_unused(&mut self, number: u32) -> bool {
+    /// Nobody is on it, nothing is kept of it or on its way.
+    pub fn is_unused(&self, number: u32) -> bool {
         let Some(c) = self.channels.get(number as usize) else { return false };
-        if !c.seats.is_empty() || c.group.is_some() || c.home.as_ref().is_some_and(|h| h.in_use()) {
-            return false;
-        }
+        c.seats.is_empty() && c.group.is_none() && !c.home.as_ref().is_some_and(|h| h.in_use())
+    }
+
+    /// Returns whether it had numbered events.
+    pub fn remove(&mut self, number: u32) -> bool {
         let c = self.channels.remove(number as usize);
         if let Ok(entry) = self.by_name.find_entry(hash(c.app, c.name.as_str()), |n| *n == number) {
             entry.remove();
         }
         c.home.is_some_and(|h| h.offset > 0)
+    }
+
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut Channel> {
+        self.channels.get_mut(number as usize)
+    }
+
+    /// Numbers are below this.
+    pub fn end(&self) -> u32 {
+        self.channels.iter().next_back().map_or(0, |(number, _)| number as u32 + 1)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Channel> {

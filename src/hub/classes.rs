@@ -56,13 +56,13 @@ impl Hub {
         channel.class = class;
         channel.home_shard = home.unwrap_or(channel.home_shard);
         let Some(home) = channel.home.as_mut() else { return };
-        let mut freed = home.give_up(&options);
+        home.give_up(&options);
         if options.history.is_none() && !options.last && home.offset > 0 {
             // Its events are not numbered any more: who comes back with an old number must not think that it missed none.
             self.epoch = self.epoch.wrapping_add(1);
-            freed += home.forget(self.epoch);
+            home.forget(self.epoch);
         }
-        self.history_bytes = self.history_bytes.saturating_sub(freed);
+        self.measure(number, false);
     }
 
     /// The class of a name as its app's files are now; `class` where they tell nothing.

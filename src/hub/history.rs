@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 pub struct History {
     events: VecDeque<Event>,
-    bytes: usize,
+    data_bytes: usize,
 }
 
 /// A part of a history.
@@ -22,38 +22,32 @@ pub struct Page {
     pub complete: bool,
 }
 
-/// What an event costs beside its data.
-const EVENT_BYTES: usize = 160;
-
-fn cost(event: &Event) -> usize {
-    EVENT_BYTES + event.data.len()
-}
-
 impl History {
-    /// Returns by how many bytes it grew; negative where it shrank.
-    pub fn push(&mut self, event: Event, keep: usize) -> isize {
-        let before = self.bytes as isize;
-        self.bytes += cost(&event);
+    pub fn push(&mut self, event: Event, keep: usize) {
+        self.data_bytes += event.held_bytes();
         self.events.push_back(event);
         while self.events.len() > keep {
             self.pop();
         }
-        self.bytes as isize - before
     }
 
     fn pop(&mut self) {
         if let Some(event) = self.events.pop_front() {
-            self.bytes -= cost(&event);
+            self.data_bytes -= event.held_bytes();
+        }
+        // A burst long ago does not keep its room for ever.
+        if self.events.capacity() > 16 && self.events.len() < self.events.capacity() / 4 {
+            self.events.shrink_to(self.events.len() * 2);
         }
     }
 
-    /// Forgets what is older than `before`. Returns the bytes freed.
-    pub fn expire(&mut self, before: Mono) -> usize {
-        let bytes = self.bytes;
+    /// Forgets what is older than `before`. Returns whether something was.
+    pub fn expire(&mut self, before: Mono) -> bool {
+        let len = self.events.len();
         while self.events.front().is_some_and(|e| e.at.mono < before) {
             self.pop();
         }
-        bytes - self.bytes
+        self.events.len() < len
     }
 
     /// The events after `offset`; `None` where some of them are gone.
@@ -68,7 +62,7 @@ impl History {
         Some(self.events.range((offset + 1 - first) as usize..))
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Event> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Event> {
         self.events.iter()
     }
 
@@ -80,11 +74,13 @@ impl History {
         self.events.len()
     }
 
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// Of what was published.
+    pub fn data_bytes(&self) -> usize {
+        self.data_bytes
     }
 
-    pub fn newest_at(&self) -> Option<Mono> {
-        self.events.back().map(|e| e.at.mono)
+    /// Of the places of its events.
+    pub fn memory_bytes(&self) -> usize {
+        self.events.capacity() * size_of::<Event>()
     }
 }

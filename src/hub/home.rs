@@ -181,14 +181,18 @@ impl Home {
         self.kept.as_deref().map(|k| &k.members[..]).unwrap_or_default()
     }
 
-    /// Numbers an event that carries its offset already. Returns by how many bytes what is kept grew.
-    pub fn keep(&mut self, event: &Event, options: &ClassOptions) -> isize {
+    /// Numbers an event that carries its offset already.
+    pub fn keep(&mut self, event: &Event, options: &ClassOptions) {
         self.offset = event.offset;
         let kept = self.kept();
         if options.last {
             kept.last = Some(event.clone());
         }
-        options.history.map_or(0, |h| kept.history.push(event.clone(), h.keep as usize))
+        if let Some(history) = options.history {
+            // Nobody else may look at it for long.
+            kept.history.expire(event.at.mono.before(history.ttl.0));
+            kept.history.push(event.clone(), history.keep as usize);
+        }
     }
 
     /// What a newcomer is told first: all since its position; without one, the last value.
@@ -203,18 +207,20 @@ impl Home {
             return (since.map(|_| false), last.into_iter().collect());
         };
         self.kept().history.expire(now.before(history.ttl.0));
-        let page = self.page(since, usize::MAX);
+        let page = self.page(since, usize::MAX, usize::MAX);
         if page.complete { (Some(true), page.events) } else { (Some(false), Vec::new()) }
     }
 
-    pub fn page(&self, since: Option<Position>, limit: usize) -> Page {
+    /// As many as `limit` and `bytes_max` allow, one at least.
+    pub fn page(&self, since: Option<Position>, limit: usize, bytes_max: usize) -> Page {
         let position = self.position();
         let Some(kept) = self.kept.as_deref() else {
             let complete = since.is_none_or(|s| s == position);
             return Page { position, complete, ..Page::default() };
         };
         let Some(since) = since else {
-            let skip = kept.history.len().saturating_sub(limit);
+            let newest = fitting(kept.history.iter().rev().take(limit), bytes_max);
+            let skip = kept.history.len() - newest;
             let events = kept.history.iter().skip(skip).cloned().collect();
             return Page { events, position, more: false, complete: true };
         };
@@ -224,51 +230,75 @@ impl Home {
         match kept.history.after(since.offset, self.offset) {
             None => Page { position, ..Page::default() },
             Some(missed) => {
-                let mut events: Vec<Event> = missed.take(limit.saturating_add(1)).cloned().collect();
-                let more = events.len() > limit;
-                events.truncate(limit);
+                let missed: Vec<&Event> = missed.collect();
+                let fitting = fitting(missed.iter().take(limit).copied(), bytes_max);
+                let events = missed[..fitting].iter().map(|event| (*event).clone()).collect();
+                let more = missed.len() > fitting;
                 Page { events, position, more, complete: true }
             }
         }
     }
 
-    /// Forgets what is too old. Returns the bytes freed.
-    pub fn expire(&mut self, options: &ClassOptions, now: Mono) -> usize {
-        let Some(kept) = self.kept.as_deref_mut() else { return 0 };
+    /// Forgets what is too old. Returns whether something was.
+    pub fn expire(&mut self, options: &ClassOptions, now: Mono) -> bool {
+        let Some(kept) = self.kept.as_deref_mut() else { return false };
         match options.history {
             Some(h) => kept.history.expire(now.before(h.ttl.0)),
             None => kept.history.expire(Mono::MAX),
         }
     }
 
-    /// Forgets what its class does not keep. Returns the bytes freed.
-    pub fn give_up(&mut self, options: &ClassOptions) -> usize {
-        let Some(kept) = self.kept.as_deref_mut() else { return 0 };
+    /// Forgets what its class does not keep.
+    pub fn give_up(&mut self, options: &ClassOptions) {
+        let Some(kept) = self.kept.as_deref_mut() else { return };
         if !options.presence {
             kept.members = Vec::new();
         }
         if !options.last {
             kept.last = None;
         }
-        if options.history.is_none() { kept.history.expire(Mono::MAX) } else { 0 }
+        if options.history.is_none() {
+            kept.history.expire(Mono::MAX);
+        }
     }
 
-    /// Forgets all of its history and starts again. Returns the bytes freed.
-    pub fn forget(&mut self, epoch: u32) -> usize {
-        let Some(kept) = self.kept.as_deref_mut() else { return 0 };
-        let freed = kept.history.bytes();
-        kept.history = History::default();
+    /// Forgets all events, the last one too, and starts again.
+    pub fn forget(&mut self, epoch: u32) {
+        let Some(kept) = self.kept.as_deref_mut() else { return };
+        (kept.history, kept.last) = (History::default(), None);
         (self.epoch, self.offset) = (epoch, 0);
-        freed
+        if kept.members.is_empty() {
+            self.kept = None;
+        }
     }
 
-    pub fn history_bytes(&self) -> usize {
-        self.kept.as_deref().map_or(0, |kept| kept.history.bytes())
+    /// Of the events that it keeps: what was published. 0 where it keeps none.
+    pub fn data_bytes(&self) -> usize {
+        let Some(kept) = self.kept.as_deref() else { return 0 };
+        // One that is in the history too is shared with it.
+        let last = kept.last.as_ref().filter(|_| kept.history.is_empty()).map_or(0, Event::held_bytes);
+        kept.history.data_bytes() + last
     }
 
-    pub fn newest_at(&self) -> Option<Mono> {
-        self.kept.as_deref()?.history.newest_at()
+    /// Beside itself: of the places of events, members, shards.
+    pub fn memory_bytes(&self) -> usize {
+        let shards = if self.elsewhere.spilled() { self.elsewhere.capacity() * size_of::<(u16, u32)>() } else { 0 };
+        let kept = self.kept.as_deref().map_or(0, |kept| {
+            size_of::<Kept>() + 16 + kept.history.memory_bytes() + kept.members.capacity() * size_of::<Member>()
+        });
+        shards + kept
     }
+}
+
+/// How many of these have at most `bytes_max` together; the first in any case.
+fn fitting<'a>(events: impl Iterator<Item = &'a Event>, bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let fits = |event: &&Event| {
+        let first = bytes == 0;
+        bytes += event.held_bytes();
+        first || bytes <= bytes_max
+    };
+    events.take_while(fits).count()
 }
 
 /// What went to the same channels in one tick.

@@ -13,6 +13,7 @@ mod moving;
 mod options;
 mod sequence;
 mod tally;
+mod usage;
 
 pub use batch::{Batch, Part};
 pub use channel::{Channel, Seat};
@@ -20,8 +21,9 @@ pub use history::{History, Page};
 pub use home::{Asker, Join, Joined, Leave, Published};
 pub use options::{ClassOptions, HistoryOptions, Overflow};
 pub use tally::{Tallies, Tally};
+pub use usage::Usage;
 
-use crate::model::{AppId, ChannelName, Event, Member, Mono, Now, Position, Slot};
+use crate::model::{AppId, ChannelName, Event, Member, Now, Position, Slot};
 use channel::Table;
 use classes::Classes;
 use home::Group;
@@ -29,6 +31,9 @@ use moving::Moves;
 pub use moving::{Moved, Present};
 use smallvec::SmallVec;
 use std::sync::Arc;
+
+/// Data of one answer to a question for history, but for one event that is larger: it is written as one text.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// What one hub tells another.
 #[derive(Debug)]
@@ -102,7 +107,11 @@ pub struct Hub {
     /// Whose numbers the classes are.
     generation: u64,
     epoch: u32,
-    history_bytes: usize,
+    /// By app.
+    usage: Vec<usage::OfApp>,
+    evicted: usize,
+    /// The channel that the next sweep begins with.
+    swept: u32,
     out: Vec<Out>,
     moves: Moves,
 }
@@ -116,8 +125,8 @@ impl Hub {
     /// `epoch`: any number that another run of the process is unlikely to use again.
     pub fn new(me: u16, shards: u16, epoch: u32) -> Hub {
         let (table, groups, classes, out) = (Table::default(), Vec::new(), Vec::new(), Vec::new());
-        let moves = Moves::new(shards);
-        Hub { me, shards, table, groups, classes, generation: 0, epoch, history_bytes: 0, out, moves }
+        let (moves, usage) = (Moves::new(shards), Vec::new());
+        Hub { me, shards, table, groups, classes, generation: 0, epoch, usage, evicted: 0, swept: 0, out, moves }
     }
 
     pub fn shards(&self) -> u16 {
@@ -151,7 +160,9 @@ impl Hub {
         let number = self.table.number(joined.app, &joined.channel, class, self.home_of(joined));
         let channel = &mut self.table[number];
         channel.seats.push(Seat { slot, sub });
-        (number, channel.seats.len() as u32 - 1)
+        let seat = channel.seats.len() as u32 - 1;
+        self.measure(number, false);
+        (number, seat)
     }
 
     /// Of a seat that was offered: files may have changed since.
@@ -181,6 +192,7 @@ impl Hub {
         let (app, name, generation) = (channel.app, channel.name.clone(), self.generation);
         let leave = Leave { app, channel: name, generation, shard: self.me, member };
         let home = channel.home_shard;
+        self.measure(number, false);
         self.leave_home(home, leave, now);
         self.drop_unused(number);
         moved
@@ -259,11 +271,11 @@ impl Hub {
         home.map(|h| h.members().to_vec()).unwrap_or_default()
     }
 
-    /// What a channel keeps after `since`, oldest first, `limit` at most; whether more is kept; whether all since then
+    /// What a channel keeps after `since`, oldest first, `limit` and `PAGE_BYTES` at most; whether more is kept; whether all since then
     /// is there. Asked of its home.
     pub fn history(&self, app: AppId, name: &ChannelName, since: Option<Position>, limit: usize) -> history::Page {
         let home = self.table.find(app, name).and_then(|n| self.table[n].home.as_ref());
-        home.map(|h| h.page(since, limit)).unwrap_or_default()
+        home.map(|h| h.page(since, limit, PAGE_BYTES)).unwrap_or_default()
     }
 
     /// The channels that this shard is the home of, with the number of connections on each.
@@ -274,49 +286,14 @@ impl Hub {
         })
     }
 
-    pub fn history_bytes(&self) -> usize {
-        self.history_bytes
-    }
-
-    /// Forgets what is older than its class says, then, above `bytes_max`, the channels that were quiet longest:
-    /// they start a new epoch. Returns how many channels were evicted.
-    pub fn sweep(&mut self, now: Mono, bytes_max: usize) -> usize {
-        let mut freed = 0;
-        for number in self.table.numbers() {
-            let (app, class) = (self.table[number].app, self.table[number].class);
-            let options = self.options(app, class);
-            if let Some(home) = self.table[number].home.as_mut() {
-                freed += home.expire(&options, now);
-            }
-            self.drop_unused(number);
-        }
-        self.history_bytes = self.history_bytes.saturating_sub(freed);
-        if self.history_bytes <= bytes_max {
-            return 0;
-        }
-        let mut quiet: Vec<(Mono, u32)> = (self.table.numbers().into_iter())
-            .filter_map(|n| Some((self.table[n].home.as_ref().and_then(|h| h.newest_at())?, n)))
-            .collect();
-        quiet.sort_unstable();
-        let mut evicted = 0;
-        for (_, number) in quiet {
-            if self.history_bytes <= bytes_max / 10 * 9 {
-                break;
-            }
-            self.epoch = self.epoch.wrapping_add(1);
-            if let Some(home) = self.table[number].home.as_mut() {
-                self.history_bytes = self.history_bytes.saturating_sub(home.forget(self.epoch));
-                evicted += 1;
-            }
-            self.drop_unused(number);
-        }
-        evicted
-    }
-
     /// Channels share an epoch until one that had numbered something is forgotten: if that one comes back, its offsets
     /// start again.
     fn drop_unused(&mut self, number: u32) {
-        if self.table.remove_if_unused(number) {
+        if !self.table.is_unused(number) {
+            return;
+        }
+        self.forget_measure(number);
+        if self.table.remove(number) {
             self.epoch = self.epoch.wrapping_add(1);
         }
     }

@@ -160,7 +160,7 @@ impl Hub {
             let Some(mut home) = channel.home.take() else { continue };
             home.moves(self.me, to);
             let moved = Moved { app: channel.app, channel: channel.name.clone(), home: *home };
-            self.history_bytes = self.history_bytes.saturating_sub(moved.home.history_bytes());
+            self.measure(number, false);
             if moved.home.offset > 0 {
                 // Should it be made here again, its numbers must be others.
                 self.epoch = self.epoch.wrapping_add(1);
@@ -175,11 +175,10 @@ impl Hub {
         let Moved { app, channel, home } = moved;
         let class = self.class_of(app, &channel, u16::MAX);
         let number = self.table.number(app, &channel, class, self.me);
-        let before = self.table[number].home.replace(Box::new(home));
-        let bytes = |home: &Option<Box<Home>>| home.as_ref().map_or(0, |home| home.history_bytes());
-        let grown = bytes(&self.table[number].home);
-        self.history_bytes = (self.history_bytes + grown).saturating_sub(bytes(&before));
+        self.table[number].home = Some(Box::new(home));
+        self.measure(number, true);
         self.drop_unused(number);
+        self.keep_within(app);
     }
 
     /// What is meant for a channel's home: now, or when it is here, or on to where it is.
@@ -251,6 +250,7 @@ impl Hub {
         let presence = self.options(present.app, self.table[number].class).presence;
         if presence && let Some(home) = self.table[number].home.as_mut() {
             home.list(present.member);
+            self.measure(number, false);
         }
     }
 }

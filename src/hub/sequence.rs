@@ -33,6 +33,8 @@ impl Hub {
             false => home.count(join.shard, 1),
         }
         let appeared = options.presence && home.enter(join.member.clone());
+        let epoch = home.epoch;
+        self.measure(number, false);
         let listed = options.presence;
         let joined = Box::new(Joined {
             app: join.app,
@@ -45,7 +47,7 @@ impl Hub {
             identity: join.member.identity.clone(),
             request: join.request,
             alias: join.alias,
-            epoch: home.epoch,
+            epoch,
             position,
             recovered,
             events,
@@ -72,6 +74,7 @@ impl Hub {
         }
         // Listed by a generation that is not in force here.
         let left = home.exit(&leave.member);
+        self.measure(number, false);
         if presence && left {
             self.announce(number, EventKind::Left, &leave.member, now);
         }
@@ -97,7 +100,7 @@ impl Hub {
         let Publication { app, channels, generation, mut event, tally, answer } = publication;
         let mut numbers: SmallVec<[u32; 1]> = smallvec![];
         let mut offsets: SmallVec<[u64; 1]> = smallvec![];
-        let mut position = None;
+        let (mut position, mut kept) = (None, false);
         for (name, class) in &channels {
             let class = self.class_now(app, name, *class, generation);
             let options = self.options(app, class);
@@ -111,9 +114,11 @@ impl Hub {
             let home = self.table[number].home.get_or_insert_with(|| Box::new(Home::new(epoch, event.at.wall)));
             if keeps {
                 event.offset = home.offset + 1;
-                self.history_bytes = (self.history_bytes as isize + home.keep(&event, &options)) as usize;
+                home.keep(&event, &options);
                 position = position.or(options.history.map(|_| home.position()));
             }
+            self.measure(number, keeps);
+            kept |= keeps;
             numbers.push(number);
             offsets.push(event.offset);
         }
@@ -134,6 +139,10 @@ impl Hub {
         event.offset = *last;
         events.push(event);
         self.append(&numbers, events, tally);
+        // Only now: the channels of this event have something to pass on, and stay.
+        if kept {
+            self.keep_within(app);
+        }
     }
 
     /// To the end of what these channels publish in this tick. One group holds what went to the same channels.

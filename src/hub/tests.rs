@@ -253,15 +253,58 @@ fn evicted_history_starts_a_new_epoch() {
     let name = ChannelName::parse("old").unwrap();
     let before = world.hubs[0].history(APP, &name, None, 10).position;
     assert!(world.hubs[0].history_bytes() > 1000);
-    assert_eq!(world.hubs[0].sweep(Mono::from_ms(2_000), 100), 1);
+    assert!(world.hubs[0].evict(APP, 1) > 1000);
+    assert_eq!(world.hubs[0].take_evicted(), 1);
     assert_eq!(world.hubs[0].history_bytes(), 0);
     world.publish(0, &["old"], "y", None);
     world.tick();
     let page = world.hubs[0].history(APP, &name, Some(before), 10);
     assert!(!page.complete && page.position.epoch != before.epoch);
     // Too old by its class: forgotten, and the channel with it.
-    world.hubs[0].sweep(Mono::from_ms(1_000_000), usize::MAX);
+    world.hubs[0].sweep(Mono::from_ms(1_000_000));
     assert_eq!((world.hubs[0].history_bytes(), world.hubs[0].find(APP, "old")), (0, None));
+}
+
+#[test]
+fn one_answer_holds_only_so_much_history_and_says_that_there_is_more() {
+    let mut world = World::new(1, keeping(100));
+    for n in 0..30 {
+        world.publish(0, &["big"], &format!("{n}{}", "x".repeat(100_000)), None);
+    }
+    world.tick();
+    let (hub, name) = (&world.hubs[0], ChannelName::parse("big").unwrap());
+    let newest = hub.history(APP, &name, None, 100);
+    assert_eq!((newest.events.len(), newest.events.last().unwrap().offset, newest.more), (10, 30, false));
+    let first = Position { offset: 0, ..newest.position };
+    let page = hub.history(APP, &name, Some(first), 100);
+    assert_eq!((page.events.len(), page.events[0].offset, page.more), (10, 1, true));
+    let rest = hub.history(APP, &name, Some(Position { offset: 25, ..first }), 100);
+    assert_eq!((rest.events.len(), rest.more), (5, false));
+}
+
+#[test]
+fn what_channels_keep_is_bounded_by_app_and_the_quietest_lose_it_first() {
+    const OTHER: AppId = AppId(1);
+    let mut world = World::new(1, ClassOptions { last: true, ..keeping(10) });
+    world.hubs[0].set_classes(OTHER, Arc::from([keeping(10)]), None);
+    world.hubs[0].set_history_max(APP, 100_000);
+    world.join(0, 1, "seated", None);
+    let before = world.hubs[0].usage(APP);
+    for n in 0..500 {
+        world.publish(0, &[&format!("c{n}")], "1", None);
+        world.publish(0, &["busy"], "2", None);
+    }
+    world.tick();
+    let usage = world.hubs[0].usage(APP);
+    assert!(usage.kept_bytes <= 100_000 && usage.kept_bytes > 80_000, "{usage:?}");
+    assert!(usage.channels < 150, "a tiny event's channel takes more than its byte: {usage:?}");
+    let has = |name: &str| world.hubs[0].find(APP, name).is_some();
+    assert!(has("busy") && has("c499") && has("seated") && !has("c0"));
+    assert!(world.hubs[0].take_evicted() > 300);
+    assert_eq!(world.hubs[0].usage(OTHER), Usage::default());
+    // All of it can go, and nothing is counted then but who is there.
+    world.hubs[0].evict(APP, usize::MAX);
+    assert_eq!(world.hubs[0].usage(APP), before);
 }
 
 #[test]
