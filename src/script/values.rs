@@ -54,6 +54,11 @@ impl State {
         bytes(&self.0)
     }
 
+    /// On the heap, what the allocator rounds up included.
+    pub fn heap_bytes(&self) -> usize {
+        heap_bytes(&self.0)
+    }
+
     /// As new.
     pub fn is_empty(&self) -> bool {
         self.0.is_unit() || self.0.as_map_ref().is_ok_and(|m| m.is_empty())
@@ -361,4 +366,25 @@ fn bytes(value: &Dynamic) -> usize {
         } else {
             0
         }
+}
+
+/// What a value has on the heap. Maps are B-trees whose leaves have room for eleven entries and are half full at least;
+/// texts are counted references to a text that is itself on the heap where it is longer than 23 bytes.
+fn heap_bytes(value: &Dynamic) -> usize {
+    const LEAF_BYTES: usize = 11 * (size_of::<Identifier>() + size_of::<Dynamic>()) + 16;
+    const VALUE: usize = size_of::<Dynamic>();
+    let long = |len: usize| if len > 23 { len + len / 8 + 16 } else { 0 };
+    if let Ok(text) = value.as_immutable_string_ref() {
+        48 + long(text.len())
+    } else if let Ok(map) = value.as_map_ref() {
+        let nodes = map.len().div_ceil(7);
+        32 + nodes * (LEAF_BYTES + LEAF_BYTES / 4)
+            + map.iter().map(|(k, v)| long(k.len()) + heap_bytes(v)).sum::<usize>()
+    } else if let Ok(array) = value.as_array_ref() {
+        32 + array.capacity() * VALUE + array.iter().map(heap_bytes).sum::<usize>()
+    } else if value.is_blob() {
+        32 + value.as_blob_ref().map_or(0, |blob| blob.capacity())
+    } else {
+        0
+    }
 }

@@ -8,10 +8,11 @@ use super::pool::Pool;
 use super::table::Table;
 use super::timers::{Owner, Timers};
 use super::turn::{Ended, Turn};
+use crate::model::memory::Kind;
 use crate::model::{AppId, Code, Refusal};
 use crate::observe::{CallResult, HandlerLimit, Metrics, limited};
 use crate::script::{App, Call, Carry, Host, Outbox};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -68,7 +69,10 @@ impl Core {
         let handler = self.handlers.find(&call.app, call.handler, &self.metrics);
         let not_now = |call, limit| {
             handler.refused(limit);
-            let code = if limit == HandlerLimit::Entities { Code::Limit } else { Code::Overloaded };
+            let code = match limit {
+                HandlerLimit::Entities | HandlerLimit::Memory => Code::Limit,
+                _ => Code::Overloaded,
+            };
             Err((call, Refusal::new(code)))
         };
         let now = call.event.at.mono;
@@ -76,7 +80,8 @@ impl Core {
             return not_now(call, HandlerLimit::Breaker);
         }
         let (app, entity) = (call.app.clone(), call.entity.clone());
-        let job = match Job::take(&self.load, call, handler.clone(), timer) {
+        let account = self.metrics.memory.app(app.id);
+        let job = match Job::take(&self.load, call, handler.clone(), timer, &account) {
             Ok(job) => job,
             Err((call, limit)) => return not_now(call, limit),
         };
@@ -119,9 +124,15 @@ impl Core {
     }
 
     pub fn ready(self: &Arc<Core>, ready: Ready) {
-        let put = match ready {
-            Ready::Committed(..) => self.pool.push_first(ready),
-            Ready::Call(_) | Ready::Entity(_) | Ready::Sweep(_) => self.pool.push(ready),
+        let lane = match &ready {
+            Ready::Committed(..) => None,
+            Ready::Call(job) => Some(job.call().app.id.0),
+            Ready::Entity(entity) => Some(entity.app.0),
+            Ready::Sweep(_) => Some(0),
+        };
+        let put = match lane {
+            None => self.pool.push_first(ready),
+            Some(lane) => self.pool.push(lane, ready),
         };
         if let Err(ready) = put {
             self.abandon(ready);
@@ -179,6 +190,8 @@ impl Core {
     fn settle(self: &Arc<Core>, mut turn: Turn) -> Next {
         let writes = std::mem::take(&mut turn.writes);
         if !writes.is_empty() {
+            let bytes = writes.iter().map(Write::bytes).sum();
+            turn.writing = turn.app().map(|app| self.metrics.memory.app(app).take(Kind::Calls, bytes).0);
             let (core, turn) = (self.clone(), Box::new(turn));
             self.commit(writes, move |committed| core.ready(Ready::Committed(turn, committed)));
             return Next::Parked;

@@ -2,6 +2,7 @@
 
 use super::job::{Job, Token};
 use super::table::Kind;
+use crate::model::memory::Taken;
 use crate::model::{AppId, Mono};
 use crate::script::State;
 use std::collections::VecDeque;
@@ -41,6 +42,8 @@ pub(super) struct Slot {
     pub memory: Memory,
     /// Bytes of `memory` as its kind counts them.
     pub counted: usize,
+    /// Of the app's memory: itself and all that it remembers.
+    pub taken: Option<Taken>,
 }
 
 /// What an entity remembers.
@@ -54,13 +57,20 @@ pub(super) struct Memory {
     pub asked: bool,
     /// When the store was last written.
     pub written_at: Mono,
-    /// About, of `state`.
+    /// About, of `state`, as `bytes` of its kind bounds it.
     pub state_bytes: usize,
+    /// On the heap, of `state`.
+    pub heap_bytes: usize,
 }
 
 impl Memory {
     pub fn bytes(&self) -> usize {
         self.state_bytes + self.stored.as_ref().map_or(0, String::len)
+    }
+
+    /// What an entity takes that remembers this.
+    pub fn taken(&self, key: &str) -> usize {
+        ENTITY_BYTES + 2 * key.len() + self.heap_bytes + self.stored.as_ref().map_or(0, String::capacity)
     }
 
     /// Without it nothing would be lost.
@@ -74,9 +84,19 @@ impl Memory {
     }
 }
 
+/// What an entity takes beside its key and memory, about: itself, its places in the table and in its kind's list, the
+/// room of its queue.
+pub(super) const ENTITY_BYTES: usize = 640;
+
 impl Entity {
-    pub fn new(app: AppId, app_name: Arc<str>, key: Arc<str>, kind: Arc<Kind>) -> Entity {
-        Entity { app, app_name, key, kind, gone: AtomicBool::new(false), slot: Mutex::default() }
+    pub fn new(app: AppId, app_name: Arc<str>, key: Arc<str>, kind: Arc<Kind>, taken: Taken) -> Entity {
+        let slot = Mutex::new(Slot { taken: Some(taken), ..Slot::default() });
+        Entity { app, app_name, key, kind, gone: AtomicBool::new(false), slot }
+    }
+
+    /// By whoever has it: whether there is room for what it is about to remember.
+    pub fn reserve(&self, bytes: usize) -> bool {
+        self.lock().taken.as_mut().is_none_or(|taken| bytes <= taken.bytes() || taken.resize_lasting(bytes))
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Slot> {
@@ -114,6 +134,10 @@ impl Entity {
     pub fn put(&self, memory: Memory, now: Mono) {
         let mut slot = self.lock();
         self.kind.count_bytes(&mut slot.counted, memory.bytes());
+        if let Some(taken) = &mut slot.taken {
+            // The call has asked for what it needs; what was read from the store is here in any case.
+            taken.set(memory.taken(&self.key));
+        }
         slot.used_at = now;
         slot.memory = memory;
     }

@@ -1,9 +1,10 @@
 //! A call that was taken: it ends exactly once, whatever happens to whoever holds it.
 
 use super::handlers::Handler;
-use crate::model::{Code, Refusal};
+use crate::model::memory::{Account, Kind, Taken};
+use crate::model::{AppId, Code, Refusal};
 use crate::observe::{HandlerLimit, Metrics};
-use crate::script::{Call, Finished, Process, Reply};
+use crate::script::{Call, Finished, Process, Reply, Trigger};
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,12 +12,31 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
+/// Counts of apps.
+const APPS: usize = 1_024;
+/// Beside the bytes of its message, what a call that waits takes, about.
+const CALL_BYTES: usize = 1_024;
+
+/// What a call that waits holds. Data that was published is shared with its channel, and counted there.
+fn held_bytes(call: &Call) -> usize {
+    let event = &call.event;
+    let data = match event.trigger {
+        Trigger::Publish { .. } | Trigger::Published { .. } => 0,
+        _ => event.data.len(),
+    };
+    let asker = event.asker.as_ref().and_then(|asker| asker.id.as_ref()).map_or(0, |id| id.get().len());
+    CALL_BYTES + data + asker
+}
+
 /// How much was taken and has not ended, and whether more is taken.
 pub(super) struct Load {
     calls_max: usize,
     bytes_max: usize,
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
+    /// How many apps have handlers; and of each, the calls that wait. Apps whose numbers are alike there share a count.
+    pub apps: AtomicUsize,
+    by_app: [AtomicUsize; APPS],
     pending: AtomicUsize,
     stopping: AtomicBool,
     cancelled: AtomicBool,
@@ -35,6 +55,8 @@ impl Load {
             bytes_max: usize::try_from(process.queue_bytes.0).unwrap_or(usize::MAX),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
+            apps: AtomicUsize::new(0),
+            by_app: std::array::from_fn(|_| AtomicUsize::new(0)),
             pending: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
@@ -44,12 +66,12 @@ impl Load {
         })
     }
 
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+    fn of_app(&self, app: AppId) -> &AtomicUsize {
+        &self.by_app[app.0 as usize % APPS]
     }
 
-    pub fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes.load(Ordering::Relaxed)
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     pub fn pending(&self) -> usize {
@@ -111,8 +133,8 @@ pub(super) struct Job {
     pub handler: Arc<Handler>,
     /// The timer that fired it.
     pub timer: Option<u64>,
-    /// While it waits: the bytes counted.
-    waits: Option<usize>,
+    /// While it waits: the bytes counted against `queue_bytes`, and the app's memory.
+    waits: Option<(usize, Taken)>,
     token: Option<Token>,
 }
 
@@ -124,15 +146,22 @@ impl Job {
         call: Call,
         handler: Arc<Handler>,
         timer: Option<u64>,
+        account: &Arc<Account>,
     ) -> Result<Box<Job>, (Call, HandlerLimit)> {
         let Some(token) = load.token() else { return Err((call, HandlerLimit::Queue)) };
-        let bytes = call.event.data.len();
+        let (bytes, held) = (call.event.data.len(), held_bytes(&call));
+        let app = load.of_app(call.app.id);
+        let Some(taken) = account.reserve(Kind::Calls, held) else { return Err((call, HandlerLimit::Queue)) };
         let calls = load.waiting.fetch_add(1, Ordering::Relaxed);
+        let of_app = app.fetch_add(1, Ordering::Relaxed);
         let before = load.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         load.metrics.call_waits(1);
-        let job = Job { call: Some(call), handler, timer, waits: Some(bytes), token: Some(token) };
-        // Whatever its size, a message fits an empty queue: else it could never be handled.
-        match calls >= load.calls_max || (before > 0 && before + bytes > load.bytes_max) {
+        let job = Job { call: Some(call), handler, timer, waits: Some((bytes, taken)), token: Some(token) };
+        // Whatever its size, a message fits an empty queue: else it could never be handled. One app alone fills half
+        // of the places, so that another finds one.
+        let alone_max = if load.apps.load(Ordering::Relaxed) > 1 { load.calls_max.div_ceil(2) } else { usize::MAX };
+        let is_full = calls >= load.calls_max || of_app >= alone_max;
+        match is_full || (before > 0 && before + bytes > load.bytes_max) {
             true => Err((job.give_back(), HandlerLimit::Queue)),
             false => Ok(Box::new(job)),
         }
@@ -150,8 +179,11 @@ impl Job {
 
     /// It no longer waits.
     pub fn begin(&mut self) {
-        if let (Some(bytes), Some(Token(load))) = (self.waits.take(), &self.token) {
+        if let (Some((bytes, _)), Some(Token(load))) = (self.waits.take(), &self.token) {
             load.waiting.fetch_sub(1, Ordering::Relaxed);
+            if let Some(call) = &self.call {
+                load.of_app(call.app.id).fetch_sub(1, Ordering::Relaxed);
+            }
             load.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             load.metrics.call_waits(-1);
         }

@@ -36,14 +36,13 @@ use crate::observe::Metrics;
 use crate::store::{Store, StoreError};
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 /// After this a timer comes again whose call could not be taken, or not be kept.
 const RETRY_MS: u64 = 1_000;
-/// Beside the bytes of its message, what a call that waits takes, about.
-const CALL_BYTES: usize = 512;
 /// Threads that are made at least where `workers` is 0: a few slow handlers must not hold up all others.
 const THREADS_MIN: usize = 4;
 /// How long `stop` waits for calls that run and commits on their way, after what has not begun was given up.
@@ -142,6 +141,7 @@ impl Workers {
             numbered.resize(numbered.len().max(at + 1), None);
             numbered[at] = Some(app.clone());
         }
+        core.load.apps.store(apps.len(), Relaxed);
         core.handlers.reload(&numbered);
         core.table.reload(&numbered);
         let before = {
@@ -156,7 +156,7 @@ impl Workers {
         }
         let now = core.host.now();
         for app in &apps {
-            core.timers.count_in(app.id, core.metrics.timers(&app.name));
+            core.timers.count_in(app.id, core.metrics.timers(&app.name), core.metrics.memory.app(app.id));
             core.set_file_timers(app, now);
         }
         let new: Vec<&Arc<App>> = apps.iter().filter(|app| !loaded.contains(&app.id)).collect();
@@ -179,12 +179,6 @@ impl Workers {
             entities: self.core.table.entities(),
             timers: self.core.timers.len(),
         }
-    }
-
-    /// Memory of states, waiting calls and timers, for `limits.memory`.
-    pub fn bytes(&self) -> usize {
-        let calls = self.core.load.waiting() * CALL_BYTES + self.core.load.waiting_bytes();
-        calls + self.core.table.bytes() + self.core.timers.bytes()
     }
 
     /// Takes no more calls and fires no more timers; runs what was taken for up to `wait`. What has not begun by then is

@@ -2,14 +2,14 @@
 
 use super::breaker::Cause;
 use super::core::Core;
-use super::entity::{Entity, Memory};
+use super::entity::{ENTITY_BYTES, Entity, Memory};
 use super::job::{Job, Token};
 use super::keep::{self, Keeping};
-use super::timers::{Owner, Timer};
+use super::timers::{Owner, Timer, timer_bytes};
 use super::turn::{Ended, Turn, Undo};
 use crate::model::{Code, Now, Refusal};
 use crate::observe::{CallResult, HandlerLimit, limited};
-use crate::script::{Around, Failure, Fault, FaultKind, Ran, State};
+use crate::script::{Around, Failure, Fault, FaultKind, Kept, Ran, State};
 use crate::store::{StoreError, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -173,8 +173,12 @@ impl Core {
         }
         if let Some(text) = &memory.stored {
             let state = State::from_json(text).map_err(|e| Stopped::Store(StoreError::Broken(e)))?;
-            memory.state_bytes = state.bytes();
+            (memory.state_bytes, memory.heap_bytes) = (state.bytes(), state.heap_bytes());
+            let needed = memory.taken(&entity.key);
             memory.state = Some(state);
+            if !entity.reserve(needed) {
+                return Err(Stopped::Unable(Refusal::new(Code::Overloaded), HandlerLimit::Memory));
+            }
         }
         Ok(())
     }
@@ -199,7 +203,12 @@ impl Core {
             let what = format!("`this` takes more than {} bytes (`bytes` of [entity])", settings.bytes.0);
             return Err(self.fault(turn, FaultKind::Size, what, Some(HandlerLimit::EntityBytes)));
         }
-        turn.memory.state_bytes = bytes;
+        let heap_bytes = state.heap_bytes();
+        let stored = text.as_ref().map_or(0, String::len).max(turn.memory.stored.as_ref().map_or(0, String::len));
+        if !entity.reserve(ENTITY_BYTES + 2 * entity.key.len() + heap_bytes + stored) {
+            return Err(Stopped::Unable(Refusal::new(Code::Limit), HandlerLimit::Memory));
+        }
+        (turn.memory.state_bytes, turn.memory.heap_bytes) = (bytes, heap_bytes);
         let Some(text) = text else { return Ok(()) };
         if state.is_empty() {
             // An empty state is none: nothing has to be kept of it.
@@ -247,6 +256,11 @@ impl Core {
             if keeping.timers_after(&kept) > max {
                 let what = format!("more than {max} timers of one entity (`timers` of [script])");
                 return Err(self.fault(turn, FaultKind::Timers, what, None));
+            }
+            let timers = kept.iter().filter_map(|k| if let Kept::Timer { data, .. } = k { Some(data) } else { None });
+            let bytes: usize = timers.map(|data| timer_bytes(data.as_bytes())).sum();
+            if bytes > 0 && !self.metrics.memory.app(call.app.id).has_room(bytes) {
+                return Err(Stopped::Unable(Refusal::new(Code::Limit), HandlerLimit::Memory));
             }
             keeping.keep(kept, &mut turn.writes, &mut turn.timers, &mut turn.parcels);
             if self.store.is_none() && !turn.writes.is_empty() {

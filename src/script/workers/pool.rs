@@ -2,7 +2,8 @@
 //!
 //! At most one thread is on its way at a time; when it takes something and leaves something behind, it calls the next.
 //! So a busy process wakes nobody, and a burst wakes as many as it needs. A thread is called by name: no call is lost
-//! on somebody who was awake already.
+//! on somebody who was awake already. Each app has a lane, and lanes take turns: however much one asks for, another's
+//! next call waits for one thread at most, not for all that came before it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +20,11 @@ pub(super) struct Pool<T> {
 struct Ready<T> {
     /// What began already and needs only to be ended.
     first: VecDeque<T>,
-    rest: VecDeque<T>,
+    /// By lane.
+    rest: Vec<VecDeque<T>>,
+    /// Lanes that are not empty; the next to be served is in front.
+    turns: VecDeque<u16>,
+    rest_len: usize,
     /// Threads that sleep; the last to lie down is called first: its memory is still warm.
     asleep: Vec<usize>,
     /// Threads that were called and have not looked yet.
@@ -37,7 +42,9 @@ impl<T> Pool<T> {
     pub fn new(threads: usize) -> Pool<T> {
         let ready = Ready {
             first: VecDeque::new(),
-            rest: VecDeque::new(),
+            rest: Vec::new(),
+            turns: VecDeque::new(),
+            rest_len: 0,
             asleep: Vec::with_capacity(threads),
             coming: 0,
             closed: false,
@@ -53,14 +60,14 @@ impl<T> Pool<T> {
         self.sleepers.len()
     }
 
-    /// Something to begin. Err, given back: closed.
-    pub fn push(&self, item: T) -> Result<(), T> {
-        self.put(item, |ready| &mut ready.rest)
+    /// Something to begin, behind what is in the lane. Err, given back: closed.
+    pub fn push(&self, lane: u16, item: T) -> Result<(), T> {
+        self.put(item, |ready, item| ready.put(lane, item))
     }
 
     /// Something to end: goes before all that has not begun.
     pub fn push_first(&self, item: T) -> Result<(), T> {
-        self.put(item, |ready| &mut ready.first)
+        self.put(item, |ready, item| ready.first.push_back(item))
     }
 
     /// Whether somebody else waits for a thread; may be a moment old.
@@ -77,7 +84,7 @@ impl<T> Pool<T> {
     pub fn next(&self, me: usize) -> Option<T> {
         let mut ready = self.lock();
         loop {
-            let item = ready.first.pop_front().or_else(|| ready.rest.pop_front());
+            let item = ready.first.pop_front().or_else(|| ready.take());
             if let Some(item) = item {
                 let left = self.count(&ready);
                 let next = if left > 0 { ready.call() } else { None };
@@ -110,12 +117,12 @@ impl<T> Pool<T> {
         asleep.into_iter().for_each(|sleeper| self.wake(Some(sleeper)));
     }
 
-    fn put(&self, item: T, queue: impl FnOnce(&mut Ready<T>) -> &mut VecDeque<T>) -> Result<(), T> {
+    fn put(&self, item: T, queue: impl FnOnce(&mut Ready<T>, T)) -> Result<(), T> {
         let mut ready = self.lock();
         if ready.closed {
             return Err(item);
         }
-        queue(&mut ready).push_back(item);
+        queue(&mut ready, item);
         self.count(&ready);
         let next = ready.call();
         drop(ready);
@@ -124,7 +131,7 @@ impl<T> Pool<T> {
     }
 
     fn count(&self, ready: &Ready<T>) -> usize {
-        let waiting = ready.first.len() + ready.rest.len();
+        let waiting = ready.first.len() + ready.rest_len;
         self.waiting.store(waiting, Ordering::Relaxed);
         waiting
     }
@@ -144,6 +151,33 @@ impl<T> Pool<T> {
 }
 
 impl<T> Ready<T> {
+    fn put(&mut self, lane: u16, item: T) {
+        let at = lane as usize;
+        if self.rest.len() <= at {
+            self.rest.resize_with(at + 1, VecDeque::new);
+        }
+        if self.rest[at].is_empty() {
+            self.turns.push_back(lane);
+        }
+        self.rest[at].push_back(item);
+        self.rest_len += 1;
+    }
+
+    /// The next of the lane whose turn it is.
+    fn take(&mut self) -> Option<T> {
+        let lane = self.turns.pop_front()?;
+        let queue = &mut self.rest[lane as usize];
+        let item = queue.pop_front()?;
+        self.rest_len -= 1;
+        match queue.is_empty() {
+            // Its room was a burst's.
+            true if queue.capacity() > 1_024 => *queue = VecDeque::new(),
+            true => {}
+            false => self.turns.push_back(lane),
+        }
+        Some(item)
+    }
+
     /// Whom to wake: nobody while somebody is on the way, who will look under the lock and call the next.
     fn call(&mut self) -> Option<usize> {
         if self.coming > 0 {
@@ -180,14 +214,14 @@ mod tests {
             .collect();
         // One after another: each finds the threads asleep, or about to be.
         for item in 0..ITEMS {
-            pool.push(item).unwrap();
+            pool.push(item as u16 % 3, item).unwrap();
             assert_eq!(heard.recv().unwrap(), item);
         }
         // And from several sides at once.
         let pushers: Vec<_> = (0..3)
             .map(|at| {
                 let pool = pool.clone();
-                std::thread::spawn(move || (0..ITEMS).for_each(|i| pool.push(at * ITEMS + i).unwrap()))
+                std::thread::spawn(move || (0..ITEMS).for_each(|i| pool.push(at as u16, at * ITEMS + i).unwrap()))
             })
             .collect();
         let mut all: Vec<usize> = (0..3 * ITEMS).map(|_| heard.recv().unwrap()).collect();
@@ -196,13 +230,24 @@ mod tests {
         pushers.into_iter().for_each(|p| p.join().unwrap());
         pool.close();
         threads.into_iter().for_each(|t| t.join().unwrap());
-        assert_eq!(pool.push(1), Err(1));
+        assert_eq!(pool.push(0, 1), Err(1));
+    }
+
+    #[test]
+    fn one_app_s_crowd_does_not_stand_before_another_s_call() {
+        let pool = Pool::new(1);
+        (0..1_000).for_each(|n| pool.push(0, ("crowd", n)).unwrap());
+        pool.push(7, ("other", 0)).unwrap();
+        pool.push(7, ("other", 1)).unwrap();
+        let first: Vec<_> = (0..4).filter_map(|_| pool.next(0)).collect();
+        assert_eq!(first, [("crowd", 0), ("other", 0), ("crowd", 1), ("other", 1)]);
+        assert_eq!(pool.next(0), Some(("crowd", 2)));
     }
 
     #[test]
     fn what_began_goes_before_what_has_not() {
         let pool = Pool::new(1);
-        pool.push("second").unwrap();
+        pool.push(0, "second").unwrap();
         pool.push_first("first").unwrap();
         pool.close();
         assert_eq!((pool.next(0), pool.next(0), pool.next(0)), (Some("first"), Some("second"), None));

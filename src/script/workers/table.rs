@@ -5,6 +5,7 @@
 use super::entity::{Entity, Item, Memory, Slot};
 use super::key::kind_of;
 use super::timers::{Owner, Timers};
+use crate::model::memory::{self, Account};
 use crate::model::{AppId, Mono};
 use crate::observe::{HandlerLimit, KindMetrics, Metrics};
 use crate::script::{App, EntitySettings, Keep};
@@ -19,8 +20,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const PARTS: usize = 64;
 /// Quiet entities looked at to make room for one newcomer.
 const LOOKS_MAX: usize = 32;
-/// What an entity takes beside its key and memory, about.
-const ENTITY_BYTES: usize = 320;
 
 type Part = HashMap<Key, Arc<Entity>>;
 
@@ -35,7 +34,6 @@ pub(super) struct Table {
 #[derive(Default)]
 struct Totals {
     entities: AtomicUsize,
-    bytes: AtomicUsize,
 }
 
 /// The entities of one app whose keys begin alike.
@@ -47,6 +45,8 @@ pub(super) struct Kind {
     quiet: Mutex<VecDeque<Arc<Entity>>>,
     metrics: KindMetrics,
     totals: Arc<Totals>,
+    /// Of the app.
+    memory: Arc<Account>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -74,7 +74,6 @@ impl Kind {
     pub fn count_bytes(&self, counted: &mut usize, bytes: usize) {
         if *counted != bytes {
             self.metrics.bytes.add(bytes as i64 - *counted as i64);
-            self.totals.bytes.fetch_add(bytes.wrapping_sub(*counted), Relaxed);
             *counted = bytes;
         }
     }
@@ -123,10 +122,6 @@ impl Table {
         self.totals.entities.load(Relaxed)
     }
 
-    pub fn bytes(&self) -> usize {
-        self.totals.bytes.load(Relaxed) + self.entities() * ENTITY_BYTES
-    }
-
     pub fn kind(&self, app: &App, name: &str) -> Arc<Kind> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kind) = kinds.get(&Sought(app.id, name)) {
@@ -138,6 +133,7 @@ impl Table {
             quiet: Mutex::default(),
             metrics: self.metrics.kind(&app.name, name),
             totals: self.totals.clone(),
+            memory: self.metrics.memory.app(app.id),
         });
         kinds.insert(Key(app.id, name.into()), kind.clone());
         kind
@@ -171,12 +167,19 @@ impl Table {
         if !is_room {
             return Err((item, HandlerLimit::Entities));
         }
+        // What remembers something stays, and what is new is refused: a flood of names must not end what is in use.
+        let bytes = Memory::default().taken(key);
+        let reserve = || kind.memory.reserve_lasting(memory::Kind::Entities, bytes);
+        let Some(taken) = reserve().or_else(|| self.make_room(&kind, timers, now).then(reserve).flatten()) else {
+            kind.give_up();
+            return Err((item, HandlerLimit::Memory));
+        };
         let mut part = self.part(app.id, key);
         if let Some(entity) = part.get(&Sought(app.id, key)) {
             kind.give_up();
             return accept(entity, item);
         }
-        let entity = Arc::new(Entity::new(app.id, app.name.clone(), key.clone(), kind));
+        let entity = Arc::new(Entity::new(app.id, app.name.clone(), key.clone(), kind, taken));
         let accepted = accept(&entity, item);
         part.insert(Key(app.id, key.clone()), entity);
         accepted
@@ -288,7 +291,7 @@ impl Table {
     fn remove(&self, part: &mut Part, entity: &Entity, slot: &mut Slot) {
         part.remove(&Sought(entity.app, &entity.key));
         entity.leave();
-        slot.memory = Memory::default();
+        (slot.memory, slot.taken) = (Memory::default(), None);
         entity.kind.count_bytes(&mut slot.counted, 0);
         entity.kind.give_up();
         // What is gone comes off the list when it is looked at; until then it must not outgrow what is alive.

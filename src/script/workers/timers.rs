@@ -1,5 +1,6 @@
 //! Timers that are armed: by when they are due, and by whose they are.
 
+use crate::model::memory::{Account, Kind, Taken};
 use crate::model::{AppId, Mono};
 use crate::observe::TimerMetrics;
 use bytes::Bytes;
@@ -56,7 +57,7 @@ impl Equivalent<Owner> for Sought<'_> {
 }
 
 /// What a timer takes beside its data, about.
-const TIMER_BYTES: usize = 256;
+const TIMER_BYTES: usize = 512;
 /// The longest wait: a wake that was missed costs no more.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -65,7 +66,6 @@ pub(super) struct Timers {
     book: Mutex<Book>,
     changed: Condvar,
     count: AtomicUsize,
-    bytes: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -73,9 +73,9 @@ struct Book {
     next_id: u64,
     /// Those that wait; one whose call is on its way is in `armed` alone.
     order: BTreeSet<(Mono, u64)>,
-    armed: HashMap<u64, Timer>,
+    armed: HashMap<u64, (Timer, Option<Taken>)>,
     owners: HashMap<Owner, BTreeMap<Name, u64>>,
-    metrics: Vec<Option<TimerMetrics>>,
+    apps: Vec<Option<(TimerMetrics, Arc<Account>)>>,
 }
 
 impl Timers {
@@ -83,18 +83,14 @@ impl Timers {
         self.count.load(Relaxed)
     }
 
-    pub fn bytes(&self) -> usize {
-        self.bytes.load(Relaxed)
-    }
-
     /// Where an app's timers are counted.
-    pub fn count_in(&self, app: AppId, metrics: TimerMetrics) {
+    pub fn count_in(&self, app: AppId, metrics: TimerMetrics, account: Arc<Account>) {
         let mut book = self.lock();
         let at = app.0 as usize;
-        if book.metrics.len() <= at {
-            book.metrics.resize(at + 1, None);
+        if book.apps.len() <= at {
+            book.apps.resize(at + 1, None);
         }
-        book.metrics[at] = Some(metrics);
+        book.apps[at] = Some((metrics, account));
     }
 
     /// Arms a timer, instead of its owner's of the same name.
@@ -153,7 +149,7 @@ impl Timers {
     pub fn of(&self, owner: &Owner) -> Vec<Timer> {
         let book = self.lock();
         let names = of_calls(&book, owner);
-        names.iter().filter_map(|name| book.armed.get(book.owners.get(owner)?.get(name)?).cloned()).collect()
+        names.iter().filter_map(|name| Some(book.armed.get(book.owners.get(owner)?.get(name)?)?.0.clone())).collect()
     }
 
     /// Takes up to `max` that are due; each is brought back by `end` or `retry`.
@@ -162,7 +158,7 @@ impl Timers {
         let mut due = Vec::new();
         while due.len() < max && book.order.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, id)) = book.order.pop_first() else { break };
-            if let Some(timer) = book.armed.get(&id) {
+            if let Some((timer, _)) = book.armed.get(&id) {
                 due.push((id, timer.clone()));
             }
         }
@@ -171,13 +167,13 @@ impl Timers {
 
     /// The timer whose call is to begin; `None`: it was cancelled or set anew meanwhile.
     pub fn begin(&self, id: u64) -> Option<Timer> {
-        self.lock().armed.get(&id).cloned()
+        self.lock().armed.get(&id).map(|(timer, _)| timer.clone())
     }
 
     /// Its call has ended: it waits for the next, or is done.
     pub fn end(&self, id: u64, now: Mono) {
         let mut book = self.lock();
-        let Some(timer) = book.armed.get(&id) else { return };
+        let Some((timer, _)) = book.armed.get(&id) else { return };
         match next_due(timer, now) {
             Some(due) => self.again(book, id, due),
             None => {
@@ -216,7 +212,7 @@ impl Timers {
     }
 
     fn again(&self, mut book: MutexGuard<'_, Book>, id: u64, due: Mono) {
-        let Some(timer) = book.armed.get_mut(&id) else { return };
+        let Some((timer, _)) = book.armed.get_mut(&id) else { return };
         let was = std::mem::replace(&mut timer.due, due);
         book.order.remove(&(was, id));
         book.order.insert((due, id));
@@ -229,12 +225,14 @@ impl Timers {
         book.next_id += 1;
         book.order.insert((timer.due, id));
         book.owners.entry(timer.owner.clone()).or_default().insert(timer.name.clone(), id);
-        if let Some(Some(metrics)) = book.metrics.get(timer.owner.0.0 as usize) {
+        let mut taken = None;
+        if let Some(Some((metrics, account))) = book.apps.get(timer.owner.0.0 as usize) {
             metrics.armed.inc();
+            // The call that sets it has asked whether there is room.
+            taken = Some(account.take(Kind::Entities, timer_bytes(&timer.data)).0);
         }
         self.count.fetch_add(1, Relaxed);
-        self.bytes.fetch_add(TIMER_BYTES + timer.data.len(), Relaxed);
-        book.armed.insert(id, timer);
+        book.armed.insert(id, (timer, taken));
     }
 
     fn disarm(&self, book: &mut Book, owner: &Owner, name: &Name) -> Option<Timer> {
@@ -243,13 +241,12 @@ impl Timers {
         if names.is_empty() {
             book.owners.remove(owner);
         }
-        let timer = book.armed.remove(&id)?;
+        let (timer, _) = book.armed.remove(&id)?;
         book.order.remove(&(timer.due, id));
-        if let Some(Some(metrics)) = book.metrics.get(owner.0.0 as usize) {
+        if let Some(Some((metrics, _))) = book.apps.get(owner.0.0 as usize) {
             metrics.armed.dec();
         }
         self.count.fetch_sub(1, Relaxed);
-        self.bytes.fetch_sub(TIMER_BYTES + timer.data.len(), Relaxed);
         Some(timer)
     }
 
@@ -260,7 +257,7 @@ impl Timers {
         let mut book = self.lock();
         for name in of_calls(&book, owner) {
             let id = book.owners.get(owner).and_then(|names| names.get(&name));
-            if id.and_then(|id| book.armed.get(id)).is_some_and(&which) {
+            if id.and_then(|id| book.armed.get(id)).is_some_and(|(timer, _)| which(timer)) {
                 self.disarm(&mut book, owner, &name);
             }
         }
@@ -268,12 +265,17 @@ impl Timers {
 
     fn retain(&self, app: AppId, keep: impl Fn(&Timer) -> bool) {
         let mut book = self.lock();
-        let gone = book.armed.values().filter(|t| t.owner.0 == app && !keep(t));
-        let gone: Vec<_> = gone.map(|t| (t.owner.clone(), t.name.clone())).collect();
+        let gone = book.armed.values().filter(|(t, _)| t.owner.0 == app && !keep(t));
+        let gone: Vec<_> = gone.map(|(t, _)| (t.owner.clone(), t.name.clone())).collect();
         for (owner, name) in gone {
             self.disarm(&mut book, &owner, &name);
         }
     }
+}
+
+/// What a timer takes.
+pub(super) fn timer_bytes(data: &[u8]) -> usize {
+    TIMER_BYTES + data.len()
 }
 
 /// When a timer that is or was due calls again: in its rhythm, and once for all that was missed. `None`: never.
@@ -341,7 +343,7 @@ mod tests {
         assert_eq!(timers.len(), 1, "the new one stays");
         assert!(timers.has(AppId(0), "q:1") && !timers.has(AppId(0), "q:2"));
         assert!(timers.cancel(&Owner(AppId(0), Some("q:1".into())), &Name::Call("a".into())).is_some());
-        assert!(timers.due(at(99), 10).is_empty() && timers.len() == 0 && timers.bytes() == 0);
+        assert!(timers.due(at(99), 10).is_empty() && timers.len() == 0);
     }
 
     #[test]

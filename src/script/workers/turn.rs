@@ -4,7 +4,8 @@ use super::core::Core;
 use super::entity::{Entity, Memory};
 use super::job::{Job, Token};
 use super::keep::TimerOp;
-use crate::model::{Mono, Now, Refusal};
+use crate::model::memory::Taken;
+use crate::model::{AppId, Mono, Now, Refusal};
 use crate::observe::CallResult;
 use crate::script::{Asker, Connection, Effect, Reply, State, Trigger};
 use crate::store::{Parcel, Write};
@@ -31,6 +32,8 @@ pub(super) struct Turn {
     /// When it began.
     pub now: Now,
     pub writes: Vec<Write>,
+    /// What they take until the store has them.
+    pub writing: Option<Taken>,
     pub timers: Vec<TimerOp>,
     pub parcels: Vec<Parcel>,
     /// The timer that fired it, and when it comes again although its call has come to an end of sorts.
@@ -75,10 +78,15 @@ impl Turn {
             ended: Ok(Ended::default()),
             outcome: None,
             writes: Vec::new(),
+            writing: None,
             timers: Vec::new(),
             parcels: Vec::new(),
             retry_at: None,
         }
+    }
+
+    pub fn app(&self) -> Option<AppId> {
+        self.job.as_ref().map(|job| job.call().app.id).or_else(|| self.entity.as_ref().map(|entity| entity.app))
     }
 
     /// The entity's memory after the turn.
@@ -94,10 +102,9 @@ impl Turn {
                 Undo::State(before) => memory.state = before,
                 Undo::Reread => memory.state = None,
             }
-            memory.state_bytes = match (&memory.state, &memory.stored) {
-                (Some(state), _) => state.bytes(),
-                (None, _) => 0,
-            };
+            let state = memory.state.as_ref();
+            memory.state_bytes = state.map_or(0, State::bytes);
+            memory.heap_bytes = state.map_or(0, State::heap_bytes);
         }
         memory
     }

@@ -89,7 +89,7 @@ fn a_full_queue_gives_calls_back() {
     assert_eq!(told("", &format!("{:?}", "x".repeat(1_000))), Ok(()), "whatever its size, one message fits");
     rig.settle();
     assert!(rig.metric("weir_handler_queue 0"));
-    assert_eq!((rig.workers.stats().pending, rig.workers.bytes()), (0, 0));
+    assert_eq!((rig.workers.stats().pending, rig.memory()), (0, 0));
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn entities_that_are_quiet_for_long_are_forgotten() {
     }
     assert_eq!(rig.ask("later", "queue:2", &format!(r#"{{"ms":{}}}"#, 1_000_000 * SWEEP_MS)), "ok");
     rig.wait_until(|rig| rig.workers.stats().pending == 0);
-    let bytes = rig.workers.bytes();
+    let bytes = rig.memory();
     let minutes = AtomicUsize::new(0);
     rig.wait_until(|rig| {
         let minute = minutes.fetch_add(1, Ordering::SeqCst) as u64;
@@ -149,7 +149,7 @@ fn entities_that_are_quiet_for_long_are_forgotten() {
     assert_eq!(rig.state("queue:1"), "{}");
     assert_eq!(rig.state("queue:2"), r#"{"n":1}"#, "it has a timer");
     assert_eq!(rig.state("desk:1"), r#"{"n":1}"#);
-    assert!(rig.workers.bytes() < bytes);
+    assert!(rig.memory() < bytes);
 }
 
 #[test]

@@ -129,5 +129,5 @@ fn an_entity_that_is_forgotten_ends_after_the_calls_it_was_given() {
         assert_eq!(rig.workers.stats().timers, 0);
     }
     rig.settle();
-    assert_eq!((rig.workers.stats().entities, rig.workers.bytes()), (0, 0));
+    assert_eq!((rig.workers.stats().entities, rig.memory()), (0, 0));
 }

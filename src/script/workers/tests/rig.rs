@@ -219,6 +219,11 @@ impl Rig {
         self.workers.stop(LONG);
     }
 
+    /// What the app takes of the process's memory.
+    pub fn memory(&self) -> usize {
+        self.metrics.memory.app(self.app.id).used()
+    }
+
     pub fn metric(&self, line: &str) -> bool {
         self.metrics.text().lines().any(|l| l == line)
     }

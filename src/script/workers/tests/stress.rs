@@ -128,7 +128,7 @@ fn entities_and_apps_come_and_go_under_way() {
     // Whatever is left can be forgotten, and then nothing is.
     (0..ENTITIES).for_each(|of| rig.workers.forget(rig.app.id, &entity(of)));
     rig.settle();
-    assert_eq!((rig.workers.stats().entities, rig.workers.bytes()), (0, 0));
+    assert_eq!((rig.workers.stats().entities, rig.memory()), (0, 0));
     assert!(rig.metric(r#"weir_entities{app="test",kind="queue"} 0"#));
     assert!(rig.metric(r#"weir_entity_bytes{app="test",kind="ward"} 0"#));
     assert!(rig.metric(r#"weir_timers{app="test"} 0"#));
