@@ -121,6 +121,11 @@ impl Access {
         }
     }
 
+    /// Whether it lets in who shows nothing.
+    pub fn shows_nothing(&self) -> bool {
+        matches!(self, Access::Public | Access::Key { optional: true } | Access::Auth { stand_in: Some(_), .. })
+    }
+
     /// Whether the caller's name is known before its credentials are looked at: the address.
     pub fn limits_first(&self) -> bool {
         matches!(self, Access::Public | Access::Secret { .. })

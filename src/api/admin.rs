@@ -4,7 +4,7 @@
 use super::args::Args;
 use super::fail::{Fail, Why, reply_json};
 use super::handle::{Context, expect};
-use super::request::Request;
+use super::request::{Known, Request};
 use crate::model::{ChannelName, ConnectionId, one_of};
 use crate::observe::{Record, audit};
 use crate::policy::RightKind;
@@ -98,7 +98,7 @@ fn who<G>(context: &Context<G>, request: &Request) -> Result<Arc<str>, Fail> {
 
 /// `{"candidate": "/srv/weir/next"}`
 async fn plan(admin: &dyn Admin, request: &Request, by: &str) -> Result<Value, NotDone> {
-    let mut args = args(request)?;
+    let mut args = args(request).await?;
     let candidate = required(args.text("candidate"), "candidate")?;
     finish(args)?;
     let done = admin.plan(candidate.clone()).await;
@@ -110,7 +110,7 @@ async fn plan(admin: &dyn Admin, request: &Request, by: &str) -> Result<Value, N
 
 /// `{"connection": "ws_1…", "does": "subscribe", "on": "clinic:c1:queue"}`
 async fn explain(admin: &dyn Admin, request: &Request, by: &str) -> Result<Value, NotDone> {
-    let mut args = args(request)?;
+    let mut args = args(request).await?;
     let connection = required(args.text("connection"), "connection")?;
     let does = args.text("does").map_err(|fail| NotDone::Invalid(fail.detail))?.unwrap_or("subscribe".into());
     let on = required(args.text("on"), "on")?;
@@ -135,8 +135,9 @@ fn noted<'a>(by: &'a str, done: &'a Result<Value, NotDone>) -> Record<'a> {
     Record { audit: "verb", who: Some(by), result, ..Record::default() }
 }
 
-fn args(request: &Request) -> Result<Args<'_>, NotDone> {
-    Args::of_body(&request.body).map_err(|fail| NotDone::Invalid(fail.detail))
+async fn args(request: &Request) -> Result<Args<'_>, NotDone> {
+    let body = request.body.read(Known::Yes).await.map_err(|fail| NotDone::Invalid(fail.detail))?;
+    Args::of_body(body).map_err(|fail| NotDone::Invalid(fail.detail))
 }
 
 fn required(text: Result<Option<String>, Fail>, name: &str) -> Result<String, NotDone> {

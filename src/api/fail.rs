@@ -47,6 +47,8 @@ whys! {
     InvalidConfig = "invalid_config" 422 "The files have mistakes",
     /// RFC 9110 §15.5.22.
     UpgradeRequired = "upgrade_required" 426 "Only WebSockets are here",
+    /// The body did not come within `http.body_timeout`.
+    BodyTimeout = "body_timeout" 408 "The body did not come in time",
     RateLimited = "rate_limited" 429 "Too many requests",
     Internal = "internal" 500 "Internal error",
     Overloaded = "overloaded" 503 "Overloaded, try again",
@@ -77,6 +79,7 @@ impl Why {
             | Why::KeyReused
             | Why::InvalidConfig
             | Why::UpgradeRequired
+            | Why::BodyTimeout
             | Why::RateLimited
             | Why::Internal => None,
         }

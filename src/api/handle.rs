@@ -11,7 +11,7 @@ use super::gateway::{Gateway, Ground};
 use super::json::members;
 use super::keys::ApiKey;
 use super::once::Answer;
-use super::request::Request;
+use super::request::{Known, Request};
 use super::run::run;
 use super::serve::serve;
 use super::site::{Listener, Site};
@@ -190,14 +190,15 @@ async fn api<G: Gateway>(
     let key = context.required_key(request)?;
     let mut args = match verb.reads() {
         true => Args::of_query(&request.query)?,
-        false => Args::of_body(&request.body)?,
+        false => Args::of_body(request.body.read(Known::Yes).await?)?,
     };
     if let Some(id) = connection {
         args.put("connection", percent_decode(id).ok_or_else(Fail::not_found)?)?;
     }
     let named = args.text("app")?;
     let app = context.site.app(listener, named.as_deref(), key)?;
-    let answer = one(context, key, app, verb, args, &request.body, request).await;
+    let body = if verb.reads() { &[][..] } else { request.body.read(Known::Yes).await? };
+    let answer = one(context, key, app, verb, args, body, request).await;
     if named.is_some() || listener.is_of_one() { answer } else { with_app(answer, &app.name) }
 }
 
@@ -242,7 +243,7 @@ async fn one<G: Gateway>(
 async fn batch<G: Gateway>(context: &Context<G>, request: &Request, listener: &Listener) -> Answer {
     expect(request, Method::POST)?;
     let key = context.required_key(request)?;
-    let mut args = Args::of_body(&request.body)?;
+    let mut args = Args::of_body(request.body.read(Known::Yes).await?)?;
     let app = args.text("app")?;
     let commands = args.raw("commands")?.ok_or_else(|| Fail::body("`commands` is required"))?;
     args.finish()?;

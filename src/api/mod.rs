@@ -43,7 +43,7 @@ pub use gateway::{Gateway, Ground};
 pub use handle::{Context, handle, rehearse};
 pub use keys::Keys;
 pub use origin::Pages;
-pub use request::Request;
+pub use request::{Body, Known, Request};
 pub use settings::{AccessSettings, ApiKeySettings, ErrorReply, Kind, RouteSettings};
 pub use site::Site;
 pub use verb::{Reach, Verb};

@@ -1,5 +1,6 @@
 //! A request as `listen` hands it over.
 
+use super::fail::Fail;
 use crate::model::Now;
 use crate::model::query_pairs;
 use crate::policy::RequestView;
@@ -7,11 +8,14 @@ use bytes::Bytes;
 use hyper::header::AUTHORIZATION;
 use hyper::{HeaderMap, Method};
 use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
+use std::fmt;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
-/// One HTTP request, its body read in whole.
-#[derive(Clone, Debug)]
+/// One HTTP request.
+#[derive(Debug)]
 pub struct Request {
     pub method: Method,
     /// As sent, without the query; escapes not decoded.
@@ -19,7 +23,7 @@ pub struct Request {
     /// As sent, without its `?`.
     pub query: String,
     pub headers: HeaderMap,
-    pub body: Bytes,
+    pub body: Body,
     /// The client, behind trusted proxies.
     pub ip: IpAddr,
     /// The listener's name in gateway.toml.
@@ -27,6 +31,48 @@ pub struct Request {
     /// The port that the listener is bound to.
     pub port: u16,
     pub now: Now,
+}
+
+/// A request's body: read where it is needed, and not before it is known who asks.
+#[derive(Default)]
+pub struct Body {
+    whole: OnceCell<Bytes>,
+    unread: Cell<Option<Unread>>,
+}
+
+/// Reads a body in whole. `known`: its sender has shown a key, a secret or a token.
+pub type Unread = Box<dyn FnOnce(Known) -> Pin<Box<dyn Future<Output = Result<Bytes, Fail>>>>>;
+
+/// Whether a request's sender has shown who it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Known {
+    Yes,
+    No,
+}
+
+impl Body {
+    pub fn whole(bytes: Bytes) -> Body {
+        Body { whole: bytes.into(), unread: Cell::default() }
+    }
+
+    pub fn unread(read: Unread) -> Body {
+        Body { whole: OnceCell::new(), unread: Cell::new(Some(read)) }
+    }
+
+    /// All of it, from the socket where it is still there.
+    pub async fn read(&self, by: Known) -> Result<&Bytes, Fail> {
+        if let Some(unread) = self.unread.take() {
+            let bytes = unread(by).await?;
+            let _ = self.whole.set(bytes);
+        }
+        Ok(self.whole.get_or_init(Bytes::new))
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Body({:?})", self.whole.get().map(Bytes::len))
+    }
 }
 
 impl Request {

@@ -11,7 +11,7 @@ use super::handler::{Handled, handle};
 use super::json::{at, is};
 use super::place::Scene;
 use super::rate::{Party, Verdict};
-use super::request::{Request, Viewed};
+use super::request::{Known, Request, Viewed};
 use super::route::{Action, Need};
 use super::run::run;
 use super::site::Matched;
@@ -92,11 +92,15 @@ async fn answer<G: Gateway>(
     route.access.permits(&visitor, &Viewed { request, vars }, &app.tables)?;
 
     decodes(&request.query)?;
+    // Not before it is known who asks: whoever may not, has nothing read.
+    let is_somebody = visitor.identity.as_ref().is_none_or(|identity| identity.user.is_some());
+    let known = if route.access.shows_nothing() || !is_somebody { Known::No } else { Known::Yes };
+    let bytes = if route.reads_body { request.body.read(known).await? } else { &Bytes::new() };
     let body: Option<&RawValue> = match route.reads_body {
         // A handler may be called without one.
-        true if request.body.is_empty() && route.is_handled() && route.need.is_empty() => None,
+        true if bytes.is_empty() && route.is_handled() && route.need.is_empty() => None,
         true => {
-            let text = std::str::from_utf8(&request.body).map_err(|_| Fail::new(Why::InvalidJson, "not UTF-8"))?;
+            let text = std::str::from_utf8(bytes).map_err(|_| Fail::new(Why::InvalidJson, "not UTF-8"))?;
             Some(serde_json::from_str(text).map_err(|e| Fail::json(&e))?)
         }
         false => None,

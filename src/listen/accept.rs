@@ -5,6 +5,7 @@ use crate::shard::Accepted;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 /// How long the loop rests where the process has no descriptor left: connections wait in the kernel's backlog.
@@ -32,17 +33,28 @@ fn bind_to(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Descriptors that only operators' listeners and files may use: a quarter of all, at most so many.
+const KEPT_BACK: u64 = 192;
+
 /// Accepts for ever, on a background runtime; ends when the task is dropped. `number` is the listener's; `deliver`
-/// hands the connection to a shard; `failed` is told of each time that no descriptor was left.
+/// hands the connection to a shard; `failed` is told of each time that no descriptor was left. `admin`: for operators.
 pub async fn accept(
     listener: TcpListener,
     number: u16,
+    admin: bool,
     mut deliver: impl FnMut(Accepted),
     mut failed: impl FnMut(&io::Error),
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     loop {
         match listener.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+            // The kernel gives the lowest number that is free: a high one tells that nearly all are taken. What is left is
+            // for operators, who want to look, and for files, which a reload reads and the store writes.
+            Ok((stream, _)) if !admin && is_kept_back(stream.as_raw_fd(), open_files_max()) => {
+                drop(stream);
+                failed(&io::Error::from_raw_os_error(libc::EMFILE));
+                tokio::task::yield_now().await;
+            }
             Ok((stream, peer)) => {
                 // Replies are whole writes; waiting for more to say would only delay them.
                 let _ = stream.set_nodelay(true);
@@ -56,6 +68,20 @@ pub async fn accept(
             // The client went away between its SYN and now (`accept(2)`, "Error handling").
             Err(error) => tracing::debug!(listener = number, %error, "accept"),
         }
+    }
+}
+
+fn is_kept_back(fd: RawFd, open_files_max: u64) -> bool {
+    fd as u64 >= open_files_max - (open_files_max / 4).min(KEPT_BACK)
+}
+
+/// Descriptors that the process may have.
+fn open_files_max() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes only the struct that it is given.
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
+        0 => limit.rlim_cur,
+        _ => u64::MAX,
     }
 }
 
@@ -82,7 +108,7 @@ mod tests {
         let runtime = tokio::runtime::LocalRuntime::new().unwrap();
         runtime.block_on(async {
             let (sender, mut arrived) = tokio::sync::mpsc::unbounded_channel();
-            tokio::task::spawn_local(accept(listener, 7, move |a| sender.send(a).unwrap(), |_| {}));
+            tokio::task::spawn_local(accept(listener, 7, false, move |a| sender.send(a).unwrap(), |_| {}));
             let client = std::net::TcpStream::connect(address).unwrap();
             let accepted = arrived.recv().await.unwrap();
             assert_eq!((accepted.peer, accepted.listener), (client.local_addr().unwrap(), 7));
@@ -95,6 +121,13 @@ mod tests {
         let first = bind(&settings("127.0.0.1:0")).unwrap();
         let address = first.local_addr().unwrap().to_string();
         assert_eq!(bind(&settings(&address)).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn the_last_descriptors_are_kept_back() {
+        assert!(is_kept_back(150, 200) && !is_kept_back(149, 200));
+        assert!(is_kept_back(100_000 - 192, 100_000) && !is_kept_back(99_000, 100_000));
+        assert!(!is_kept_back(i32::MAX, u64::MAX));
     }
 
     #[test]

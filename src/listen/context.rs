@@ -2,7 +2,7 @@
 
 use super::attempts::Attempts;
 use super::entrance::Entrance;
-use crate::api::Site;
+use crate::api::{Body, Site};
 use crate::flow::Generation;
 use crate::model::Now;
 use crate::observe::Metrics;
@@ -30,6 +30,8 @@ pub struct Context {
     pub front: Arc<ArcSwap<Front>>,
     pub api: Arc<dyn Api + Send + Sync>,
     pub counts: Arc<Counts>,
+    /// Of admin listeners.
+    pub operators: Arc<Counts>,
     pub attempts: Arc<Attempts>,
     pub metrics: Arc<Metrics>,
     /// `true`: HTTP connections end after the request at hand.
@@ -47,7 +49,7 @@ pub struct ApiRequest {
     /// Without the `?`.
     pub query: Box<str>,
     pub headers: HeaderMap,
-    pub body: Bytes,
+    pub body: Body,
     pub ip: IpAddr,
     pub listener: u16,
     pub admin: bool,

@@ -1,13 +1,14 @@
-//! HTTP that is no upgrade: the body, bounded; calls from other origins; then the API.
+//! HTTP that is no upgrade: calls from other origins; then the API, which asks for the body once it knows its sender.
 
+use super::body::Reading;
 use super::context::ApiRequest;
 use super::respond::{problem, with};
 use super::serve::Exchange;
 use super::text::list;
+use crate::api;
 use crate::model::Origins;
-use crate::observe::LimitName;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -15,7 +16,9 @@ use hyper::header::{
     CONNECTION, CONTENT_ENCODING, HeaderMap, ORIGIN, VARY,
 };
 use hyper::{Method, Request, Response, StatusCode};
+use std::cell::Cell;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 /// How long a browser may remember a preflight, in seconds.
 const PREFLIGHT_AGE: &str = "600";
@@ -36,9 +39,21 @@ pub async fn answer(request: Request<Incoming>, x: &Exchange, ip: IpAddr) -> Res
         return share(refused, origin.as_deref());
     }
     let (head, body) = request.into_parts();
-    let body = match read(body, x).await {
-        Ok(body) => body,
-        Err(refused) => return share(refused, origin.as_deref()),
+    // Its end was seen, or it has none: only then may another request follow on this connection.
+    let read_out = Rc::new(Cell::new(body.is_end_stream()));
+    let body = match read_out.get() {
+        true => api::Body::default(),
+        false => {
+            let reading = Reading { front: x.front.clone(), context: x.context.clone(), place: x.place.clone(), ip };
+            let read_out = read_out.clone();
+            api::Body::unread(Box::new(move |by| {
+                Box::pin(async move {
+                    let bytes = reading.read(body, by).await?;
+                    read_out.set(true);
+                    Ok(bytes)
+                })
+            }))
+        }
     };
     let request = ApiRequest {
         method: head.method,
@@ -50,33 +65,9 @@ pub async fn answer(request: Request<Incoming>, x: &Exchange, ip: IpAddr) -> Res
         listener: x.listener,
         admin: x.front.entrance.listener(x.listener).is_some_and(|l| l.admin),
     };
-    share(x.context.api.handle(request, x.front.clone()).await, origin.as_deref())
-}
-
-async fn read(body: Incoming, x: &Exchange) -> Result<Bytes, Response<Full<Bytes>>> {
-    let (http, metrics) = (&x.front.entrance.http, &x.context.metrics);
-    let too_large = || {
-        metrics.limit(LimitName::BodyBytes, 1);
-        let detail = format!("a body has {} bytes at most", http.body_bytes.0);
-        with(problem(StatusCode::PAYLOAD_TOO_LARGE, &detail), CONNECTION, "close")
-    };
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    if body.size_hint().lower() > http.body_bytes.0 {
-        return Err(too_large());
-    }
-    let limited = Limited::new(body, http.body_bytes.0 as usize);
-    match tokio::time::timeout(http.body_timeout.duration(), limited.collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(with(problem(StatusCode::BAD_REQUEST, "the body ended early"), CONNECTION, "close")),
-        Err(_) => {
-            metrics.limit(LimitName::BodyTimeout, 1);
-            let late = problem(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
-            Err(with(late, CONNECTION, "close"))
-        }
-    }
+    let response = x.context.api.handle(request, x.front.clone()).await;
+    let response = if read_out.get() { response } else { with(response, CONNECTION, "close") };
+    share(response, origin.as_deref())
 }
 
 /// Whether a body is compressed: RFC 9110 §15.5.16 has it refused, with what is taken instead.

@@ -6,6 +6,7 @@
 
 mod accept;
 mod attempts;
+mod body;
 mod certificate;
 mod context;
 mod entrance;

@@ -10,7 +10,7 @@ use super::settings::ProxyProtocol;
 use super::upgrade::Draft;
 use super::{http, proxy, upgrade};
 use crate::observe::LimitName;
-use crate::shard::{Accepted, Door};
+use crate::shard::{Accepted, Door, HttpPlace, NoPlace};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -33,8 +33,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-/// HTTP connections of admin listeners beyond `http.connections`: a flood elsewhere does not lock operators out.
-const ADMIN_CONNECTIONS: u32 = 128;
+/// HTTP connections of admin listeners, and of one address there: a flood elsewhere does not lock operators out.
+const ADMIN_CONNECTIONS: (u32, u32) = (128, 128);
 /// After a last response: how long, and how much of what the client still sends is read, so that its kernel does not
 /// throw the response away with a reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -50,6 +50,7 @@ pub struct Exchange {
     pub listener: u16,
     /// Who is at the other end of the socket, or of the proxy that wrote a PROXY header.
     peer: IpAddr,
+    pub place: Arc<HttpPlace>,
     ends: Instant,
     pub draft: RefCell<Option<Draft>>,
 }
@@ -66,12 +67,50 @@ pub async fn serve(accepted: Accepted, door: Rc<dyn Door>, context: Arc<Context>
     let front = context.front.load_full();
     let (peer, number) = (accepted.peer, accepted.listener);
     let Some(listener) = front.entrance.listener(number) else { return };
-    let reserved = if listener.admin { ADMIN_CONNECTIONS } else { 0 };
-    let Some(_seat) = context.counts.http(front.entrance.http.connections.saturating_add(reserved)) else {
-        context.metrics.limit(LimitName::HttpConnections, 1);
-        tracing::debug!(%peer, listener = &*listener.name, "too many HTTP connections");
-        return;
+    let http = &front.entrance.http;
+    let seat = match listener.admin {
+        // Nobody else's connections keep operators out, nor what those hold.
+        true => context.operators.http(peer.ip(), ADMIN_CONNECTIONS, &context.metrics.memory.operators),
+        false => {
+            let max = (http.connections, http.connections_per_ip);
+            // Of a proxy that writes whom it stands for, the address says nothing.
+            let max = if front.entrance.trusted.contains(peer.ip()) { (max.0, max.0) } else { max };
+            context.counts.http(peer.ip(), max, &context.metrics.memory.strangers)
+        }
     };
+    let seat = match seat {
+        Ok(seat) => seat,
+        Err(no_place) => {
+            let limit = match no_place {
+                NoPlace::Process => LimitName::HttpConnections,
+                NoPlace::Address => LimitName::HttpConnectionsPerIp,
+                NoPlace::Memory => LimitName::Memory,
+            };
+            context.metrics.limit(limit, 1);
+            return tracing::debug!(%peer, listener = &*listener.name, ?no_place, "no place for an HTTP connection");
+        }
+    };
+    let place = seat.place.clone();
+    let served = serve_one(accepted, door, &context, front, place);
+    tokio::select! { biased;
+        () = served => {}
+        // Whoever had to make room hears nothing more: it was not heard for long.
+        () = seat.place.made_room() => {
+            context.metrics.limit(LimitName::HttpConnections, 1);
+            tracing::debug!(%peer, "a connection that waited longest made room");
+        }
+    }
+}
+
+async fn serve_one(
+    accepted: Accepted,
+    door: Rc<dyn Door>,
+    context: &Arc<Context>,
+    front: Arc<Front>,
+    place: Arc<HttpPlace>,
+) {
+    let (peer, number) = (accepted.peer, accepted.listener);
+    let Some(listener) = front.entrance.listener(number) else { return };
     let ends = Instant::now() + front.generation.limits.handshake_timeout.duration();
     let (transport, ip) = match timeout_at(ends, open(accepted, listener, &front)).await {
         Ok(Ok(opened)) => opened,
@@ -84,7 +123,7 @@ pub async fn serve(accepted: Accepted, door: Rc<dyn Door>, context: Arc<Context>
         }
     };
     drop(front);
-    converse(Arrived { transport, ip, listener: number, ends }, door, context).await;
+    converse(Arrived { transport, ip, listener: number, ends, place }, door, context.clone()).await;
 }
 
 /// PROXY header and TLS. Out: the transport, and the address of whom it leads to.
@@ -117,6 +156,7 @@ struct Arrived {
     ip: IpAddr,
     listener: u16,
     ends: Instant,
+    place: Arc<HttpPlace>,
 }
 
 /// How HTTP on a connection came to its end.
@@ -129,7 +169,7 @@ type Answering = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infal
 
 /// HTTP, request after request, until the socket is the shard's or ends.
 async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
-    let Arrived { transport, ip: peer, listener, ends } = arrived;
+    let Arrived { transport, ip: peer, listener, ends, place } = arrived;
     let settings = context.front.load().entrance.http.clone();
     let header_timeout = settings.header_timeout.duration();
     let first = ends.min(Instant::now() + header_timeout);
@@ -145,10 +185,14 @@ async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
             let whole = Instant::now() + front.generation.limits.handshake_timeout.duration();
             let ends = if seen.replace(true) { whole } else { ends };
             let (context, door) = (context.clone(), door.clone());
-            let x = Exchange { context, door, front, listener, peer, ends, draft: RefCell::default() };
+            let place = place.clone();
+            place.waits(false);
+            let x = Exchange { context, door, front, listener, peer, place, ends, draft: RefCell::default() };
             let (pace, draft) = (pace.clone(), draft.clone());
             Box::pin(async move {
                 let response = answer(request, &x).await;
+                // A socket that becomes the shard's has its own bounds; it makes no room on its way there.
+                x.place.waits(x.draft.borrow().is_none());
                 draft.set(x.draft.into_inner());
                 pace.request_ended();
                 Ok(response)

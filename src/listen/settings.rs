@@ -73,9 +73,13 @@ pub struct HttpSettings {
     pub body_timeout: Ms,
     /// An idle HTTP connection. Beyond: closed.
     pub keep_alive: Ms,
-    /// HTTP connections and handshakes at once, upgraded ones not counted. Beyond: closed without an answer.
+    /// HTTP connections and handshakes at once, upgraded ones not counted. Beyond: the one that has been waiting longest
+    /// is closed; where all are at work, the newcomer is.
     #[schemars(range(min = 1))]
     pub connections: u32,
+    /// The same of one address, of one /64 for IPv6.
+    #[schemars(range(min = 1))]
+    pub connections_per_ip: u32,
     /// Addresses or networks whose `Forwarded`, `X-Forwarded-For` and PROXY headers are believed.
     pub trusted_proxies: Vec<String>,
     /// Allowed `Origin` of an upgrade, and of calls that a cookie authenticates: `"*"`, `"https://app.example"`,
@@ -94,6 +98,7 @@ impl Default for HttpSettings {
             body_timeout: Ms::secs(10),
             keep_alive: Ms::secs(60),
             connections: 10_000,
+            connections_per_ip: 2_500,
             trusted_proxies: Vec::new(),
             origins: vec!["*".to_owned()],
             hosts: Vec::new(),

@@ -155,6 +155,13 @@ async fn accept(
     let Some(app) = x.front.generation.app(*app) else {
         return Err(Refused::new(RefusedFor::NotFound, StatusCode::NOT_FOUND, "nothing listens here"));
     };
+    // Newcomers of an app that holds too much already; those of others are let in.
+    let account = x.context.metrics.memory.app(app.id);
+    if account.over() > 0 {
+        account.refuse();
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(Refused::limit(x, LimitName::Memory, unavailable, "out of memory, try again", 5));
+    }
     if let (Some(outcome), Some(metrics)) = (outcome, x.context.metrics.find(app.id)) {
         metrics.authenticated(outcome);
     }
@@ -238,9 +245,6 @@ fn check_bounds(x: &Exchange, ip: IpAddr) -> Result<(), Refused> {
     match x.door.closed() {
         Some(Closed::Draining) => {
             return Err(Refused::new(RefusedFor::Draining, unavailable, "shutting down").with(RETRY_AFTER, "1"));
-        }
-        Some(Closed::Memory) => {
-            return Err(Refused::limit(x, LimitName::Memory, unavailable, "out of memory, try again", 5));
         }
         None => {}
     }

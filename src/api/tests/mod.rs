@@ -183,7 +183,7 @@ fn request(line: &str, headers: &[(&'static str, &str)], body: &str) -> Request 
         path: path.into(),
         query: query.into(),
         headers: headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect(),
-        body: Bytes::copy_from_slice(body.as_bytes()),
+        body: Body::whole(Bytes::copy_from_slice(body.as_bytes())),
         ip: "192.0.2.1".parse().unwrap(),
         listener: listener.into(),
         port: 3001,

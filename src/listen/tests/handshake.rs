@@ -169,7 +169,7 @@ async fn attempts_are_limited_by_address() {
 
 #[tokio::test(flavor = "local")]
 async fn a_closed_door_and_a_switched_off_extension_show() {
-    let setup = Setup { closed: Some(Closed::Memory), ..Setup::default() };
+    let setup = Setup { closed: Some(Closed::Draining), ..Setup::default() };
     assert_eq!(House::open(setup).outcome("/ws", "").await, "503");
     let app_limits = AppLimits { deflate_threshold: SizeOrOff(None), ..AppLimits::default() };
     let house = House::open(Setup { app_limits, ..Setup::default() });

@@ -76,12 +76,75 @@ async fn headers_are_bounded() {
 #[tokio::test(flavor = "local")]
 async fn http_connections_are_bounded() {
     let house = House::open(Setup { http: json!({ "connections": 1 }), ..Setup::default() });
-    let mut first = house.connect().await;
-    first.send(&get("/")).await;
-    assert_eq!(first.response().await.0, 200);
-    assert_eq!(house.connect().await.rest().await, "");
-    first.send(&get("/")).await;
-    assert_eq!(first.response().await.0, 200);
+    let mut silent = house.connect().await;
+    silent.send(&get("/")).await;
+    assert_eq!(silent.response().await.0, 200);
+    // Who is silent makes room for who is not.
+    let mut second = house.connect().await;
+    second.send(&get("/")).await;
+    assert_eq!(second.response().await.0, 200);
+    assert_eq!(silent.rest().await, "");
+    // A half request is silence too.
+    second.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf").await;
+    still_answers(&house).await;
+    assert_eq!(second.rest().await, "");
+    assert!(house.context.metrics.text().contains("weir_limit_hits_total{limit=\"http_connections\"} 2"));
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_body_is_not_read_before_its_sender_is_known() {
+    let house = House::open(Setup::default());
+    let mut client = house.connect().await;
+    client.send("POST /closed HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbeginning").await;
+    let head = client.head().await;
+    assert_eq!((status(&head), header(&head, "connection")), (401, Some("close")));
+    still_answers(&house).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn bodies_are_bounded_together_as_they_grow() {
+    let house = House::open(Setup::default());
+    let app = |n| (AppId(n), "a".into(), None);
+    house.context.metrics.memory.set(4 << 20, &[app(0)]);
+    // A quarter of 4 MiB for all who are unknown, a quarter of that for one address.
+    let mut half = Vec::new();
+    for _ in 0..2 {
+        let mut client = house.connect().await;
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n{}", "x".repeat(100_000));
+        client.send(&request).await;
+        half.push(client);
+    }
+    let held = || house.context.metrics.memory.strangers.used();
+    while held() < 200_000 {
+        tokio::task::yield_now().await;
+    }
+    let mut refused = house.connect().await;
+    refused.send(&format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 150000\r\n\r\n{}", "x".repeat(150_000))).await;
+    let head = refused.head().await;
+    assert_eq!((status(&head), header(&head, "retry-after")), (503, Some("5")));
+    drop(half);
+    while held() > 100_000 {
+        tokio::task::yield_now().await;
+    }
+    let mut again = house.connect().await;
+    again.send(&format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 150000\r\n\r\n{}", "x".repeat(150_000))).await;
+    assert_eq!(again.response().await.0, 200);
+    drop(again);
+    while held() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_app_that_holds_too_much_takes_no_newcomers_and_the_other_does() {
+    let house = House::open(Setup::default());
+    let memory = &house.context.metrics.memory;
+    memory.set(1 << 20, &[(AppId(0), "a".into(), None), (AppId(1), "b".into(), None)]);
+    let (held, _) = memory.app(AppId(0)).take(crate::model::memory::Kind::Events, 2 << 20);
+    assert_eq!(status(&house.upgrade("/late/7", "").await.0), 503);
+    assert_ne!(status(&house.upgrade("/members", "").await.0), 503);
+    drop(held);
+    assert_eq!(status(&house.upgrade("/late/7", "").await.0), 101);
 }
 
 #[tokio::test(flavor = "local")]

@@ -5,6 +5,7 @@ mod http;
 mod transport;
 
 use super::*;
+use crate::api::Known;
 use crate::auth::{Authenticator, Fetcher, Keys, Tables};
 use crate::dialect::Dialect;
 use crate::flow::{App, AppLimits, Endpoint, Generation, Limits};
@@ -82,9 +83,20 @@ struct EchoApi;
 
 impl Api for EchoApi {
     fn handle(&self, r: ApiRequest, _: Arc<Front>) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>>>> {
-        let (method, path, query, ip, body) = (&r.method, &r.path, &r.query, r.ip, r.body);
-        let text = format!("{method} {path} {query} {ip} {}", String::from_utf8_lossy(&body));
-        Box::pin(async move { Response::new(Full::new(Bytes::from(text))) })
+        let ApiRequest { method, path, query, ip, body, .. } = r;
+        Box::pin(async move {
+            // Who shows nothing has nothing read.
+            if &*path == "/closed" {
+                return super::respond::problem(hyper::StatusCode::UNAUTHORIZED, "who are you");
+            }
+            match body.read(Known::No).await {
+                Ok(body) => {
+                    let text = format!("{method} {path} {query} {ip} {}", String::from_utf8_lossy(body));
+                    Response::new(Full::new(Bytes::from(text)))
+                }
+                Err(fail) => fail.response(),
+            }
+        })
     }
 }
 
@@ -201,6 +213,7 @@ impl House {
             front: Arc::new(ArcSwap::from_pointee(front)),
             api: Arc::new(EchoApi),
             counts: Counts::new(),
+            operators: Counts::new(),
             attempts: Arc::default(),
             metrics: Metrics::new(),
             draining,
@@ -214,7 +227,7 @@ impl House {
         let deliver = move |accepted| {
             tokio::task::spawn_local(serve(accepted, door.clone(), serving.clone()));
         };
-        tokio::task::spawn_local(accept(socket, 0, deliver, |_| {}));
+        tokio::task::spawn_local(accept(socket, 0, false, deliver, |_| {}));
         House { address, adopted, context, keys, drain }
     }
 
