@@ -27,6 +27,7 @@ pub use subscribe::Whose;
 use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Json};
 use crate::hub::{self, Hub};
+use crate::model::memory::Account;
 use crate::model::{ChannelName, Close, Code, Command, Identity, Mono, Now, Priority, Refusal, Request, RowUnknown};
 use crate::observe::{Counts, LimitName, Local};
 use crate::policy::{Asking, History, Permit, Policy, Presence};
@@ -51,6 +52,15 @@ pub struct Walk<'a> {
     pub users: &'a dyn UserBuckets,
     pub now: Now,
     pub replies: &'a mut Replies,
+    pub room: Room<'a>,
+}
+
+/// What an app may still take of the process's memory.
+#[derive(Clone, Copy)]
+pub struct Room<'a> {
+    pub account: &'a Arc<Account>,
+    /// It has too much already: nothing new is kept.
+    pub full: bool,
 }
 
 /// An app's tables as they stand now, for rules.

@@ -231,6 +231,10 @@ pub fn limits(file: &GatewayFile) -> Vec<Problem> {
         ..AppLimitsOverride::default()
     };
     problems.extend(app_limits(&all));
+    if app.app_memory.0.is_some_and(|own| own > process.memory.0 / 16 * 11) {
+        let problem = Problem::new("app_memory", "more would be kept back for each app than apps have of `memory`");
+        problems.push(problem.expected("eleven sixteenths of `memory` at most: the rest is for HTTP"));
+    }
     if app.message_bytes.0 > process.memory.0 {
         problems
             .push(Problem::new("message_bytes", "one message may be larger than `memory`, which bounds all of them"));

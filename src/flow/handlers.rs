@@ -2,7 +2,7 @@
 
 use super::{Draft, Session, Target, Walk};
 use crate::dialect::Asked;
-use crate::model::{ChannelName, Code, Refusal};
+use crate::model::{ChannelName, Code, Memory, Refusal};
 use crate::policy::{Permit, Policy, Subscribe};
 use crate::script::{self, Asker, Connection, EntityKey, Event, Trigger};
 use bytes::Bytes;
@@ -87,9 +87,10 @@ pub struct Publishing {
 
 impl Publishing {
     /// As its handler let it pass; `changed`: what it returned stands in the event.
-    pub fn with(mut self, event: &Event, changed: bool) -> Publishing {
+    pub fn with(mut self, event: &Event, changed: bool, memory: &Memory) -> Publishing {
         if changed {
             self.draft.data = event.data.clone();
+            self.draft = self.draft.counted(&memory.app(self.target.app()));
         }
         self
     }

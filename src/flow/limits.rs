@@ -3,7 +3,7 @@
 //! Every bound stands in `gateway.toml` with its default. An app's own `[limits]` may set any of [`AppLimits`] for
 //! itself ([`AppLimitsOverride`]); `config` merges the two, so that a room is handed plain numbers.
 
-use crate::model::{Ms, MsOrOff, Rate, Size, SizeOrOff, overridable};
+use crate::model::{Ms, MsOrOff, Rate, Size, SizeOrAuto, SizeOrOff, overridable};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -25,7 +25,9 @@ pub struct Limits {
     pub attempts_loopback: bool,
     /// From the TCP accept to the 101, TLS included. Beyond: closed without an answer.
     pub handshake_timeout: Ms,
-    /// Bytes of all queues, histories and messages in the making. Beyond: newcomers get 503, the largest queue 1013.
+    /// Bytes that clients make Weir hold: queues, events, channels, connections, unfinished messages and bodies, handlers'
+    /// states and calls. A quarter is for HTTP before an app is known, a sixteenth for bodies of known callers. Beyond: the
+    /// app's oldest history goes, then its connection that holds most gets 1013; what is new is refused, `overloaded` or 503.
     pub memory: Size,
     /// From SIGTERM to the last close.
     pub drain: Ms,
@@ -57,6 +59,9 @@ overridable! {
     AppLimits,
     /// `[limits]` of an app's file: what is not set here is as in `gateway.toml`.
     AppLimitsOverride,
+    /// Of `memory`, kept back for each app, whatever others hold; the rest is for whoever needs more. `"auto"`: half of what
+    /// is left, divided evenly.
+    app_memory: SizeOrAuto = SizeOrAuto(None),
     /// Connections of the app. Beyond: closed with 1013.
     #[schemars(range(min = 1))]
     app_connections: u32 = 100_000,
@@ -103,7 +108,7 @@ overridable! {
     close_timeout: Ms = Ms::secs(5),
     /// Bytes that a client may send once its connection closes: they are dropped. Beyond: the socket is.
     close_bytes: Size = Size(16 << 20),
-    /// Bytes kept for recovery. Beyond: the oldest channel's history goes first.
+    /// Bytes of channels with history or a last value. Beyond: the channel that was quiet longest loses both.
     history_bytes: Size = Size(64 << 20),
     /// Smaller messages are sent plain; `"off"` turns permessage-deflate off.
     deflate_threshold: SizeOrOff = SizeOrOff(Some(512)),

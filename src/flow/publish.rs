@@ -4,8 +4,9 @@ use super::session::Remembered;
 use super::{After, App, Publishing, Walk, Wish};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{self, Asker, Hub, Publication, Published, Tally};
-use crate::model::{AppId, ChannelName, Event, EventKind, Now, Priority, Refusal, Sender};
-use crate::observe::Via;
+use crate::model::memory::Account;
+use crate::model::{AppId, ChannelName, Code, EVENT_DATA_BYTES, Event, EventKind, Now, Priority, Refusal, Sender};
+use crate::observe::{LimitName, Via};
 use crate::policy::{Cache, Permit, Policy, Publish, RightKind, Scope};
 use crate::script::Trigger;
 use bytes::Bytes;
@@ -14,6 +15,11 @@ use std::sync::Arc;
 
 impl Walk<'_> {
     pub(super) fn publish(&mut self, text: &str, draft: Draft, asked: Asked<'_>) -> Result<(), Refusal> {
+        if self.room.full {
+            self.counts.limit(LimitName::Memory);
+            return Err(Refusal::new(Code::Overloaded));
+        }
+        let draft = draft.counted(self.room.account);
         let known = self.session.memory.as_deref().filter(|m| {
             m.name.as_str() == text
                 && m.version == self.session.identity.version
@@ -109,6 +115,17 @@ pub struct Draft {
     pub priority: Priority,
 }
 
+impl Draft {
+    /// What it holds is the app's from now on, until the last that has its data lets go. To be asked before it is handed
+    /// to others: on its way to its home it may wait.
+    pub fn counted(mut self, account: &Arc<Account>) -> Draft {
+        let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len() + 32);
+        let beside = EVENT_DATA_BYTES + text(&self.event) + text(&self.key);
+        self.data = account.hold(self.data, beside).0;
+        self
+    }
+}
+
 /// Where a publication goes: its channel and its copies.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -157,6 +174,10 @@ impl Target {
     /// For the API, a route or a plugin: no rule is asked, the scope decides.
     pub fn by(scope: &Scope, app: &App, name: &ChannelName, generation: u64) -> Result<Target, Refusal> {
         Ok(Target::new(app, app.policy.allow_api(scope, name, generation)?))
+    }
+
+    pub fn app(&self) -> AppId {
+        self.app
     }
 
     pub fn channel(&self) -> &ChannelName {

@@ -17,6 +17,14 @@ pub struct KeptRequest {
     pub ip: IpAddr,
 }
 
+impl KeptRequest {
+    pub fn held_bytes(&self) -> usize {
+        let all = [&self.query, &self.headers, &self.vars];
+        let texts = all.into_iter().flatten().map(|(name, value)| name.len() + value.len() + 64);
+        size_of::<KeptRequest>() + self.path.len() + texts.sum::<usize>()
+    }
+}
+
 fn find<'a>(pairs: &'a [(Box<str>, Box<str>)], name: &str) -> Option<&'a str> {
     pairs.iter().find(|(n, _)| **n == *name).map(|(_, value)| &**value)
 }

@@ -51,6 +51,8 @@ pub struct Session {
     pub(super) granted: u16,
     pub(super) violations: u32,
     pub(super) memory: Option<Box<Remembered>>,
+    /// What it has known of its client since the handshake, and its identity: bytes.
+    pub known_bytes: usize,
 }
 
 /// A greeting that waits.
@@ -98,6 +100,15 @@ pub(super) struct Ask {
     pub wishes: Vec<Wish>,
 }
 
+impl Ask {
+    fn held_bytes(&self) -> usize {
+        let id = self.id.as_ref().map_or(0, |id| id.get().len());
+        let names = self.allowed.iter().map(|name| name.len() + 32).sum::<usize>();
+        let denied = self.denied.iter().map(|(name, _)| name.len() + size_of::<Refusal>() + 32).sum::<usize>();
+        size_of::<Ask>() + id + self.kind.len() + self.waiting.len() * 32 + names + denied + self.wishes.len() * 512
+    }
+}
+
 /// The channel published to last: most clients publish to one. True until the identity's version or the generation
 /// changes.
 pub(super) struct Remembered {
@@ -136,11 +147,19 @@ impl Session {
             granted: 0,
             violations: 0,
             memory: None,
+            known_bytes: 0,
         }
     }
 }
 
 impl Session {
+    /// What it holds beside itself. Costs the same for all but those with a subscribe message that is not answered.
+    pub fn held_bytes(&self) -> usize {
+        let asks = self.asks.as_ref().map_or(0, |asks| asks.0.iter().map(Ask::held_bytes).sum());
+        let remembered = self.memory.as_ref().map_or(0, |m| size_of::<Remembered>() + m.name.as_str().len());
+        self.known_bytes + self.subs.capacity() * size_of::<Sub>() + remembered + asks
+    }
+
     /// Gives up the seat of one subscription. Seats of others that thereby have a new index are added to `moved`.
     pub fn rise(&mut self, at: usize, hub: &mut Hub, now: Now, moved: &mut Vec<(Seat, u32)>) {
         let sub = self.subs.swap_remove(at);

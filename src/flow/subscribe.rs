@@ -4,7 +4,7 @@ use super::session::{Ask, Asks, Greeting};
 use super::{After, By, Sub, Walk, Wish, home};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{Join, Joined};
-use crate::model::{ChannelName, Channels, LimitKind, Member, Position, Refusal};
+use crate::model::{ChannelName, Channels, Code, LimitKind, Member, Position, Refusal};
 use crate::observe::{LimitName, audit_join};
 use crate::policy::{Permit, Policy, Scope, Subscribe};
 use crate::script::Trigger;
@@ -34,6 +34,10 @@ impl Walk<'_> {
         if channels.len() > self.app.limits.subscribe_batch as usize {
             self.counts.limit(LimitName::SubscribeBatch);
             return self.refuse(&Refusal::limit(LimitKind::SubscribeBatch), None, Some(asked));
+        }
+        if self.room.full {
+            self.counts.limit(LimitName::Memory);
+            return self.refuse(&Refusal::new(Code::Overloaded), None, Some(asked));
         }
         // A position belongs to one channel.
         let since = since.filter(|_| channels.len() == 1);

@@ -70,7 +70,8 @@ impl Listeners {
         for (number, mut open) in bound.0 {
             match open.socket.try_clone() {
                 Ok(socket) => {
-                    open.accepting = Some(tokio::spawn(accepting(socket, &open.name, number, shared.clone())))
+                    let (admin, shared) = (open.settings.admin, shared.clone());
+                    open.accepting = Some(tokio::spawn(accepting(socket, &open.name, number, admin, shared)))
                 }
                 Err(error) => tracing::error!(listener = &*open.name, %error, "a listener ended"),
             }
@@ -102,7 +103,13 @@ fn fresh(settings: &ListenerSettings) -> bool {
 }
 
 /// Accepts for as long as it is polled, whatever goes wrong in between.
-fn accepting(socket: TcpListener, name: &str, number: u16, shared: Arc<Shared>) -> impl Future<Output = ()> + use<> {
+fn accepting(
+    socket: TcpListener,
+    name: &str,
+    number: u16,
+    admin: bool,
+    shared: Arc<Shared>,
+) -> impl Future<Output = ()> + use<> {
     let tasks = shared.metrics.tasks.clone();
     let socket = Arc::new(socket);
     tasks.supervise(format!("listener {name}"), move || {
@@ -113,9 +120,9 @@ fn accepting(socket: TcpListener, name: &str, number: u16, shared: Arc<Shared>) 
                     shard.accepted(accepted);
                 }
             };
-            let failed = |_: &std::io::Error| shared.metrics.limit(crate::observe::LimitName::Connections, 1);
+            let failed = |_: &std::io::Error| shared.metrics.limit(crate::observe::LimitName::OpenFiles, 1);
             let socket = socket.try_clone().map_err(|error| error.to_string())?;
-            accept(socket, number, deliver, failed).await.map_err(|error| error.to_string())
+            accept(socket, number, admin, deliver, failed).await.map_err(|error| error.to_string())
         }
     })
 }

@@ -22,7 +22,7 @@ use crate::config::{self, Compiled, Environment, Fault, Means, summary};
 use crate::listen::{Attempts, Context, serve};
 use crate::model::Close;
 use crate::observe::{Logs, Metrics, clock, finish_audit, finish_log, start_audit};
-use crate::shard::{Accepted, Door, Port, Shared, start};
+use crate::shard::{Accepted, Counts, Door, Port, Shared, start};
 use arc_swap::ArcSwap;
 use listeners::Listeners;
 use office::Office;
@@ -121,6 +121,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     let shards = compiled.shards.map_or(cores, |n| n.max(1) as usize);
     let handle = background.clone();
     let shared = Shared::new(shards, metrics.clone(), background);
+    shared.take_limits(&generation);
     let (drain, draining) = watch::channel(false);
     let (desk, requests) = reload::desk(&compiled);
     let compiled = Arc::new(compiled);
@@ -137,6 +138,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
             admin: Arc::new(Office { desk: desk.clone(), planner }),
         }),
         counts: shared.connections.clone(),
+        operators: Counts::new(),
         attempts: Arc::new(Attempts::default()),
         metrics: metrics.clone(),
         draining,

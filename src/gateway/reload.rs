@@ -12,6 +12,7 @@ use super::scripts::Scripts;
 use crate::api::{Doing, NotDone};
 use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Inputs, Means, Noticing, count};
+use crate::flow::Generation;
 use crate::listen::Front;
 use crate::model::{Millis, Problem, iso8601};
 use crate::observe::{Logs, audit_reload, clock};
@@ -146,6 +147,9 @@ impl Desk {
 
 /// How long a change waits for the one before it to be everywhere: milliseconds, unless a shard is stuck.
 const SETTLE_MS: u64 = 10_000;
+
+/// How often it is looked whether an app that is gone has connections.
+const FORGET_LOOK: Duration = Duration::from_millis(200);
 
 /// How long files that change while they are read are read again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -284,7 +288,9 @@ impl Reload {
         let from = std::mem::replace(&mut self.number, number);
         let front = compiled.front(number);
         front.generation.apps.iter().flatten().for_each(|app| drop(metrics.app(app.id, &app.name)));
+        self.shared.take_limits(&front.generation);
         self.shared.peers().iter().for_each(|peer| peer.generation(front.generation.clone()));
+        self.forget_metrics(&front.generation);
         self.fetcher.trust().set(&compiled.roots);
         front.generation.keys.iter().for_each(|key| key.prepare(clock().mono));
         self.front.store(Arc::new(front));
@@ -322,6 +328,23 @@ impl Reload {
         status.last = Some(Last { at: clock().wall, by: by.to_owned(), result: "success", faults: Vec::new() });
         told["changed"] = changed.into();
         Ok(told)
+    }
+
+    /// Time series of apps that are gone end once their last connection has: until then they tell of it.
+    fn forget_metrics(&self, now: &Generation) {
+        let before = self.front.load_full();
+        for app in before.generation.apps.iter().flatten().filter(|app| now.app(app.id).is_none()) {
+            let (shared, front, id, name) = (self.shared.clone(), self.front.clone(), app.id, app.name.clone());
+            tokio::spawn(async move {
+                while shared.connections.app_connections(id) > 0 {
+                    tokio::time::sleep(FORGET_LOOK).await;
+                }
+                // It may have come back meanwhile.
+                if front.load().generation.app(id).is_none() {
+                    shared.metrics.forget(id, &name);
+                }
+            });
+        }
     }
 
     /// What is on disk is in force already.

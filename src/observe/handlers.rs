@@ -1,7 +1,7 @@
 //! Time series of handlers and of what they keep. Their labels are names out of files, never what a client sends.
 
 use super::labels::{CallResult, HandlerLimit};
-use super::metrics::{counters, gauge, one};
+use super::metrics::{counters, forget, gauge, one};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -78,6 +78,14 @@ impl Families {
             ),
             queue: gauge(r, "weir_handler_queue", "Calls that wait for a worker or their entity."),
         }
+    }
+
+    pub fn forget(&self, app: &str) {
+        let counters = [&self.calls, &self.operations, &self.limits, &self.timers_dropped];
+        counters.into_iter().for_each(|family| forget(family, app));
+        let gauges = [&self.breaker, &self.entities, &self.entity_bytes, &self.timers];
+        gauges.into_iter().for_each(|family| forget(family, app));
+        forget(&self.duration, app);
     }
 
     pub fn handler(&self, app: &str, handler: &str) -> HandlerMetrics {

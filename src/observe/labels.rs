@@ -117,6 +117,8 @@ labels! {
         /// `queue` and `queue_bytes` of the process.
         Queue = "queue",
         Breaker = "breaker",
+        /// `limits.memory`: the app's part of it.
+        Memory = "memory",
         /// Transactions that wait for the store.
         Store = "store",
         /// `pending_max` of a webhook.
@@ -148,6 +150,10 @@ labels! {
         HistoryBytes = "history_bytes",
         /// `connections` of `[http]`.
         HttpConnections = "http_connections",
+        /// `connections_per_ip` of `[http]`.
+        HttpConnectionsPerIp = "http_connections_per_ip",
+        /// Descriptors that are kept back for operators and files.
+        OpenFiles = "open_files",
         HeaderTimeout = "header_timeout",
         HeaderBytes = "header_bytes",
         BodyBytes = "body_bytes",

@@ -12,6 +12,7 @@ use super::recent::Recent;
 use super::refusals::Refusals;
 use super::tasks::Tasks;
 use super::webhooks::Webhooks;
+use crate::model::memory::{Kind, Memory};
 use crate::model::{AppId, Code, Millis, Mono, Now, Traffic};
 use prometheus::core::Collector;
 use prometheus::{
@@ -30,6 +31,10 @@ pub struct Metrics {
     pub(super) bytes_sent: IntCounter,
     pub(super) queue_bytes: IntGauge,
     pub(super) history_bytes: IntGauge,
+    memory_bytes: IntGaugeVec,
+    memory_refused: IntCounterVec,
+    /// The process's budget: what it holds is told with the metrics.
+    pub memory: Arc<Memory>,
     uptime: prometheus::Gauge,
     audit_dropped: IntCounter,
     log_dropped: IntCounter,
@@ -116,6 +121,20 @@ impl Metrics {
             bytes_sent: counter(r, "weir_bytes_sent_total", "Bytes written to WebSockets."),
             queue_bytes: gauge(r, "weir_queue_bytes", "Bytes waiting in out-queues."),
             history_bytes: gauge(r, "weir_history_bytes", "Bytes of events kept for recovery."),
+            memory_bytes: one(
+                r,
+                IntGaugeVec::new(
+                    Opts::new("weir_memory_bytes", "Bytes that limits.memory counts; without an app: HTTP."),
+                    &["app", "kind"],
+                ),
+            ),
+            memory_refused: counters(
+                r,
+                "weir_memory_refused_total",
+                "Times that something was refused or given up because memory was used up.",
+                &["app"],
+            ),
+            memory: Memory::new(),
             uptime: one(r, prometheus::Gauge::new("weir_uptime_seconds", "Since the process started.")),
             audit_dropped: counter(r, "weir_audit_dropped_total", "Audit records that the disk was too slow for."),
             store_failures: counter(
@@ -262,6 +281,7 @@ impl Metrics {
     pub fn text(&self) -> String {
         self.uptime.set(self.uptime().as_secs_f64());
         self.process.read();
+        self.tell_memory();
         self.audit_dropped.inc_by(audit_dropped().saturating_sub(self.audit_dropped.get()));
         self.store_failures.inc_by(store_failures().saturating_sub(self.store_failures.get()));
         self.log_dropped.inc_by(log_dropped().saturating_sub(self.log_dropped.get()));
@@ -269,7 +289,58 @@ impl Metrics {
     }
 }
 
+impl Metrics {
+    fn tell_memory(&self) {
+        for holding in self.memory.holdings() {
+            let app = holding.app.as_deref().unwrap_or("");
+            for (kind, bytes) in Kind::ALL.iter().zip(holding.kinds) {
+                self.memory_bytes.with_label_values(&[app, kind.as_str()]).set(bytes as i64);
+            }
+            let refused = self.memory_refused.with_label_values(&[app]);
+            refused.inc_by(holding.refused.saturating_sub(refused.get()));
+        }
+    }
+
+    /// An app is gone, and its last connection: its time series end.
+    pub fn forget(&self, app: AppId, name: &str) {
+        let mut apps = self.apps.write().unwrap_or_else(|e| e.into_inner());
+        if let Some(known) = apps.get_mut(app.0 as usize) {
+            *known = None;
+        }
+        drop(apps);
+        self.families.forget(name);
+        self.handlers.forget(name);
+        self.webhooks.forget(name);
+        self.own.forget(app, name);
+        forget(&self.memory_bytes, name);
+        forget(&self.memory_refused, name);
+    }
+}
+
+/// Takes the series out whose label `app` is this.
+pub(super) fn forget<T: prometheus::core::MetricVecBuilder>(family: &prometheus::core::MetricVec<T>, app: &str) {
+    for metrics in family.collect() {
+        for metric in metrics.get_metric() {
+            let labels: std::collections::HashMap<&str, &str> =
+                metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+            if labels.get("app") == Some(&app) {
+                let _ = family.remove(&labels);
+            }
+        }
+    }
+}
+
 impl Families {
+    fn forget(&self, app: &str) {
+        for family in [&self.connections, &self.subscriptions, &self.channels] {
+            forget(family, app);
+        }
+        let counters = [&self.opened, &self.closed, &self.messages, &self.deliveries, &self.publishes];
+        for family in counters.into_iter().chain([&self.refusals, &self.slow, &self.auth]) {
+            forget(family, app);
+        }
+    }
+
     fn new(r: &Registry) -> Families {
         Families {
             connections: one(r, IntGaugeVec::new(Opts::new("weir_connections", "Live connections."), &["app"])),

@@ -1,6 +1,6 @@
 //! Counters and gauges that apps keep for themselves, by the names that their handlers give them.
 
-use super::metrics::one;
+use super::metrics::{forget, one};
 use crate::model::AppId;
 use prometheus::{GaugeVec, IntCounterVec, Opts, Registry};
 use std::collections::{BTreeMap, HashMap};
@@ -53,6 +53,13 @@ impl Own {
             ),
             names: Mutex::default(),
         }
+    }
+
+    pub(super) fn forget(&self, app: AppId, app_name: &str) {
+        self.names.lock().unwrap_or_else(|e| e.into_inner()).remove(&app);
+        let counters = [&self.counters, &self.refused, &self.not_carried];
+        counters.into_iter().for_each(|family| forget(family, app_name));
+        forget(&self.gauges, app_name);
     }
 
     pub fn count(&self, app: AppId, app_name: &str, name: &str, by: u64) {

@@ -1,7 +1,7 @@
 //! Metrics of webhooks: labels are the names that stand in the apps' files.
 
 use super::Metrics;
-use super::metrics::{counters, one};
+use super::metrics::{counters, forget, one};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use std::time::Duration;
 
@@ -51,6 +51,12 @@ const BUCKETS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 const LABELS: [&str; 2] = ["app", "webhook"];
 
 impl Webhooks {
+    pub(super) fn forget(&self, app: &str) {
+        forget(&self.deliveries, app);
+        forget(&self.pending, app);
+        forget(&self.duration, app);
+    }
+
     pub(super) fn new(r: &Registry) -> Webhooks {
         let deliveries = counters(
             r,

@@ -108,7 +108,7 @@ impl World {
         match after {
             After::Nothing => {}
             After::Publish(publishing) => {
-                let publishing = publishing.with(&event, changed);
+                let publishing = publishing.with(&event, changed, &self.metrics.memory);
                 if let Err(refusal) = self.publish_now(publishing, tally, Some(&event)) {
                     match &cause {
                         Cause::Player(slot) => self.tell_refusal(*slot, &event, &refusal),

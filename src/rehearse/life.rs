@@ -2,7 +2,7 @@
 
 use super::world::{Cause, Heard, Job, ME, Player, World};
 use crate::dialect::{Answer, Dialect};
-use crate::flow::{Errand, KeptRequest, Question, Rows, Session, Walk, Whose};
+use crate::flow::{Errand, KeptRequest, Question, Room, Rows, Session, Walk, Whose};
 use crate::hub::Seat;
 use crate::model::{Close, Code, ConnectionId, Identity, Refusal, Slot};
 use std::net::{IpAddr, Ipv4Addr};
@@ -80,6 +80,7 @@ impl World {
     /// Walks the corridor with one connection; nothing where its endpoint has no JSON dialect.
     pub fn walk<T>(&mut self, slot: Slot, step: impl FnOnce(&mut Walk) -> T) -> Option<T> {
         let app = self.app.clone();
+        let account = self.metrics.memory.app(app.id);
         let session = &mut self.players.get_mut(slot as usize)?.session;
         let mut walk = Walk {
             json: app.json(session.endpoint)?,
@@ -92,6 +93,7 @@ impl World {
             users: &self.users,
             now: self.now,
             replies: &mut self.replies,
+            room: Room { account: &account, full: false },
         };
         let result = step(&mut walk);
         self.reply(slot);

@@ -3,7 +3,7 @@
 use super::api::Backstage;
 use super::life::IP;
 use super::stage::Stage;
-use crate::api::{self, Caller, Context, Request};
+use crate::api::{self, Body, Caller, Context, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -40,7 +40,7 @@ pub(super) fn request(
         path: path.to_owned(),
         query: query.to_owned(),
         headers: sent,
-        body: Bytes::copy_from_slice(body.as_bytes()),
+        body: Body::whole(Bytes::copy_from_slice(body.as_bytes())),
         ip: IP,
         listener: "".into(),
         port: 0,

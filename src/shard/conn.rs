@@ -2,6 +2,7 @@
 
 use super::counts::Seat;
 use super::encode::Encoding;
+use super::memory::Counted;
 use super::queue::Queue;
 use super::read::Intake;
 use super::socket::Socket;
@@ -38,6 +39,8 @@ pub struct Conn {
     pub pinged_at: Option<Mono>,
     /// The tick that the wheel will look at it.
     pub tick: u64,
+    /// Its bytes, as its app's memory has them.
+    pub counted: Counted,
     /// Given back when the connection is gone.
     pub seat: Seat,
 }
@@ -87,10 +90,19 @@ impl Conn {
         self.queue.bytes() + self.held.as_ref().map_or(0, |held| held.bytes())
     }
 
-    /// All bytes that wait for its client: to be written, conflated, or in a message of which more is to come.
-    pub fn waiting(&self) -> usize {
-        let conflated = self.conflated.as_ref().map_or(0, |c| c.bytes());
-        let unread = self.intake.as_ref().map_or(0, |i| i.bytes());
-        self.queued() + conflated + unread + self.reader.buffered()
+    /// Of the places of what waits to be written, and of what is conflated.
+    pub fn places_bytes(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.places_bytes());
+        self.queue.places_bytes() + held + self.conflated.as_ref().map_or(0, |c| c.bytes())
+    }
+
+    /// Of what its client sent and has not ended, or that is not looked at yet.
+    pub fn unfinished_bytes(&self) -> usize {
+        self.reader.buffered() + self.intake.as_ref().map_or(0, |intake| intake.bytes())
+    }
+
+    /// All that it holds, what it shares with others included.
+    pub fn held_bytes(&self) -> usize {
+        self.queued() + self.places_bytes() + self.unfinished_bytes() + self.session.held_bytes()
     }
 }

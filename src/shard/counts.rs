@@ -3,7 +3,9 @@
 //! One table for all shards, touched at connect, when a connection learns its user, and at close. What is reserved is
 //! given back when its guard drops.
 
+use super::http_places::{BodyBytes, HttpPlaces, HttpSeat, NoPlace};
 use crate::flow::limits::ClaimBounds;
+use crate::model::memory::Account;
 use crate::model::{AppId, Identity};
 use hashbrown::HashMap;
 use serde_json::Value;
@@ -17,7 +19,7 @@ const PARTS: usize = 16;
 
 /// The counts of a process.
 pub struct Counts {
-    http: AtomicU32,
+    http: Arc<HttpPlaces>,
     connections: AtomicU32,
     ips: Table<IpAddr>,
     apps: Table<AppId>,
@@ -37,9 +39,6 @@ pub enum Full {
     Ip,
 }
 
-/// An HTTP connection's place, or a handshake's.
-pub struct HttpSeat(Arc<Counts>);
-
 /// A connection's places; they are free again when it drops.
 pub struct Seat {
     counts: Arc<Counts>,
@@ -51,14 +50,19 @@ pub struct Seat {
 
 impl Counts {
     pub fn new() -> Arc<Counts> {
-        let (http, connections) = (AtomicU32::new(0), AtomicU32::new(0));
+        let (http, connections) = (Arc::default(), AtomicU32::new(0));
         let (ips, apps, users, claims) = (Table::new(), Table::new(), Table::new(), Table::new());
         Arc::new(Counts { http, connections, ips, apps, users, claims })
     }
 
-    /// A place for an HTTP connection, if fewer than `max` are taken.
-    pub fn http(self: &Arc<Counts>, max: u32) -> Option<HttpSeat> {
-        take(&self.http, max).then(|| HttpSeat(self.clone()))
+    /// A place for an HTTP connection or a handshake from `ip`. `max`: of the process, of one address.
+    pub fn http(&self, ip: IpAddr, max: (u32, u32), memory: &Arc<Account>) -> Result<HttpSeat, NoPlace> {
+        self.http.take(ip, max, memory)
+    }
+
+    /// For a body from `ip`.
+    pub fn body_bytes(&self, ip: IpAddr) -> BodyBytes {
+        self.http.body_bytes(ip)
     }
 
     /// A place for a connection from `ip`.
@@ -81,7 +85,7 @@ impl Counts {
 
     /// HTTP connections and handshakes.
     pub fn http_connections(&self) -> u32 {
-        self.http.load(Relaxed)
+        self.http.len() as u32
     }
 
     pub fn app_connections(&self, app: AppId) -> u32 {
@@ -156,12 +160,6 @@ impl Drop for Seat {
             }
             self.claims.iter().for_each(|key| self.counts.claims.give(key));
         }
-    }
-}
-
-impl Drop for HttpSeat {
-    fn drop(&mut self) {
-        self.0.http.fetch_sub(1, Relaxed);
     }
 }
 
@@ -290,8 +288,11 @@ mod tests {
     #[test]
     fn http_places_are_bounded() {
         let counts = Counts::new();
-        let seat = counts.http(1);
-        assert!(seat.is_some() && counts.http(1).is_none());
+        let memory = crate::model::Memory::new();
+        let take = || counts.http("192.0.2.1".parse().unwrap(), (1, 1), &memory.strangers);
+        let seat = take().ok().unwrap();
+        seat.place.waits(false);
+        assert!(take().is_err());
         drop(seat);
         assert_eq!(counts.http_connections(), 0);
     }

@@ -1,6 +1,7 @@
 //! What the clock asks of a connection: pings, idleness, slowness, first messages, the ends of tokens and of closing.
 
 use super::conn::Stage;
+use super::memory::identity_bytes;
 use super::shard::Shard;
 use crate::auth::{Action, Authenticator, Credentials, Outcome};
 use crate::dialect::{Answer, Asked};
@@ -258,7 +259,9 @@ impl Shard {
         let session = &mut conn.session;
         let first = std::mem::take(&mut session.newcomer);
         let version = session.identity.version.wrapping_add(1);
+        let before = identity_bytes(&session.identity);
         session.identity = Arc::new(crate::model::Identity { version, ..(*identity).clone() });
+        session.known_bytes = session.known_bytes.saturating_sub(before) + identity_bytes(&session.identity);
         (session.warned, session.undecided) = (false, false);
         self.walk_own(slot, |walk| walk.say(&Answer::Authenticated, Some(asked)));
         if first {
@@ -276,62 +279,14 @@ impl Shard {
         self.carry();
     }
 
-    /// Once in a while: old history goes, and memory is looked at.
-    pub(super) fn sweep(&mut self) {
-        let generation = self.generation.clone();
-        let shards = self.shared.shards();
-        let bound: u64 = generation.apps.iter().flatten().map(|a| a.limits.history_bytes.0).sum();
-        let evicted = self.hub.sweep(self.now.mono, bound as usize / shards);
-        (0..evicted).for_each(|_| self.counts.limit(LimitName::HistoryBytes));
-        self.counts.history_bytes = self.hub.history_bytes() as u64;
-        self.queued_bytes = self.conns.iter().map(|(_, c)| c.queued()).sum();
-        let waiting: usize = self.conns.iter().map(|(_, c)| c.waiting()).sum();
-        let bytes = waiting + self.hub.history_bytes();
-        let memory = generation.limits.memory.0 as usize;
-        // What is above its even share is a shard's to give up: together that is enough, and none closes small queues
-        // because the large ones are elsewhere.
-        let over = self.shared.use_memory(self.me, bytes, memory).min(bytes.saturating_sub(memory / shards));
-        if over > 0 {
-            self.relieve(over);
-        }
-        self.give_back();
-        self.forget_former();
-        for app in generation.apps.iter().flatten() {
-            let subscriptions = self.conns.iter().filter(|(_, c)| c.session.app == app.id);
-            self.counts.app(app.id).subscriptions = subscriptions.map(|(_, c)| c.session.subs.len() as u64).sum();
-            let channels = self.hub.channels().filter(|(c, _)| c.app == app.id).count();
-            self.counts.app(app.id).channels = channels as u64;
-        }
-    }
-
     /// Handshakes leave free pages behind, and the allocator looks at them only while something is allocated.
-    fn give_back(&mut self) {
+    pub(super) fn give_back(&mut self) {
         let seen = self.conns.len();
         if std::mem::replace(&mut self.seen, seen) != seen {
             self.settled = false;
         } else if !std::mem::replace(&mut self.settled, true) {
             // SAFETY: frees what no one uses; called on the thread whose heap it is.
             unsafe { libmimalloc_sys::mi_collect(false) }
-        }
-    }
-
-    /// Over the process's memory: the largest queues go first.
-    fn relieve(&mut self, mut over: usize) {
-        self.counts.limit(LimitName::Memory);
-        let mut queues: Vec<(usize, Slot)> = self.conns.iter().map(|(s, c)| (c.waiting(), s as Slot)).collect();
-        queues.sort_unstable_by(|a, b| b.cmp(a));
-        for (bytes, slot) in queues.into_iter().take_while(|(bytes, _)| *bytes > 0) {
-            if over == 0 {
-                break;
-            }
-            over = over.saturating_sub(bytes);
-            self.too_slow(slot);
-        }
-        if over > 0 {
-            // Queues are empty and it is still too much: the oldest histories go, or newcomers would be turned away until
-            // they expire.
-            let evicted = self.hub.sweep(self.now.mono, self.hub.history_bytes().saturating_sub(over));
-            (0..evicted).for_each(|_| self.counts.limit(LimitName::HistoryBytes));
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::hub::{Batch, Overflow, Part, Seat};
 use crate::model::{ChannelName, Event, Slot};
 use crate::script::Message;
 use smallvec::SmallVec;
+use std::rc::Rc;
 use std::sync::Arc;
 
 impl Shard {
@@ -26,7 +27,8 @@ impl Shard {
             let mixed = overflow == Overflow::DropLow && priority.is_none();
             let simple = !batch.exclusive && !conflate && !mixed;
             let priority = priority.unwrap_or_default();
-            let mut encodings: SmallVec<[(Encoding, Option<Arc<Encoded>>); 2]> = SmallVec::new();
+            let meter = self.memory_of(app.id).frames.clone();
+            let mut encodings: SmallVec<[(Encoding, Option<Rc<Encoded>>); 2]> = SmallVec::new();
             let (mut delivered, mut whole) = (0, 0);
             // Nobody takes or leaves a seat while a batch is handed round: `push` closes at most the queue's own
             // connection, and a closed one gives up its seats at the end of the tick.
@@ -44,7 +46,8 @@ impl Shard {
                     Some((_, encoded)) => encoded,
                     None => {
                         let json = app.json(encoding.endpoint);
-                        let encoded = json.map(|j| Arc::new(self.encoder.batch(batch, j, encoding.window, threshold)));
+                        let encoded =
+                            json.map(|j| Rc::new(self.encoder.batch(batch, j, encoding.window, threshold, &meter)));
                         encodings.push((encoding, encoded));
                         &encodings[encodings.len() - 1].1
                     }
@@ -77,7 +80,7 @@ impl Shard {
         slot: Slot,
         channel: u32,
         batch: &Arc<Batch>,
-        encoded: &Arc<Encoded>,
+        encoded: &Rc<Encoded>,
         heard: &[u32],
         (conflate, mixed): (bool, bool),
     ) {
@@ -121,7 +124,8 @@ impl Shard {
             let mut frame = Vec::with_capacity(text.len() + 16);
             self.encoder.frame(&text, encoding.window, app.limits.deflate_threshold.0, &mut frame);
             self.counts.app(app.id).deliveries += 1;
-            self.push(slot, Entry::own(frame, channel, event.priority));
+            let entry = self.own(slot, frame, channel, event.priority);
+            self.push(slot, entry);
         }
         self.text = text;
     }

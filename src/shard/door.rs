@@ -54,8 +54,6 @@ pub struct NewConnection {
 pub enum Closed {
     /// On its way out.
     Draining,
-    /// `limits.memory` is used up.
-    Memory,
 }
 
 /// A shard, as seen by `listen` on its thread.

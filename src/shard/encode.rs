@@ -1,5 +1,6 @@
 //! Text → frames, once for all who share them.
 
+use super::memory::{Meter, Metered};
 use crate::dialect::Json;
 use crate::hub::Batch;
 use crate::wire::{self, DeflateParams, Deflater, OpCode};
@@ -10,6 +11,7 @@ pub struct Encoded {
     bytes: Vec<u8>,
     /// Where each event's frame ends; events that the dialect does not tell have an empty frame.
     ends: SmallVec<[u32; 4]>,
+    _metered: Metered,
 }
 
 /// Which of the encodings a connection hears: endpoint, and the window of its deflate (0: plain).
@@ -56,7 +58,7 @@ impl Encoder {
     }
 
     /// All of a batch.
-    pub fn batch(&mut self, batch: &Batch, json: &Json, window: u8, threshold: Option<u64>) -> Encoded {
+    pub fn batch(&mut self, batch: &Batch, json: &Json, window: u8, threshold: Option<u64>, meter: &Meter) -> Encoded {
         let size: usize = batch.events.iter().map(|e| e.data.len() + 64).sum();
         let (mut out, mut ends) = (Vec::with_capacity(size), SmallVec::new());
         let mut text = std::mem::take(&mut self.text);
@@ -68,24 +70,33 @@ impl Encoder {
             ends.push(out.len() as u32);
         }
         self.text = text;
-        Encoded { bytes: out, ends }
+        Encoded::new(out, ends, meter)
     }
 }
 
+/// Of frames, beside their bytes: itself, its count, what the allocator rounds up.
+const ENCODED_BYTES: usize = size_of::<Encoded>() + 48;
+
 impl Encoded {
-    pub fn one(frame: Vec<u8>) -> Encoded {
+    pub fn one(frame: Vec<u8>, meter: &Meter) -> Encoded {
         let end = frame.len() as u32;
-        Encoded { bytes: frame, ends: smallvec![end] }
+        Encoded::new(frame, smallvec![end], meter)
+    }
+
+    fn new(bytes: Vec<u8>, ends: SmallVec<[u32; 4]>, meter: &Meter) -> Encoded {
+        let beside = if ends.spilled() { ends.capacity() * 4 } else { 0 };
+        let _metered = meter.count(ENCODED_BYTES + bytes.capacity() + beside);
+        Encoded { bytes, ends, _metered }
     }
 
     #[cfg(test)]
     pub fn of(frames: impl IntoIterator<Item = Vec<u8>>) -> Encoded {
-        let mut encoded = Encoded { bytes: Vec::new(), ends: SmallVec::new() };
+        let (mut bytes, mut ends) = (Vec::new(), SmallVec::new());
         for frame in frames {
-            encoded.bytes.extend(frame);
-            encoded.ends.push(encoded.bytes.len() as u32);
+            bytes.extend(frame);
+            ends.push(bytes.len() as u32);
         }
-        encoded
+        Encoded::new(bytes, ends, &Meter::default())
     }
 
     pub fn events(&self) -> u32 {

@@ -130,6 +130,7 @@ impl Shard {
 
     fn foresee_subscriptions(&mut self, candidate: &Generation, slot: Slot, now: &App, place: &Place) -> Vec<Foreseen> {
         let Some(Dialect::Json(json)) = now.endpoint(place.endpoint).map(|e| &*e.dialect) else { return Vec::new() };
+        self.memory_of(now.id);
         let session = &mut self.conns[slot as usize].session;
         let (born, before) = (place.born && !session.newcomer, session.endpoint);
         session.endpoint = place.endpoint;
@@ -144,6 +145,7 @@ impl Shard {
             users: &*self.shared,
             now: self.now,
             replies: &mut Replies::default(),
+            room: self.memory[now.id.0 as usize].room(),
         };
         let found = walk.foresee(born);
         self.conns[slot as usize].session.endpoint = before;

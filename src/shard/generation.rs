@@ -58,6 +58,11 @@ impl Shard {
             self.former.remove(&app.id);
         }
         self.hub.begin(generation.number, self.now);
+        let shards = self.shared.shards();
+        for app in generation.apps.iter().flatten() {
+            self.hub.set_history_max(app.id, app.limits.history_bytes.0 as usize / shards);
+        }
+        self.counts.find_again(&self.shared.metrics);
         let bounds = generation.apps.iter().flatten().map(|a| a.limits.queue_bytes.0 as usize);
         self.queue_bytes_min = bounds.min().unwrap_or(0);
         let before = std::mem::replace(&mut self.generation, generation.clone());
@@ -195,7 +200,15 @@ impl Shard {
     pub(super) fn forget_former(&mut self) {
         if !self.former.is_empty() {
             let used: hashbrown::HashSet<AppId> = self.conns.iter().map(|(_, c)| c.session.app).collect();
-            self.former.retain(|id, _| used.contains(id));
+            let (former, hub) = (&mut self.former, &mut self.hub);
+            former.retain(|id, _| {
+                let stays = used.contains(id);
+                if !stays {
+                    // Nobody can ask for it any more.
+                    hub.evict(*id, usize::MAX);
+                }
+                stays
+            });
         }
     }
 

@@ -86,10 +86,11 @@ impl Shared {
         match handlers.about_channel(bound, &app.policy, publishing.target.channel(), generation, event) {
             Err(refusal) => then(Err(refusal)),
             Ok(wish) => {
+                let memory = self.memory().clone();
                 let decided = move |finished: Finished| match finished.result {
                     Err(refusal) => then(Err(refusal)),
                     Ok(changed) => {
-                        let publishing = publishing.with(&finished.event, changed);
+                        let publishing = publishing.with(&finished.event, changed, &memory);
                         then(Ok((publishing, Some(finished.event))));
                     }
                 };
@@ -162,7 +163,7 @@ impl Shared {
         draft: Draft,
         tally: Option<Arc<Tally>>,
     ) {
-        let app = app.clone();
+        let (app, draft) = (app.clone(), draft.counted(&self.memory().app(app.id)));
         self.put(target.home(self.shards() as u16), move |shard| {
             shard.counts.app(app.id).published(Via::Plugin);
             flow::publish(&mut shard.hub, &app, target, draft, None, tally, None, shard.now);
@@ -187,7 +188,7 @@ impl Shard {
             }),
             After::Publish(publishing) => Box::new(move |Finished { event, result, .. }| {
                 let published = result.and_then(|changed| {
-                    let publishing = publishing.with(&event, changed);
+                    let publishing = publishing.with(&event, changed, shared.memory());
                     shared.publish_now(&app, generation, publishing, None, Via::Client, Some(&event))
                 });
                 if let Err(refusal) = published {

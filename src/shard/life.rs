@@ -3,7 +3,8 @@
 use super::conn::{Closing, Conn, Stage};
 use super::door::NewConnection;
 use super::encode::Encoding;
-use super::queue::{Entry, Flushed, NO_CHANNEL, Queue};
+use super::memory::{handshake_bytes, identity_bytes};
+use super::queue::{Flushed, NO_CHANNEL, Queue};
 use super::shard::{Shard, random_u128};
 use super::socket::Socket;
 use crate::dialect::{Answer, Dialect, Json};
@@ -30,6 +31,8 @@ impl Shard {
         session.newcomer = new.identity.is_none() && new.close_at_once.is_none();
         session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
         session.identity = new.identity.unwrap_or_else(Identity::anonymous);
+        session.known_bytes = identity_bytes(&session.identity)
+            + handshake_bytes(socket.is_tls(), new.user_agent.as_deref(), new.request.as_deref());
         session.user_agent = new.user_agent;
         session.request = new.request.map(|r| Arc::new(*r) as _);
         let conn = Conn {
@@ -49,6 +52,7 @@ impl Shard {
             held: None,
             unread: false,
             intake: None,
+            counted: Default::default(),
             seat: new.seat,
         };
         let slot = self.conns.insert(conn) as Slot;
@@ -60,6 +64,7 @@ impl Shard {
         self.by_id.insert(id, slot);
         self.shared.peers()[self.me as usize].load.fetch_add(1, Ordering::Relaxed);
         self.counts.app(app.id).opened += 1;
+        self.recount(slot);
         let close_at_once = new.close_at_once;
         if !self.is_listening(new.listener) {
             self.close(slot, Close::LISTENER_REMOVED);
@@ -145,6 +150,7 @@ impl Shard {
 
     /// What it came to is left in `replies`.
     pub(super) fn step<T>(&mut self, slot: Slot, json: &Json, app: &App, step: impl FnOnce(&mut Walk) -> T) -> T {
+        self.memory_of(app.id);
         step(&mut Walk {
             app,
             generation: self.generation.number,
@@ -156,6 +162,7 @@ impl Shard {
             users: &*self.shared,
             now: self.now,
             replies: &mut self.replies,
+            room: self.memory[app.id.0 as usize].room(),
         })
     }
 
@@ -179,7 +186,8 @@ impl Shard {
         let mut replies = std::mem::take(&mut self.replies);
         for text in replies.texts() {
             let frame = self.text_frame(slot, &app, text);
-            self.enqueue(slot, Entry::own(frame, NO_CHANNEL, Priority::Urgent));
+            let entry = self.own(slot, frame, NO_CHANNEL, Priority::Urgent);
+            self.enqueue(slot, entry);
         }
         replies.clear();
         self.replies = replies;
@@ -196,6 +204,7 @@ impl Shard {
     fn reply(&mut self, slot: Slot, app: &App) {
         let mut replies = std::mem::take(&mut self.replies);
         self.resettle(&mut replies.moved);
+        self.recount(slot);
         if !replies.is_empty() {
             let open = self.conns.get(slot as usize).is_some_and(Conn::is_open);
             if open {
@@ -273,12 +282,15 @@ impl Shard {
             conn.queue.flush(&mut conn.socket, &mut self.scratch)
         };
         conn.queue.keep_begun();
+        self.recount(slot);
+        let conn = &mut self.conns[slot as usize];
         self.queued_bytes = (self.queued_bytes + conn.queued()).saturating_sub(before);
         match written {
             Ok((written, _)) => self.counts.bytes_sent += written as u64,
             Err(_) => return self.remove(slot, CloseReason::Lost),
         }
-        self.enqueue(slot, Entry::own(frame, NO_CHANNEL, Priority::Urgent));
+        let entry = self.own(slot, frame, NO_CHANNEL, Priority::Urgent);
+        self.enqueue(slot, entry);
         self.schedule(slot);
         if paused.is_some() {
             self.read_later(slot);
@@ -381,6 +393,8 @@ impl Shard {
                     return;
                 }
                 conn.progress_at = self.now.mono;
+                self.recount_queue(slot);
+                let conn = &mut self.conns[slot as usize];
                 if conn.conflated.is_some() {
                     return self.release(slot);
                 }
@@ -426,6 +440,7 @@ impl Shard {
             self.forget_entity(slot);
         }
         let conn = self.conns.remove(slot as usize);
+        self.uncount(&conn);
         self.queued_bytes = self.queued_bytes.saturating_sub(conn.queued());
         self.by_id.remove(&id);
         self.shared.peers()[self.me as usize].load.fetch_sub(1, Ordering::Relaxed);

@@ -103,7 +103,9 @@ impl Shard {
         }
         let (app, conflated) = (conn.session.app, conn.conflated.get_or_insert_default());
         let replaced = conflated.put(kept);
-        let full = conflated.newest.len() > KEPT_MAX || conflated.bytes > queue_bytes;
+        let (newest, bytes) = (conflated.newest.len(), conflated.bytes);
+        self.recount_queue(slot);
+        let full = newest > KEPT_MAX || bytes > queue_bytes;
         if replaced {
             self.counts.app(app).slow(SlowAction::Conflated);
         }
@@ -198,6 +200,7 @@ impl Shard {
         } else {
             self.enqueue(slot, entry);
         }
+        self.recount_queue(slot);
         let bytes = self.conns[slot as usize].queued();
         if bytes <= self.queue_bytes_min {
             return;

@@ -56,6 +56,12 @@ impl Port {
         via: Via,
     ) -> Result<Receipt, Refusal> {
         let targets = self.targets(app, scope, channels, generation.number)?;
+        let account = self.shared.memory().app(app.id);
+        if account.over() > 0 {
+            account.refuse();
+            return Err(OVERLOADED);
+        }
+        let draft = draft.counted(&account);
         let (tell, told) = oneshot::channel();
         let done = move |recipients, position| {
             let _ = tell.send(Receipt { recipients, position });

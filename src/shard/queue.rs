@@ -1,10 +1,11 @@
 //! What waits to be written to one connection. Holds shared frames; bounded in bytes by its caller.
 
 use super::encode::Encoded;
+use super::memory::Meter;
 use crate::model::Priority;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::socket::Socket;
 
@@ -18,7 +19,7 @@ const SMALL_BYTES: usize = 4 << 10;
 
 /// Some frames of a shared buffer, behind each other: those of the events `first..end`.
 pub struct Entry {
-    encoded: Arc<Encoded>,
+    encoded: Rc<Encoded>,
     first: u32,
     end: u32,
     /// Whose deliveries these are; `NO_CHANNEL` for replies, pongs and closes, which are never dropped.
@@ -29,18 +30,18 @@ pub struct Entry {
 
 impl Entry {
     /// All of a batch.
-    pub fn whole(encoded: &Arc<Encoded>, channel: u32, priority: Priority) -> Entry {
+    pub fn whole(encoded: &Rc<Encoded>, channel: u32, priority: Priority) -> Entry {
         Entry { encoded: encoded.clone(), first: 0, end: encoded.events(), channel, priority }
     }
 
     /// One event of a batch.
-    pub fn one(encoded: &Arc<Encoded>, at: u32, channel: u32, priority: Priority) -> Entry {
+    pub fn one(encoded: &Rc<Encoded>, at: u32, channel: u32, priority: Priority) -> Entry {
         Entry { encoded: encoded.clone(), first: at, end: at + 1, channel, priority }
     }
 
     /// One frame that only this connection gets.
-    pub fn own(frame: Vec<u8>, channel: u32, priority: Priority) -> Entry {
-        Entry { encoded: Arc::new(Encoded::one(frame)), first: 0, end: 1, channel, priority }
+    pub fn own(frame: Vec<u8>, channel: u32, priority: Priority, meter: &Meter) -> Entry {
+        Entry { encoded: Rc::new(Encoded::one(frame, meter)), first: 0, end: 1, channel, priority }
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -109,6 +110,11 @@ impl Queue {
     /// Bytes still to be written.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Of the places of its entries; what is in them is shared, and counted on its meter.
+    pub fn places_bytes(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| size_of::<VecDeque<Entry>>() + rest.capacity() * size_of::<Entry>())
     }
 
     fn pop(&mut self) {
@@ -245,13 +251,13 @@ mod tests {
     }
 
     fn entry(channel: u32, bytes: impl Into<Vec<u8>>) -> Entry {
-        Entry::own(bytes.into(), channel, Priority::Medium)
+        Entry::own(bytes.into(), channel, Priority::Medium, &Meter::default())
     }
 
     /// A frame of so many bytes each; its bytes are its number.
     fn batch(frames: impl IntoIterator<Item = usize>) -> Entry {
         let frames = frames.into_iter().enumerate().map(|(n, bytes)| vec![n as u8; bytes]);
-        Entry::whole(&Arc::new(Encoded::of(frames)), 7, Priority::Medium)
+        Entry::whole(&Rc::new(Encoded::of(frames)), 7, Priority::Medium)
     }
 
     #[test]

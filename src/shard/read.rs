@@ -128,6 +128,10 @@ impl Shard {
             }
         }
         self.buffer = buffer;
+        self.recount(slot);
+        if let Some(app) = self.conns.get(slot as usize).map(|conn| conn.session.app) {
+            self.settle_memory(app);
+        }
     }
 
     /// The rest of it in a later look, behind the others that wait.

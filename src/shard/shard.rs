@@ -5,6 +5,7 @@ use super::door::Accepted;
 use super::encode::Encoder;
 use super::generation::Review;
 use super::mailbox::{Input, Job, Mailbox};
+use super::memory::AppMemory;
 use super::queue::{Entry, NO_CHANNEL};
 use super::shared::Shared;
 use super::wheel::{TICK_MS, Wheel};
@@ -31,6 +32,8 @@ const UNREAD: usize = 8;
 const EVENTS: usize = 1024;
 /// Inputs of other threads in one turn.
 const INPUTS: usize = 4096;
+/// Of which so many bring their bytes before those are held against the apps' bounds.
+const INPUTS_UNSETTLED: usize = 64;
 /// Writes between two looks at the runtime's other tasks: handshakes are never kept waiting longer.
 const FLUSH_SLICE: usize = 512;
 /// How often what is too old is forgotten and memory is looked at.
@@ -83,6 +86,8 @@ pub struct Shard {
     /// Apps whose files are gone, while connections of theirs close.
     pub(super) former: HashMap<AppId, Arc<App>>,
     pub(super) drains: Vec<Drain>,
+    /// By app.
+    pub(super) memory: Vec<AppMemory>,
     swept_at: Mono,
     /// Connections at the last sweep, and whether memory was given back since they changed.
     pub(super) seen: usize,
@@ -143,6 +148,7 @@ impl Shard {
             asked_early: Vec::new(),
             former: HashMap::new(),
             drains: Vec::new(),
+            memory: Vec::new(),
             swept_at: now.mono,
             seen: 0,
             settled: true,
@@ -219,6 +225,9 @@ impl Shard {
             && let Ok(input) = self.inputs.try_recv()
         {
             heard += 1;
+            if heard % INPUTS_UNSETTLED == 0 {
+                self.settle_all_memory();
+            }
             match input {
                 Input::Hub(message) => {
                     self.hub.hear(message, self.now);
@@ -354,6 +363,7 @@ impl Shard {
             self.carry();
         }
         self.drain_some();
+        self.settle_all_memory();
     }
 
     /// One write a dirty connection. Others of this thread get their turn in between.
@@ -374,7 +384,13 @@ impl Shard {
                 self.dirty.clear();
             }
         }
+        self.tell_counts();
+    }
+
+    /// To the process's metrics.
+    pub(super) fn tell_counts(&mut self) {
         self.counts.queue_bytes = self.queued_bytes as u64;
+        self.counts.history_bytes = self.hub.history_bytes() as u64;
         self.counts.flush(&self.shared.metrics, self.now.mono);
     }
 
@@ -386,7 +402,14 @@ impl Shard {
 
     /// Replies, pongs and closes: never dropped for a slow reader.
     pub(super) fn push_reply(&mut self, slot: Slot, frame: Vec<u8>) {
-        self.push(slot, Entry::own(frame, NO_CHANNEL, Priority::Urgent));
+        let entry = self.own(slot, frame, NO_CHANNEL, Priority::Urgent);
+        self.push(slot, entry);
+    }
+
+    /// A frame that only this connection gets.
+    pub(super) fn own(&mut self, slot: Slot, frame: Vec<u8>, channel: u32, priority: Priority) -> Entry {
+        let app = self.conns[slot as usize].session.app;
+        Entry::own(frame, channel, priority, &self.memory_of(app).frames)
     }
 
     fn look(&mut self) {

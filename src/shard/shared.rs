@@ -1,14 +1,14 @@
 //! What all shards share: each other's doors, the process's memory, users' buckets.
 
+use super::buckets::Buckets;
 use super::counts::Counts;
 use super::mailbox::Mailbox;
-use crate::flow::{App, Bucket, UserBuckets};
-use crate::model::{AppId, Identity, Mono, Rate};
+use crate::flow::{App, Generation, UserBuckets};
+use crate::model::{Identity, Memory, Mono};
 use crate::observe::Metrics;
 use crate::script::Workers;
-use hashbrown::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What several shards count together; touched at connect, close and refill only.
 pub struct Shared {
@@ -16,10 +16,7 @@ pub struct Shared {
     shards: usize,
     pub metrics: Arc<Metrics>,
     pub connections: Arc<Counts>,
-    buckets: Mutex<HashMap<(AppId, Arc<str>), Bucket>>,
-    /// Bytes of queues, histories and unfinished messages, by shard.
-    memory: Vec<AtomicUsize>,
-    memory_full: AtomicBool,
+    buckets: Buckets,
     /// By shard: the newest generation of which all channels are at their homes.
     settled: Vec<AtomicU64>,
     /// No newcomers any more.
@@ -28,9 +25,6 @@ pub struct Shared {
     pub(super) workers: OnceLock<Arc<Workers>>,
 }
 
-/// Users whose buckets are remembered, at most; those that are full again go first.
-const BUCKETS_MAX: usize = 100_000;
-
 impl Shared {
     pub fn new(shards: usize, metrics: Arc<Metrics>, background: tokio::runtime::Handle) -> Arc<Shared> {
         Arc::new(Shared {
@@ -38,9 +32,7 @@ impl Shared {
             shards,
             metrics,
             connections: Counts::new(),
-            buckets: Mutex::default(),
-            memory: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
-            memory_full: AtomicBool::new(false),
+            buckets: Buckets::new(),
             settled: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             draining: AtomicBool::new(false),
             background,
@@ -75,29 +67,25 @@ impl Shared {
         self.settled.iter().map(|generation| generation.load(Ordering::Acquire)).min().unwrap_or(0)
     }
 
-    /// Whether `limits.memory` is used up: newcomers are turned away.
-    pub fn memory_full(&self) -> bool {
-        self.memory_full.load(Ordering::Relaxed)
+    /// The process's budget.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.metrics.memory
     }
 
-    /// A shard's bytes. Returns by how much all shards are over.
-    pub(super) fn use_memory(&self, shard: u16, bytes: usize, max: usize) -> usize {
-        self.memory[shard as usize].store(bytes, Ordering::Relaxed);
-        let handlers = self.workers().map_or(0, |workers| workers.bytes());
-        let all: usize = self.memory.iter().map(|m| m.load(Ordering::Relaxed)).sum::<usize>() + handlers;
-        self.memory_full.store(all > max, Ordering::Relaxed);
-        all.saturating_sub(max)
+    /// These files are in force from now on: their bounds, and what is kept back for each app.
+    pub fn take_limits(&self, generation: &Generation) {
+        let own = |app: &Arc<App>| app.limits.app_memory.0.map(|bytes| bytes as usize);
+        let apps: Vec<_> = generation.apps.iter().flatten().map(|app| (app.id, app.name.clone(), own(app))).collect();
+        let missing = self.memory().set(generation.limits.memory.0 as usize, &apps);
+        if missing > 0 {
+            tracing::warn!(missing, "`app_memory` of all apps together is more than apps have of `memory`");
+        }
     }
 }
 
 impl UserBuckets for Shared {
     fn take(&self, app: &App, identity: &Identity, wanted: u32, now: Mono) -> u32 {
         let Some(user) = &identity.user else { return wanted };
-        let rate: Rate = app.limits.messages_per_user;
-        let mut buckets = self.buckets.lock().unwrap_or_else(|e| e.into_inner());
-        if buckets.len() >= BUCKETS_MAX {
-            buckets.retain(|_, bucket| !bucket.is_full(rate, now));
-        }
-        buckets.entry((app.id, user.clone())).or_default().take(wanted, rate, now)
+        self.buckets.take(app.id, user, wanted, app.limits.messages_per_user, now)
     }
 }

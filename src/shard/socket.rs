@@ -44,6 +44,10 @@ impl Socket {
         }
     }
 
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether a short read means that nothing more is there.
     pub fn short_read_is_last(&self) -> bool {
         self.tls.is_none()

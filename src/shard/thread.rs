@@ -27,10 +27,7 @@ struct MailboxDoor {
 
 impl Door for MailboxDoor {
     fn closed(&self) -> Option<Closed> {
-        if self.shared.draining.load(Ordering::Relaxed) {
-            return Some(Closed::Draining);
-        }
-        self.shared.memory_full().then_some(Closed::Memory)
+        self.shared.draining.load(Ordering::Relaxed).then_some(Closed::Draining)
     }
 
     fn adopt(&self, connection: NewConnection) {

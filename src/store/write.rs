@@ -93,7 +93,7 @@ const WRITE_BYTES: usize = 128;
 
 impl Write {
     /// About how much memory it holds while it waits.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let texts = match self {
             Write::Set { key, value, .. } => key.len() + value.len(),
             Write::Delete { key, .. } => key.len(),

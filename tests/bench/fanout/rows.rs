@@ -8,12 +8,13 @@ use serde_json::{Map, Value, json};
 use smallvec::{SmallVec, smallvec};
 use std::collections::VecDeque;
 use std::hint::black_box;
+use std::rc::Rc;
 use std::sync::Arc;
 use weir::dialect::{Json, Settings};
 use weir::hub::{Batch, ClassOptions, Hub, Join, Out, Publication};
 use weir::model::{AppId, ChannelName, ConnectionId, Event, EventKind, Identity, Member, Now};
 use weir::policy::{Asking, ChannelSettings, Policy, RightKind, Subscribe};
-use weir::shard::{Encoded, Encoder};
+use weir::shard::{Encoded, Encoder, Meter};
 use weir::wire::{Arrived, DeflateParams, Incoming, Inflater, Limits, OpCode, Reader};
 
 const NOW: u64 = 1_704_623_400_000;
@@ -104,7 +105,8 @@ struct Room {
     hub: Hub,
     encoder: Encoder,
     json: Json,
-    queues: Vec<VecDeque<Arc<Encoded>>>,
+    meter: Meter,
+    queues: Vec<VecDeque<Rc<Encoded>>>,
     names: Vec<ChannelName>,
 }
 
@@ -113,8 +115,8 @@ impl Room {
         let mut hub = Hub::new(0, 1, 1);
         hub.set_classes(APP, Arc::from([options]), None);
         let names = (0..channels).map(|n| ChannelName::parse(&format!("clinic:c{n:05}:queue")).unwrap()).collect();
-        let (encoder, json, queues) = (Encoder::new(), dialect(MINI, "mini"), Vec::new());
-        let mut room = Room { hub, encoder, json, queues, names };
+        let (encoder, json) = (Encoder::new(), dialect(MINI, "mini"));
+        let mut room = Room { hub, encoder, json, meter: Meter::default(), queues: Vec::new(), names };
         (0..channels).for_each(|channel| (0..seats).for_each(|_| room.join(channel)));
         room
     }
@@ -158,7 +160,7 @@ impl Room {
         for out in outs {
             let Out::Deliver(parts) = out else { continue };
             for part in &parts {
-                let encoded = Arc::new(self.encoder.batch(&part.batch, &self.json, 0, None));
+                let encoded = Rc::new(self.encoder.batch(&part.batch, &self.json, 0, None, &self.meter));
                 for seat in &self.hub.channel(part.channel).seats {
                     self.queues[seat.slot as usize].push_back(encoded.clone());
                     delivered += 1;
@@ -279,11 +281,11 @@ pub fn encode() {
         ("wrapped", dialect(MINI, "mini"), 0),
         ("wrapped, deflated", dialect(MINI, "mini"), 15),
     ] {
-        let mut encoder = Encoder::new();
+        let (mut encoder, meter) = (Encoder::new(), Meter::default());
         for bytes in [128, 1024] {
             let event = event(bytes);
             let batch = Batch::new(APP, name.clone(), 1, smallvec![event.clone()], &Vec::new());
-            let weir = || encoder.batch(black_box(&batch), &json, window, Some(0));
+            let weir = || encoder.batch(black_box(&batch), &json, window, Some(0), &meter);
             race(&format!("encode: {what}, {bytes} B"), 1, weir, || Bytes::copy_from_slice(black_box(&event.data)));
         }
     }
