@@ -11,6 +11,7 @@ mod http;
 mod json;
 mod limits;
 mod listeners;
+mod memory;
 mod outages;
 mod raw;
 mod shards;
@@ -184,9 +185,13 @@ impl Attacked {
         Talk::to(self.at(), path, &[]).unwrap_or_else(|got| panic!("{path}: {got:?}"))
     }
 
+    pub fn metrics(&self) -> String {
+        exchange(self.address("admin").unwrap(), "GET", "/metrics", &[], None).unwrap().body
+    }
+
     /// One sample of `/metrics`; 0 where there is none.
     pub fn metric(&self, name: &str) -> f64 {
-        let text = exchange(self.address("admin").unwrap(), "GET", "/metrics", &[], None).unwrap().body;
+        let text = self.metrics();
         let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|l| l.trim().parse().ok()).unwrap_or(0.0)
     }
