@@ -376,7 +376,7 @@ impl Shard {
         conn.dirty = false;
         let nothing = conn.queue.is_empty() && !conn.socket.wants_flush();
         if conn.blocked || nothing || conn.stage == Stage::Gone {
-            return;
+            return self.recount_queue(slot);
         }
         let before = conn.queue.bytes();
         let result = conn.queue.flush(&mut conn.socket, &mut self.scratch);
@@ -390,10 +390,12 @@ impl Shard {
                     conn.blocked = true;
                     conn.progress_at = self.now.mono;
                     self.schedule(slot);
-                    return;
+                    return self.recount_queue(slot);
                 }
                 conn.progress_at = self.now.mono;
-                self.recount_queue(slot);
+                if conn.counted.queue > 0 {
+                    self.recount_queue(slot);
+                }
                 let conn = &mut self.conns[slot as usize];
                 if conn.conflated.is_some() {
                     return self.release(slot);

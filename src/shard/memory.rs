@@ -44,7 +44,7 @@ pub struct Metered {
 /// A connection's bytes as its app's allowance has them.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
-    queue: usize,
+    pub(super) queue: usize,
     messages: usize,
     session: usize,
 }
@@ -115,9 +115,8 @@ impl Shard {
         }
     }
 
-    /// The same where only what waits for it may have changed: asked at each delivery, which changes nothing for all but
-    /// those with several frames in one tick.
-    #[inline]
+    /// The same where only what waits for it has changed. Asked once a tick, after what could be written was, and not at
+    /// each delivery: nearly always all was, and nothing is to be counted.
     pub(super) fn recount_queue(&mut self, slot: Slot) {
         let conn = &mut self.conns[slot as usize];
         let now = conn.places_bytes();

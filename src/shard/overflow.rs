@@ -197,10 +197,10 @@ impl Shard {
         if conn.session.holding && !reply {
             self.queued_bytes += length;
             conn.held.get_or_insert_default().push(entry);
+            self.recount_queue(slot);
         } else {
             self.enqueue(slot, entry);
         }
-        self.recount_queue(slot);
         let bytes = self.conns[slot as usize].queued();
         if bytes <= self.queue_bytes_min {
             return;
