@@ -357,7 +357,12 @@ fn a_reader_of_the_log_that_hangs_holds_up_nobody() {
     for _ in 0..20 {
         let mut client = TcpStream::connect(address.trim()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
-        client.write_all(b"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        // Each connection is a line of the log.
+        let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        let upgrade = format!(
+            "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\r\n\r\n"
+        );
+        client.write_all(upgrade.as_bytes()).unwrap();
         let mut answer = [0; 8];
         client.read_exact(&mut answer).expect("it answers");
     }

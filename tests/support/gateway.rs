@@ -183,6 +183,9 @@ fn spawn(folder: &Path, environment: &[(String, String)]) -> Result<(Child, Arc<
         .arg(folder.join("gateway.toml"))
         .current_dir(folder)
         .env_clear()
+        // A machine with much else to do is no endless loop: a call that is not one has time to end.
+        .env("WEIR_SCRIPT__DEADLINE", "5s")
+        .env("WEIR_SCRIPT__READ_WAIT", "2s")
         .envs(environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
