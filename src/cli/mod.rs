@@ -127,6 +127,7 @@ fn print_error(what: fmt::Arguments) {
 
 /// Does what the process's arguments say.
 pub fn main() -> ExitCode {
+    crate::observe::set_up_allocator();
     let arguments = Arguments::parse();
     let env = environment();
     let gateway = &arguments.config;

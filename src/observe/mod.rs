@@ -24,7 +24,7 @@ mod refusals;
 mod tasks;
 mod webhooks;
 
-pub use allocator::{Allocator, held_bytes};
+pub use allocator::{Allocator, held_bytes, set_up_allocator};
 pub use audit::{
     AuditSettings, Record, audit, audit_dropped, audit_join, audit_reload, audit_revocation, audits_publishes,
     finish_audit, start as start_audit, unaudited,
