@@ -12,7 +12,8 @@
 //! hub                            who hears what: channels, presence, history, recovery, fan-out. Never knows a socket.
 //! script                         handlers: plugins in Rhai on worker threads, entities, timers; the only home of effects
 //! flow                           the corridor, as code; the generation that a command walks it with
-//! shard                          a thread and its sockets
+//! kernel                         connections, queues, timers, channels: the gateway without I/O, one a shard
+//! shard                          drives a kernel: a thread, its sockets, its clock
 //! api                            HTTP verbs and routes → what is asked of the shards
 //! listen                         accept, TLS, hyper, routing, upgrade
 //! rehearse                       plays plugins' tests: the corridor without sockets, the clock in the test's hand
@@ -38,6 +39,8 @@ pub mod hub;
 pub mod script;
 
 pub mod flow;
+
+pub mod kernel;
 
 pub mod shard;
 

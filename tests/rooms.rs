@@ -12,6 +12,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("fastwebsockets", &["wire", "listen", "cli"]),
     ("flate2", &["wire"]),
     ("hmac", &["auth", "webhook"]),
+    ("getrandom", &["shard", "gateway", "webhook", "cli"]),
     ("hyper", &["listen", "api", "auth", "webhook", "rehearse", "cli"]),
     ("jsonwebtoken", &["auth"]),
     ("mio", &["shard"]),
@@ -114,25 +115,79 @@ fn nothing_is_printed_where_a_closed_terminal_would_end_it() {
     assert_eq!(seen("#[cfg(test)]\nmod tests { fn f() { dbg!(1); } }\nfn g() { writeln!(o, \"x\"); }"), [0; 0]);
 }
 
+/// A kernel does the same for the same inputs: so its driver alone has clocks, chance, threads, tasks, sockets and files.
+#[test]
+fn a_kernel_has_no_way_out_but_its_driver() {
+    const OUTSIDE: [&str; 22] = [
+        "Instant",
+        "SystemTime",
+        "Duration",
+        "clock",
+        "getrandom",
+        "RandomState",
+        "thread",
+        "spawn",
+        "spawn_local",
+        "spawn_blocking",
+        "block_on",
+        "sleep",
+        "park",
+        "TcpStream",
+        "TcpListener",
+        "UdpSocket",
+        "UnixStream",
+        "File",
+        "fs",
+        "mio",
+        "process",
+        "env",
+    ];
+    // Tables that all kernels of a process share: their order is nobody's to see, their seeds keep strangers from choosing it.
+    const SEEDED: [&str; 2] = ["buckets.rs", "counts.rs"];
+    let named = |source: &str| words(source.parse().unwrap(), &|word, _| OUTSIDE.contains(&word));
+    let kernel = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernel");
+    let mut told = Vec::new();
+    for file in rust_files(&kernel) {
+        let seeded = SEEDED.iter().any(|name| file.ends_with(name));
+        let found = named(&fs::read_to_string(&file).unwrap()).into_iter();
+        let found = found.filter(|(word, _)| !(seeded && word == "RandomState"));
+        told.extend(found.map(|(word, line)| format!("{}:{line}: `{word}`", file.display())));
+    }
+    assert!(told.is_empty(), "what a kernel's driver should hand it, or do for it:\n{}", told.join("\n"));
+    let found = named("use std::time::Instant;\n#[cfg(test)]\nmod tests { use std::thread; }\nfn f() { spawn(g) }");
+    assert_eq!(found, [("Instant".to_owned(), 1), ("spawn".to_owned(), 4)]);
+}
+
 /// Lines with a macro that prints, outside of tests.
 fn prints(tokens: TokenStream) -> Vec<usize> {
     const MACROS: [&str; 5] = ["print", "println", "eprint", "eprintln", "dbg"];
+    let is_macro = |word: &str, next: Option<&TokenTree>| {
+        MACROS.contains(&word) && matches!(next, Some(TokenTree::Punct(p)) if p.as_char() == '!')
+    };
+    words(tokens, &is_macro).into_iter().map(|(_, line)| line).collect()
+}
+
+/// Words that are `wanted`, given the word and what follows it, and their lines; outside of tests.
+fn words(tokens: TokenStream, wanted: &dyn Fn(&str, Option<&TokenTree>) -> bool) -> Vec<(String, usize)> {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let (mut found, mut of_tests) = (Vec::new(), false);
     for (at, token) in tokens.iter().enumerate() {
         match token {
             TokenTree::Ident(word) => {
-                let is_macro = matches!(tokens.get(at + 1), Some(TokenTree::Punct(p)) if p.as_char() == '!');
-                if is_macro && MACROS.contains(&word.to_string().as_str()) {
-                    found.push(word.span().start().line);
+                let text = word.to_string();
+                if !of_tests && wanted(&text, tokens.get(at + 1)) {
+                    found.push((text, word.span().start().line));
                 }
             }
             TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
                 of_tests |= group.stream().to_string().replace(' ', "") == "cfg(test)";
+                if !of_tests {
+                    found.extend(words(group.stream(), wanted));
+                }
             }
             TokenTree::Group(group) => {
                 if !of_tests {
-                    found.extend(prints(group.stream()));
+                    found.extend(words(group.stream(), wanted));
                 }
                 of_tests &= group.delimiter() != Delimiter::Brace;
             }
@@ -294,7 +349,6 @@ const CLOCKS: &[(&str, &str)] = &[
     ("script/meter.rs", "a handler's deadline"),
     ("script/workers/job.rs", "waits with a bound"),
     ("script/workers/perform.rs", "how long a call took"),
-    ("shard/handlers.rs", "an event that comes back from a worker between two turns"),
     ("shard/shard.rs", "a shard's turn"),
     ("webhook/flight.rs", "a call's turn, and how long it took"),
     ("webhook/post.rs", "a turn of the sender"),

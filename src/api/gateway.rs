@@ -2,13 +2,13 @@
 
 use crate::flow::{App, Draft, Generation, Wish};
 use crate::hub::Page;
+use crate::kernel::{Port, Receipt};
 use crate::model::Target;
 use crate::model::{AppId, ChannelName, Close, Member, Position, Refusal};
 use crate::model::{AppStats, ChannelInfo, ConnectionInfo};
 use crate::observe::Via;
 use crate::policy::Scope;
 use crate::script::Finished;
-use crate::shard::{Port, Receipt};
 use bytes::Bytes;
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Token buckets of routes, one a caller; and of keys and secrets that were wrong, one an address.
 
+use crate::kernel::{neighbourhood, party};
 use crate::model::{Buckets, Mono, Now, Rate, Taken};
-use crate::shard::{neighbourhood, party};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 

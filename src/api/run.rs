@@ -5,11 +5,11 @@ use super::done::Done;
 use super::fail::{Fail, Why};
 use super::gateway::{Gateway, Ground};
 use super::noted::Noted;
+use crate::kernel::Receipt;
 use crate::model::{ChannelName, Refusal};
 use crate::model::{Filter, Target};
 use crate::observe::Via;
 use crate::policy::{Right, Scope};
-use crate::shard::Receipt;
 
 impl Ground {
     /// Whether the channel exists and the scope covers it, for a right that the gateway itself makes no permit for.

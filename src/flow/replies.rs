@@ -40,7 +40,7 @@ pub enum Errand {
 }
 
 /// The client's message, for when its answer comes later.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Question {
     pub id: Option<Box<RawValue>>,
     pub kind: Box<str>,

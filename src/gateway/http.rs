@@ -1,9 +1,9 @@
 //! Joins the HTTP API to the listeners.
 
 use crate::api::{self, Admin, Context, State};
+use crate::kernel::Port;
 use crate::listen::{Answering, Api, ApiRequest, Front};
 use crate::observe::{Metrics, clock};
-use crate::shard::Port;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

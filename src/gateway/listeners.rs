@@ -2,7 +2,7 @@
 
 use crate::config::Compiled;
 use crate::listen::{ListenerSettings, accept, bind};
-use crate::shard::Shared;
+use crate::shard::Mailboxes;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -53,7 +53,7 @@ impl Listeners {
     }
 
     /// Listens on what was bound, and no longer on what these files do not name. Returns the new ones.
-    pub fn take(&mut self, bound: Bound, compiled: &Compiled, shared: &Arc<Shared>) -> Vec<(String, SocketAddr)> {
+    pub fn take(&mut self, bound: Bound, compiled: &Compiled, mailboxes: &Mailboxes) -> Vec<(String, SocketAddr)> {
         let live = |number: &u16| {
             let open = compiled.numbers.iter().find(|(_, n)| *n == number);
             open.is_some_and(|((name, at), _)| compiled.listeners.get(name).is_some_and(|l| l.address == *at))
@@ -70,8 +70,8 @@ impl Listeners {
         for (number, mut open) in bound.0 {
             match open.socket.try_clone() {
                 Ok(socket) => {
-                    let (admin, shared) = (open.settings.admin, shared.clone());
-                    open.accepting = Some(tokio::spawn(accepting(socket, &open.name, number, admin, shared)))
+                    let (admin, mailboxes) = (open.settings.admin, mailboxes.clone());
+                    open.accepting = Some(tokio::spawn(accepting(socket, &open.name, number, admin, mailboxes)))
                 }
                 Err(error) => tracing::error!(listener = &*open.name, %error, "a listener ended"),
             }
@@ -108,19 +108,15 @@ fn accepting(
     name: &str,
     number: u16,
     admin: bool,
-    shared: Arc<Shared>,
+    mailboxes: Mailboxes,
 ) -> impl Future<Output = ()> + use<> {
-    let tasks = shared.metrics.tasks.clone();
+    let tasks = mailboxes.shared.metrics.tasks.clone();
     let socket = Arc::new(socket);
     tasks.supervise(format!("listener {name}"), move || {
-        let (socket, shared) = (socket.clone(), shared.clone());
+        let (socket, mailboxes) = (socket.clone(), mailboxes.clone());
         async move {
-            let deliver = |accepted| {
-                if let Some(shard) = shared.least_loaded() {
-                    shard.accepted(accepted);
-                }
-            };
-            let failed = |_: &std::io::Error| shared.metrics.limit(crate::observe::LimitName::OpenFiles, 1);
+            let deliver = |accepted| mailboxes.accepted(accepted);
+            let failed = |_: &std::io::Error| mailboxes.shared.metrics.limit(crate::observe::LimitName::OpenFiles, 1);
             let socket = socket.try_clone().map_err(|error| error.to_string())?;
             accept(socket, number, admin, deliver, failed).await.map_err(|error| error.to_string())
         }

@@ -19,10 +19,11 @@ mod triggers;
 use self::notify::Systemd;
 use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Means, summary};
+use crate::kernel::{Input, Port, Shared};
 use crate::listen::{Attempts, Context, serve};
 use crate::model::Close;
 use crate::observe::{Logs, Metrics, clock, finish_audit, finish_log, start_audit};
-use crate::shard::{Accepted, Counts, Door, Port, Shared, start};
+use crate::shard::{Accepted, Door, start};
 use arc_swap::ArcSwap;
 use listeners::Listeners;
 use office::Office;
@@ -119,8 +120,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
 
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let shards = compiled.shards.map_or(cores, |n| n.max(1) as usize);
-    let handle = background.clone();
-    let shared = Shared::new(shards, metrics.clone(), background);
+    let shared = Shared::new(shards, metrics.clone());
     shared.take_limits(&generation);
     let (drain, draining) = watch::channel(false);
     let (desk, requests) = reload::desk(&compiled);
@@ -138,7 +138,8 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
             admin: Arc::new(Office { desk: desk.clone(), planner }),
         }),
         counts: shared.connections.clone(),
-        operators: Counts::new(),
+        places: Arc::default(),
+        operators: Arc::default(),
         attempts: Arc::new(Attempts::default()),
         metrics: metrics.clone(),
         draining,
@@ -146,7 +147,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     });
     let base = gateway.parent().unwrap_or(Path::new("")).to_owned();
     let stage = Arc::new(Stage::new(Port::new(shared.clone()), front.clone()));
-    let scripts = Arc::new(Scripts::start(&compiled, &base, stage, &handle, metrics.clone(), fetcher.trust())?);
+    let scripts = Arc::new(Scripts::start(&compiled, &base, stage, &background, metrics.clone(), fetcher.trust())?);
     scripts.prepare(&compiled).map_err(|problem| {
         let hint = problem.hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
         std::io::Error::other(format!("[store] {}{hint}", problem.what))
@@ -163,7 +164,8 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     scripts.take(&compiled);
     let swept = scripts.clone();
     tokio::spawn(supervised.clone().supervise("sweep".into(), move || swept.clone().sweep()));
-    listeners.take(bound, &compiled, &shared);
+    let mailboxes = threads.mailboxes.clone();
+    listeners.take(bound, &compiled, &mailboxes);
     // Whoever reads that it is ready may stop it at once, and finds it stopping in order.
     let mut stop = process::StopSignals::new();
     announce(&compiled, &listeners, shards, &gateway);
@@ -189,6 +191,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
         fetcher,
         front,
         shared: shared_too,
+        mailboxes: mailboxes.clone(),
         listeners,
         logs,
         compiled,
@@ -226,7 +229,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     }
     // What clients asked for in their last moments is done before what carries it out ends.
     scripts.stop(STOP_WORKERS).await;
-    shared.peers().iter().for_each(|peer| peer.stop());
+    mailboxes.stop();
     threads.join();
     Ok(())
 }
@@ -236,7 +239,7 @@ async fn drain_all(shared: &Shared, limits: &crate::flow::Limits, listeners: &Mu
     tokio::time::sleep(Duration::from_millis(UNREADY_MS)).await;
     listeners.lock().unwrap_or_else(|e| e.into_inner()).stop();
     let pace = limits.drain_pace.div_ceil(shared.shards() as u32).max(1);
-    shared.peers().iter().for_each(|peer| peer.drain(pace, Close::GOING_AWAY));
+    shared.put_all(|| Input::Drain { pace, close: Close::GOING_AWAY });
     while shared.connections.connections() > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -8,11 +8,11 @@ use crate::api::{NotDone, Wanted};
 use crate::auth::Fetcher;
 use crate::config::{self, Changes, Compiled, Environment, Means, Restart};
 use crate::flow::{Revoke, Rows};
+use crate::kernel::{Port, Revoked};
 use crate::listen::Front;
 use crate::model::Refusal;
 use crate::observe::clock;
 use crate::policy::{Asking, RequestView};
-use crate::shard::{Port, Revoked};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde_json::Value;
@@ -65,7 +65,7 @@ impl Planner {
         front: Arc<ArcSwap<Front>>,
         port: Port,
     ) -> Planner {
-        let background = port.shared().background.clone();
+        let background = tokio::runtime::Handle::current();
         Planner { gateway, env, fetcher, in_force, front, port, background, turns: Semaphore::new(AT_ONCE_MAX) }
     }
 

@@ -2,13 +2,13 @@
 
 use crate::flow::{App, Draft, Generation};
 use crate::hub::Tally;
+use crate::kernel::Port;
 use crate::listen::Front;
 use crate::model::{
     AppId, AppStats, ChannelInfo, ChannelName, Code, ConnectionInfo, Event, Member, Now, Refusal, Target,
 };
 use crate::observe::clock;
 use crate::script::{Asker, Carry, Connection, Effect, Host};
-use crate::shard::Port;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -13,10 +13,11 @@ use crate::api::{Doing, NotDone};
 use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Inputs, Means, Noticing, count};
 use crate::flow::Generation;
+use crate::kernel::{Input, Shared};
 use crate::listen::Front;
 use crate::model::{Millis, Problem, iso8601};
 use crate::observe::{Logs, audit_reload, clock};
-use crate::shard::Shared;
+use crate::shard::Mailboxes;
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ pub struct Reload {
     pub fetcher: Fetcher,
     pub front: Arc<ArcSwap<Front>>,
     pub shared: Arc<Shared>,
+    pub mailboxes: Mailboxes,
     pub listeners: Arc<Mutex<Listeners>>,
     pub logs: Logs,
     pub compiled: Arc<Compiled>,
@@ -289,13 +291,13 @@ impl Reload {
         let front = compiled.front(number);
         front.generation.apps.iter().flatten().for_each(|app| drop(metrics.app(app.id, &app.name)));
         self.shared.take_limits(&front.generation);
-        self.shared.peers().iter().for_each(|peer| peer.generation(front.generation.clone()));
+        self.shared.put_all(|| Input::Generation(front.generation.clone()));
         self.forget_metrics(&front.generation);
         self.fetcher.trust().set(&compiled.roots);
         front.generation.keys.iter().for_each(|key| key.prepare(clock().mono));
         self.front.store(Arc::new(front));
         self.scripts.take(&compiled);
-        let opened = listeners.take(bound, &compiled, &self.shared);
+        let opened = listeners.take(bound, &compiled, &self.mailboxes);
         drop(listeners);
         opened.iter().for_each(|(name, address)| process::say(&format!("weir: listening {name} {address}")));
         self.logs.set_level(compiled.log.level);

@@ -1,7 +1,7 @@
 //! Connection attempts by address: a token bucket each, in a table that cannot grow without end.
 
+use crate::kernel::{neighbourhood, party};
 use crate::model::{Buckets, Mono, Rate};
-use crate::shard::{neighbourhood, party};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 

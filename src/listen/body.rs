@@ -1,10 +1,10 @@
 //! The body of a request, read as it comes and counted as it grows.
 
 use super::context::{Context, Front};
+use super::http_places::HttpPlace;
 use crate::api::{Fail, Known, Why};
 use crate::model::memory::Kind;
 use crate::observe::LimitName;
-use crate::shard::HttpPlace;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -47,7 +47,7 @@ impl Reading {
         let end = hint.upper().map_or(max, |upper| upper.min(max as u64) as usize);
         let memory = &self.context.metrics.memory;
         let account = if by == Known::Yes { &memory.callers } else { &memory.strangers };
-        let mut of_address = (by == Known::No).then(|| self.context.counts.body_bytes(self.ip));
+        let mut of_address = (by == Known::No).then(|| self.context.places.body_bytes(self.ip));
         let address_max = memory.strangers.bound() / OF_ADDRESS;
         let mut taken = account.reserve(Kind::Http, 0).ok_or_else(|| self.full())?;
         let mut bytes = Vec::new();

@@ -2,11 +2,12 @@
 
 use super::attempts::Attempts;
 use super::entrance::Entrance;
+use super::http_places::HttpPlaces;
 use crate::api::{Body, Site};
 use crate::flow::Generation;
+use crate::kernel::Counts;
 use crate::model::Now;
 use crate::observe::Metrics;
-use crate::shard::Counts;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -30,8 +31,10 @@ pub struct Context {
     pub front: Arc<ArcSwap<Front>>,
     pub api: Arc<dyn Api + Send + Sync>,
     pub counts: Arc<Counts>,
-    /// Of admin listeners.
-    pub operators: Arc<Counts>,
+    /// Of HTTP.
+    pub places: Arc<HttpPlaces>,
+    /// Of HTTP on admin listeners.
+    pub operators: Arc<HttpPlaces>,
     pub attempts: Arc<Attempts>,
     pub metrics: Arc<Metrics>,
     /// `true`: HTTP connections end after the request at hand.

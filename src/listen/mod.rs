@@ -13,6 +13,7 @@ mod entrance;
 mod forwarded;
 mod hosts;
 mod http;
+mod http_places;
 mod link;
 mod pattern;
 mod proxy;

@@ -4,13 +4,14 @@ use super::context::{Context, Front};
 use super::entrance::Listener;
 use super::forwarded::is_forwarded;
 use super::hosts::Asked;
+use super::http_places::{HttpPlace, NoPlace};
 use super::link::{Link, Pace, Phase, Replay, Transport};
 use super::respond::{problem, with};
 use super::settings::ProxyProtocol;
 use super::upgrade::Draft;
 use super::{http, proxy, upgrade};
 use crate::observe::LimitName;
-use crate::shard::{Accepted, Door, HttpPlace, NoPlace};
+use crate::shard::{Accepted, Door};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -70,12 +71,12 @@ pub async fn serve(accepted: Accepted, door: Rc<dyn Door>, context: Arc<Context>
     let http = &front.entrance.http;
     let seat = match listener.admin {
         // Nobody else's connections keep operators out, nor what those hold.
-        true => context.operators.http(peer.ip(), ADMIN_CONNECTIONS, &context.metrics.memory.operators),
+        true => context.operators.take(peer.ip(), ADMIN_CONNECTIONS, &context.metrics.memory.operators),
         false => {
             let max = (http.connections, http.connections_per_ip);
             // Of a proxy that writes whom it stands for, the address says nothing.
             let max = if front.entrance.trusted.contains(peer.ip()) { (max.0, max.0) } else { max };
-            context.counts.http(peer.ip(), max, &context.metrics.memory.strangers)
+            context.places.take(peer.ip(), max, &context.metrics.memory.strangers)
         }
     };
     let seat = match seat {

@@ -8,10 +8,11 @@ use super::text::list;
 use super::who::{Decision, Verdict, decide};
 use crate::auth::{Authenticator, Credentials};
 use crate::flow::{App, KeptRequest};
+use crate::kernel::{Full as Met, Newcomer, Seat};
 use crate::model::query_pairs;
 use crate::model::{AppId, Close, Identity, LimitKind, Refusal};
 use crate::observe::{AuthOutcome, LimitName, RefusedFor, RefusedUpgrade};
-use crate::shard::{Closed, Full as Met, NewConnection, Seat};
+use crate::shard::{Closed, NewConnection};
 use crate::wire::{DeflateParams, negotiate};
 use base64::Engine;
 use bytes::Bytes;
@@ -62,9 +63,7 @@ pub struct Draft {
 impl Draft {
     pub fn connection(self, taken: super::link::Taken, read: Bytes) -> NewConnection {
         let leftover = if taken.rest.is_empty() { read } else { [read, taken.rest].concat().into() };
-        NewConnection {
-            stream: taken.stream,
-            tls: taken.tls,
+        let newcomer = Newcomer {
             leftover,
             app: self.app,
             endpoint: self.endpoint,
@@ -78,7 +77,8 @@ impl Draft {
             user_agent: self.user_agent,
             request: self.request,
             seat: self.seat,
-        }
+        };
+        NewConnection { stream: taken.stream, tls: taken.tls, newcomer }
     }
 }
 

@@ -5,13 +5,13 @@ use super::world::{Cause, Job, World};
 use crate::api::{Gateway, Ground};
 use crate::flow::{App, Draft, Publishing, Target, Whose, Wish};
 use crate::hub::{Page, Tally};
+use crate::kernel::Receipt;
 use crate::model::{
     self, AppId, AppStats, ChannelInfo, ChannelName, Close, Code, ConnectionInfo, Member, Position, Refusal, Slot,
 };
 use crate::observe::Via;
 use crate::policy::{Permit, Scope, Subscribe};
 use crate::script::Finished;
-use crate::shard::Receipt;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 

@@ -1,40 +1,26 @@
-//! How other threads reach a shard.
+//! How other threads reach a shard: a queue and a bell.
 
 use super::door::{Accepted, NewConnection};
-use super::shard::Shard;
-use crate::flow::Generation;
-use crate::hub;
-use crate::model::Close;
+use crate::kernel::{self, Inbox};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 
-/// Work that another thread wants done on a shard.
-pub type Job = Box<dyn FnOnce(&mut Shard) + Send>;
-
-pub(super) enum Input {
-    Hub(hub::Message),
+pub(super) enum Letter {
+    ToKernel(kernel::Input),
     Accepted(Accepted),
     Adopt(Box<NewConnection>),
-    Generation(Arc<Generation>),
-    Job(Job),
-    /// Close all connections, this many a second; each with its dialect's close or this one.
-    Drain {
-        pace: u32,
-        close: Close,
-    },
+    /// To itself: more was there than one turn takes.
+    Again,
     /// Close what is left and end the thread.
     Stop,
 }
 
-/// The door of one shard: a queue and a bell.
-pub struct Mailbox {
-    sender: Sender<Input>,
+pub(super) struct Mailbox {
+    sender: Sender<Letter>,
     bell: OnceLock<mio::Waker>,
     rung: AtomicBool,
     queued: AtomicUsize,
-    /// Connections on the shard, handshakes included: the acceptor prefers the least.
-    pub load: AtomicUsize,
     pub number: u16,
 }
 
@@ -44,10 +30,10 @@ impl Mailbox {
     /// Inputs waiting, above which other shards stop reading from their sockets.
     pub const CONGESTED: usize = 16_384;
 
-    pub(super) fn new(number: u16) -> (Arc<Mailbox>, Receiver<Input>) {
+    pub(super) fn new(number: u16) -> (Arc<Mailbox>, Receiver<Letter>) {
         let (sender, receiver) = channel();
-        let (bell, rung, queued, load) = (OnceLock::new(), AtomicBool::new(false), 0.into(), 0.into());
-        (Arc::new(Mailbox { sender, bell, rung, queued, load, number }), receiver)
+        let (bell, rung, queued) = (OnceLock::new(), AtomicBool::new(false), 0.into());
+        (Arc::new(Mailbox { sender, bell, rung, queued, number }), receiver)
     }
 
     pub(super) fn set_bell(&self, bell: mio::Waker) {
@@ -74,45 +60,25 @@ impl Mailbox {
         self.queued.fetch_sub(inputs, Ordering::Relaxed);
     }
 
-    /// Never waits. Inputs of shards are bounded by `CONGESTED`, those of clients of the API by `QUESTIONS_MAX`.
-    pub(super) fn put(&self, input: Input) {
+    /// Never waits. Inputs of kernels are bounded by `CONGESTED`, those of clients of the API by `QUESTIONS_MAX`.
+    pub(super) fn send(&self, letter: Letter) {
         self.queued.fetch_add(1, Ordering::Relaxed);
-        if self.sender.send(input).is_ok() {
+        if self.sender.send(letter).is_ok() {
             self.ring();
         }
     }
+}
 
-    pub fn is_congested(&self) -> bool {
-        self.queued.load(Ordering::Relaxed) > Self::CONGESTED
+impl Inbox for Mailbox {
+    fn put(&self, input: kernel::Input) {
+        self.send(Letter::ToKernel(input));
     }
 
-    /// Whether questions are refused.
-    pub fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.queued.load(Ordering::Relaxed) > Self::QUESTIONS_MAX
     }
 
-    /// Has a job done on the shard; `false` where it is overloaded and the job was dropped.
-    pub fn ask(&self, job: impl FnOnce(&mut Shard) + Send + 'static) -> bool {
-        if self.is_full() {
-            return false;
-        }
-        self.put(Input::Job(Box::new(job)));
-        true
-    }
-
-    pub fn accepted(&self, accepted: Accepted) {
-        self.put(Input::Accepted(accepted));
-    }
-
-    pub fn generation(&self, generation: Arc<Generation>) {
-        self.put(Input::Generation(generation));
-    }
-
-    pub fn drain(&self, pace: u32, close: Close) {
-        self.put(Input::Drain { pace, close });
-    }
-
-    pub fn stop(&self) {
-        self.put(Input::Stop);
+    fn is_congested(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) > Self::CONGESTED
     }
 }

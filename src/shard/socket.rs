@@ -1,10 +1,13 @@
 //! A connection's socket, plain or TLS; never blocks.
 
+use crate::kernel::Transport;
 use rustls::ServerConnection;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 
+/// What rustls keeps of a connection: its state and buffers.
+const TLS_BYTES: usize = 24 << 10;
 /// Ciphertext that waits for the socket, at most.
 const TLS_BUFFER_BYTES: usize = 64 << 10;
 
@@ -26,9 +29,10 @@ impl Socket {
     pub fn fd(&self) -> RawFd {
         self.stream.as_raw_fd()
     }
+}
 
-    /// `Ok(0)`: the other side has ended. `WouldBlock`: nothing more for now.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Transport for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return self.stream.read(buffer) };
         loop {
             match tls.reader().read(buffer) {
@@ -44,25 +48,22 @@ impl Socket {
         }
     }
 
-    pub fn is_tls(&self) -> bool {
-        self.tls.is_some()
+    fn held_bytes(&self) -> usize {
+        if self.tls.is_some() { TLS_BYTES } else { 0 }
     }
 
-    /// Whether a short read means that nothing more is there.
-    pub fn short_read_is_last(&self) -> bool {
+    fn short_read_is_last(&self) -> bool {
         self.tls.is_none()
     }
 
-    /// Writes one slice; how much of it was taken.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.tls {
             None => self.stream.write(bytes),
             Some(_) => self.write_vectored(&[IoSlice::new(bytes)]),
         }
     }
 
-    /// Writes several slices at once; how much of them was taken.
-    pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return self.stream.write_vectored(slices) };
         // One record for all that fits: that is what merging writes is for.
         let taken = tls.writer().write_vectored(slices)?;
@@ -75,27 +76,23 @@ impl Socket {
         }
     }
 
-    /// Whether ciphertext waits that only `flush` will write.
-    pub fn wants_flush(&self) -> bool {
+    fn wants_flush(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
-    /// Whether bytes may be here already that no readiness tells of: decrypted with the handshake.
-    pub fn may_hold_input(&self) -> bool {
+    /// Decrypted with the handshake.
+    fn may_hold_input(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// Writes ciphertext that still waits. Plain sockets keep nothing back.
-    pub fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         match &mut self.tls {
             None => Ok(()),
             Some(tls) => write_tls(tls, &mut self.stream),
         }
     }
 
-    /// Says that nothing more will come from here; reading goes on. `false`: the socket takes no more for now, and this
-    /// is to be called again once it does.
-    pub fn half_close(&mut self) -> io::Result<bool> {
+    fn half_close(&mut self) -> io::Result<bool> {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             match write_tls(tls, &mut self.stream) {

@@ -1,10 +1,10 @@
 //! Shards as threads: one runtime each, started together.
 
 use super::door::{Accepted, Closed, Door, NewConnection};
-use super::mailbox::{Input, Mailbox};
+use super::mailbox::{Letter, Mailbox};
 use super::shard::Shard;
-use super::shared::Shared;
 use crate::flow::Generation;
+use crate::kernel::{Inbox, Shared};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -17,7 +17,15 @@ const EX_SOFTWARE: i32 = 70;
 
 /// The running shards.
 pub struct Shards {
+    pub mailboxes: Mailboxes,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// The ways to all shards.
+#[derive(Clone)]
+pub struct Mailboxes {
+    all: Arc<[Arc<Mailbox>]>,
+    pub shared: Arc<Shared>,
 }
 
 struct MailboxDoor {
@@ -31,7 +39,7 @@ impl Door for MailboxDoor {
     }
 
     fn adopt(&self, connection: NewConnection) {
-        self.mailbox.put(Input::Adopt(Box::new(connection)));
+        self.mailbox.send(Letter::Adopt(Box::new(connection)));
     }
 }
 
@@ -46,7 +54,8 @@ where
     F: Future<Output = ()> + 'static,
 {
     let (mailboxes, receivers): (Vec<_>, Vec<_>) = (0..shared.shards()).map(|n| Mailbox::new(n as u16)).unzip();
-    shared.set_peers(mailboxes.clone());
+    shared.set_inboxes(mailboxes.iter().map(|mailbox| mailbox.clone() as Arc<dyn Inbox>).collect());
+    let all = Mailboxes { all: mailboxes.clone().into(), shared: shared.clone() };
     let mut threads = Vec::new();
     for (mailbox, inputs) in mailboxes.into_iter().zip(receivers) {
         let (generation, shared, handshake) = (generation.clone(), shared.clone(), handshake.clone());
@@ -74,7 +83,21 @@ where
             std::process::exit(EX_SOFTWARE);
         })?);
     }
-    Ok(Shards { threads })
+    Ok(Shards { mailboxes: all, threads })
+}
+
+impl Mailboxes {
+    /// A fresh socket, to the shard with the fewest connections.
+    pub fn accepted(&self, accepted: Accepted) {
+        if let Some(mailbox) = self.shared.least_loaded().and_then(|shard| self.all.get(usize::from(shard))) {
+            mailbox.send(Letter::Accepted(accepted));
+        }
+    }
+
+    /// Ends their threads, whatever is open.
+    pub fn stop(&self) {
+        self.all.iter().for_each(|mailbox| mailbox.send(Letter::Stop));
+    }
 }
 
 impl Shards {

@@ -3,6 +3,7 @@
 use crate::api::gateway::{Gateway, Ground};
 use crate::flow::{App, Draft, Wish};
 use crate::hub::Page;
+use crate::kernel::Receipt;
 use crate::model::Target;
 use crate::model::{
     AppId, ChannelName, Close, Code, ConnectionId, Event, EventKind, Identity, Member, Position, Refusal,
@@ -10,7 +11,6 @@ use crate::model::{
 use crate::model::{AppStats, ChannelInfo, ConnectionInfo};
 use crate::observe::Via;
 use crate::script::Finished;
-use crate::shard::Receipt;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;

@@ -18,10 +18,13 @@ async fn a_client_is_upgraded_and_its_first_bytes_are_not_lost() {
     assert!(header(&head, "sec-websocket-extensions").unwrap().contains("server_no_context_takeover"));
     assert_eq!((header(&head, "date"), header(&head, "server")), (None, None));
     let mut new = house.adopted.recv().await.unwrap();
-    assert_eq!(&*new.leftover, b"early bytes");
-    assert_eq!((new.app, new.endpoint, new.user_agent.as_deref()), (AppId(0), 0, Some("test")));
-    assert!(new.deflate.is_some() && new.tls.is_none() && new.ip.is_loopback());
-    let request: KeptRequest = *new.request.take().unwrap();
+    assert_eq!(&*new.newcomer.leftover, b"early bytes");
+    assert_eq!(
+        (new.newcomer.app, new.newcomer.endpoint, new.newcomer.user_agent.as_deref()),
+        (AppId(0), 0, Some("test"))
+    );
+    assert!(new.newcomer.deflate.is_some() && new.tls.is_none() && new.newcomer.ip.is_loopback());
+    let request: KeptRequest = *new.newcomer.request.take().unwrap();
     assert_eq!((&*request.path, &*request.query), ("/ws", &[("a".into(), "b c".into())][..]));
     assert!(request.headers.iter().any(|(n, _)| &**n == "user-agent"));
     assert!(!request.headers.iter().any(|(n, _)| &**n == "cookie"), "credentials are not kept");
@@ -32,7 +35,7 @@ async fn a_client_is_upgraded_and_its_first_bytes_are_not_lost() {
     drop(server);
     assert_eq!(client.rest().await, "hello");
     assert_eq!(house.context.counts.connections(), 1);
-    drop(new.seat);
+    drop(new.newcomer.seat);
     assert_eq!(house.context.counts.connections(), 0);
 }
 

@@ -9,10 +9,11 @@ use crate::api::Known;
 use crate::auth::{Authenticator, Fetcher, Keys, Tables};
 use crate::dialect::Dialect;
 use crate::flow::{App, AppLimits, Endpoint, Generation, Limits};
+use crate::kernel::Counts;
 use crate::model::{AppId, Close, Millis, Now, Secret};
 use crate::observe::Metrics;
 use crate::policy::Policy;
-use crate::shard::{Closed, Counts, Door, NewConnection};
+use crate::shard::{Closed, Door, NewConnection};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -213,7 +214,8 @@ impl House {
             front: Arc::new(ArcSwap::from_pointee(front)),
             api: Arc::new(EchoApi),
             counts: Counts::new(),
-            operators: Counts::new(),
+            places: Arc::default(),
+            operators: Arc::default(),
             attempts: Arc::default(),
             metrics: Metrics::new(),
             draining,
@@ -254,13 +256,15 @@ impl House {
             return status.to_string();
         }
         let new = self.adopted.recv().await.unwrap();
-        let who = match &new.identity {
+        let who = match &new.newcomer.identity {
             None => "nobody yet",
             Some(identity) => identity.user.as_deref().unwrap_or("anonymous"),
         };
-        match &new.close_at_once {
-            Some(Close { code, reason }) => format!("101 {}/{} close {code} {reason}", new.app.0, new.endpoint),
-            None => format!("101 {}/{} {who}", new.app.0, new.endpoint),
+        match &new.newcomer.close_at_once {
+            Some(Close { code, reason }) => {
+                format!("101 {}/{} close {code} {reason}", new.newcomer.app.0, new.newcomer.endpoint)
+            }
+            None => format!("101 {}/{} {who}", new.newcomer.app.0, new.newcomer.endpoint),
         }
     }
 }

@@ -72,7 +72,7 @@ async fn an_encrypted_connection_is_adopted_with_its_session() {
     assert_eq!(status(&client.head().await), 101);
     let mut new = house.adopted.recv().await.unwrap();
     let mut tls = new.tls.take().unwrap();
-    assert_eq!(&*new.leftover, b"early");
+    assert_eq!(&*new.newcomer.leftover, b"early");
     // The session goes on under other hands.
     std::io::Write::write_all(&mut tls.writer(), b"hello").unwrap();
     tls.send_close_notify();
@@ -125,7 +125,7 @@ async fn a_balancer_tells_whom_it_brings() {
     client.stream.write_all(PROXY_V2).await.unwrap();
     client.send(&format!("GET /ws HTTP/1.1\r\n{WS}{KEY}\r\n")).await;
     assert_eq!(status(&client.head().await), 101);
-    assert_eq!(house.adopted.recv().await.unwrap().ip.to_string(), "192.0.2.7");
+    assert_eq!(house.adopted.recv().await.unwrap().newcomer.ip.to_string(), "192.0.2.7");
     let mut without = house.connect().await;
     without.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(plain_rest(without).await.is_empty(), "a connection without the header is closed");

@@ -12,9 +12,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use weir::dialect::{Json, Settings};
 use weir::hub::{Batch, ClassOptions, Hub, Join, Out, Publication};
+use weir::kernel::{Encoded, Encoder, Meter};
 use weir::model::{AppId, ChannelName, ConnectionId, Event, EventKind, Identity, Member, Now};
 use weir::policy::{Asking, ChannelSettings, Policy, RightKind, Subscribe};
-use weir::shard::{Encoded, Encoder, Meter};
 use weir::wire::{Arrived, DeflateParams, Incoming, Inflater, Limits, OpCode, Reader};
 
 const NOW: u64 = 1_704_623_400_000;

@@ -1,9 +1,10 @@
 //! A batch → the out-queues of all who hear it. The hot path: one shared slice a connection, nothing else.
 
 use super::encode::{Encoded, Encoding};
+use super::io::Io;
+use super::kernel::Kernel;
 use super::overflow::Kept;
 use super::queue::Entry;
-use super::shard::Shard;
 use crate::hub::{Batch, Overflow, Part, Seat};
 use crate::model::{ChannelName, Event, Slot};
 use crate::script::Message;
@@ -11,7 +12,7 @@ use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
 
-impl Shard {
+impl<I: Io> Kernel<I> {
     /// What some channels published together: each connection hears it once, on the first of its channels.
     pub(super) fn deliver(&mut self, parts: &[Part]) {
         let Some(app) = parts.first().and_then(|p| self.generation.app(p.batch.app)).cloned() else { return };

@@ -1,7 +1,9 @@
 //! One live connection, as decisions about it see it: for operators who ask why.
 
-use super::port::Port;
-use super::shard::Shard;
+use super::input::Ask;
+use super::io::Io;
+use super::kernel::Kernel;
+use super::port::{Port, ask};
 use crate::flow::App;
 use crate::model::{ConnectionId, Identity, Refusal};
 use crate::policy::RequestView;
@@ -22,12 +24,12 @@ pub struct LiveConnection {
 impl Port {
     /// An open connection of any app.
     pub async fn look(&self, id: ConnectionId) -> Result<Option<LiveConnection>, Refusal> {
-        Ok(self.all(move |shard| shard.live(id)).await?.into_iter().flatten().next())
+        Ok(self.all(|tell| ask(Ask::Live { id, tell })).await?.into_iter().flatten().next())
     }
 }
 
-impl Shard {
-    fn live(&self, id: ConnectionId) -> Option<LiveConnection> {
+impl<I: Io> Kernel<I> {
+    pub(super) fn live(&self, id: ConnectionId) -> Option<LiveConnection> {
         let session = &self.conns.get(*self.by_id.get(&id)? as usize).filter(|c| c.is_open())?.session;
         let app = self.generation.app(session.app)?.clone();
         Some(LiveConnection {

@@ -5,7 +5,9 @@
 //! then its connections that hold most, and while that is not enough nothing new is taken: of this app, not of others.
 
 use super::conn::Conn;
-use super::shard::Shard;
+use super::input::Input;
+use super::io::Io;
+use super::kernel::Kernel;
 use crate::flow::{KeptRequest, Room};
 use crate::model::memory::{Account, Allowance, Kind};
 use crate::model::{AppId, Identity, Mono, Slot};
@@ -15,9 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// A connection's own places: in the slab, by its id, in the counts, in the wheel and the poll.
-const CONN_BYTES: usize = size_of::<Conn>() + 512;
-/// What rustls keeps of a connection: its state and buffers.
-const TLS_BYTES: usize = 24 << 10;
+const CONN_BYTES: usize = size_of::<Conn<()>>() + 512;
 /// After a relief that did not help: when it is tried again.
 const AGAIN_MS: u64 = 50;
 
@@ -63,7 +63,7 @@ impl Drop for Metered {
 }
 
 impl Counted {
-    fn of(conn: &Conn) -> Counted {
+    fn of<T>(conn: &Conn<T>) -> Counted {
         Counted {
             queue: conn.places_bytes(),
             messages: conn.unfinished_bytes(),
@@ -84,9 +84,8 @@ impl AppMemory {
 }
 
 /// What a connection keeps beside itself from its handshake on.
-pub(super) fn handshake_bytes(tls: bool, user_agent: Option<&str>, request: Option<&KeptRequest>) -> usize {
-    let tls = if tls { TLS_BYTES } else { 0 };
-    tls + user_agent.map_or(0, |text| text.len() + 16) + request.map_or(0, KeptRequest::held_bytes)
+pub(super) fn handshake_bytes(user_agent: Option<&str>, request: Option<&KeptRequest>) -> usize {
+    user_agent.map_or(0, |text| text.len() + 16) + request.map_or(0, KeptRequest::held_bytes)
 }
 
 pub(super) fn identity_bytes(identity: &Identity) -> usize {
@@ -94,7 +93,7 @@ pub(super) fn identity_bytes(identity: &Identity) -> usize {
     if identity.user.is_none() && identity.claims.is_empty() { 0 } else { identity.held_bytes() }
 }
 
-impl Shard {
+impl<I: Io> Kernel<I> {
     pub(super) fn memory_of(&mut self, app: AppId) -> &mut AppMemory {
         let at = app.0 as usize;
         while self.memory.len() <= at {
@@ -128,7 +127,7 @@ impl Shard {
     }
 
     /// It is gone.
-    pub(super) fn uncount(&mut self, conn: &Conn) {
+    pub(super) fn uncount(&mut self, conn: &Conn<I::Transport>) {
         self.recounted(conn.session.app, conn.counted, Counted::default());
     }
 
@@ -151,7 +150,8 @@ impl Shard {
         }
     }
 
-    pub(super) fn settle_all_memory(&mut self) {
+    /// Holds what all apps take against their bounds: between inputs of which each may bring much.
+    pub fn settle_all_memory(&mut self) {
         for app in 0..self.memory.len() {
             self.settle_memory(AppId(app as u16));
         }
@@ -167,7 +167,7 @@ impl Shard {
     }
 
     /// Makes room for an app that takes too much. `asked`: by another shard, which found nothing of its own.
-    fn relieve(&mut self, app: AppId, asked: bool) {
+    pub(super) fn relieve(&mut self, app: AppId, asked: bool) {
         let (now, shards) = (self.now.mono, self.shared.shards());
         let memory = self.memory_of(app);
         let account = memory.account().clone();
@@ -211,9 +211,8 @@ impl Shard {
         let newly = full && !std::mem::replace(&mut memory.full, full);
         memory.full = full;
         if newly && !asked {
-            let me = self.me;
-            for peer in self.shared.peers().iter().filter(|peer| peer.number != me) {
-                peer.ask(move |shard| shard.relieve(app, true));
+            for other in (0..shards as u16).filter(|other| *other != self.me) {
+                self.shared.ask(other, Input::Relieve(app));
             }
         }
     }
@@ -239,7 +238,6 @@ impl Shard {
         self.hub.sweep(self.now.mono);
         self.queued_bytes = self.conns.iter().map(|(_, c)| c.queued()).sum();
         self.tell_memory();
-        self.give_back();
         self.forget_former();
         let generation = self.generation.clone();
         let mut subscriptions = vec![0; generation.apps.len()];

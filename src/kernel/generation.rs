@@ -4,7 +4,8 @@
 //! endpoint by its key. Subscriptions are decided again in slices, so that nobody waits while thousands are taken back.
 
 use super::conn::Conn;
-use super::shard::{Drain, Shard};
+use super::io::Io;
+use super::kernel::{Drain, Kernel};
 use crate::flow::{App, Generation, Session};
 use crate::model::{AppId, Close, ConnectionId, Member, Slot};
 use std::sync::Arc;
@@ -47,7 +48,7 @@ impl Place {
     }
 }
 
-impl Shard {
+impl<I: Io> Kernel<I> {
     pub(super) fn take_generation(&mut self, generation: Arc<Generation>) {
         let first = self.generation.number == generation.number;
         for app in generation.apps.iter().flatten() {
@@ -104,8 +105,8 @@ impl Shard {
             return;
         }
         self.shared.settle(self.me, settled);
-        for job in std::mem::take(&mut self.asked_early) {
-            job(self);
+        for input in std::mem::take(&mut self.asked_early) {
+            self.input(input);
         }
         self.carry();
     }

@@ -5,17 +5,16 @@ use super::encode::Encoding;
 use super::memory::Counted;
 use super::queue::Queue;
 use super::read::Intake;
-use super::socket::Socket;
 use crate::flow::Session;
 use crate::model::{Close, Mono};
 use crate::wire::Reader;
 
 /// What every delivery touches comes first: two cache lines of a structure of several.
 #[repr(C)]
-pub struct Conn {
+pub struct Conn<T> {
     pub queue: Queue,
-    pub socket: Socket,
-    /// When the socket last took something while more waited.
+    pub transport: T,
+    /// When the transport last took something while more waited.
     pub progress_at: Mono,
     pub encoding: Encoding,
     /// The mark of the publication heard last: none is heard twice.
@@ -23,7 +22,7 @@ pub struct Conn {
     pub stage: Stage,
     /// In the shard's list of connections to be flushed.
     pub dirty: bool,
-    /// The socket takes no more for now.
+    /// The transport takes no more for now.
     pub blocked: bool,
     /// What a blocked connection will hear of `conflate` classes: the newest of each key.
     pub conflated: Option<Box<super::overflow::Conflated>>,
@@ -70,7 +69,7 @@ pub struct Closing {
     pub received: usize,
 }
 
-impl Conn {
+impl<T> Conn<T> {
     pub fn is_open(&self) -> bool {
         self.stage == Stage::Open
     }

@@ -7,13 +7,15 @@
 //! until the rate allows it, so a flood costs others nothing and a client that is merely busy loses nothing.
 
 use super::conn::Stage;
-use super::mailbox::Job;
-use super::shard::Shard;
+use super::input::{Ask, Client, Input, Tell, Told};
+use super::io::{Io, Transport};
+use super::kernel::Kernel;
+use super::port::ask;
 use super::wheel::TICK_MS;
 use crate::dialect::{Answer, Asked, Dialect, Json};
 use crate::flow::{App, Errand, Question};
 use crate::hub::{Join, Joined, Published};
-use crate::model::{AppId, ChannelName, Close, Code, Member, Refusal, Slot};
+use crate::model::{Close, Code, Refusal, Slot};
 use crate::observe::{CloseReason, LimitName};
 use crate::wire::{self, Arrived, Frames, Incoming, Inflater, Limits, OpCode, WireError};
 use std::io::ErrorKind;
@@ -70,7 +72,7 @@ impl Intake {
     }
 }
 
-impl Shard {
+impl<I: Io> Kernel<I> {
     /// Reads one connection's share. `ended`: the other side has ended behind what it sent, or may have: no further
     /// event will tell.
     pub(super) fn read(&mut self, slot: Slot, ended: bool) {
@@ -95,7 +97,7 @@ impl Shard {
                 self.keep_waiting(slot, bytes, taken);
                 continue;
             }
-            match conn.socket.read(&mut buffer) {
+            match conn.transport.read(&mut buffer) {
                 Ok(0) => {
                     // It may still read: answers and our close frame are for it.
                     self.flush_one(slot);
@@ -104,7 +106,7 @@ impl Shard {
                     break;
                 }
                 Ok(bytes) => {
-                    let last = !ended && bytes < buffer.len() && conn.socket.short_read_is_last();
+                    let last = !ended && bytes < buffer.len() && conn.transport.short_read_is_last();
                     self.counts.bytes_received += bytes as u64;
                     if !self.may_still_send(slot, bytes) {
                         break;
@@ -408,52 +410,47 @@ impl Shard {
 
     /// Asks others what a client wants to know, and answers it then.
     pub(super) fn run_errand(&mut self, slot: Slot, errand: Errand, question: Question) {
-        let (me, id) = (self.me, self.conns[slot as usize].session.id);
-        let app = self.conns[slot as usize].session.app;
-        match errand {
-            Errand::Authenticate { token, claims } => self.authenticate(slot, token, claims, question),
+        let session = &self.conns[slot as usize].session;
+        let (app, to) = (session.app, Client { shard: self.me, slot, id: session.id });
+        let (shared, kept) = (self.shared.clone(), question.clone());
+        let answer = move |told| {
+            let (question, answer) = (kept, Box::new(told));
+            shared.put(to.shard, Input::Answer { to, question, answer });
+        };
+        // Behind what this kernel has sent to that home already.
+        let asked = match errand {
+            Errand::Authenticate { token, claims } => return self.authenticate(slot, token, claims, question),
             Errand::History { channel, home, since, limit } => {
-                let at = channel.clone();
-                let reply = move |shard: &mut Shard| {
-                    let page = shard.hub.history(app, &channel, since, limit);
-                    shard.shared.peers()[me as usize].ask(move |shard| {
-                        let position = Some(page.position);
-                        let name = channel.as_str();
-                        let answer = Answer::History { channel: name, position, events: &page.events, more: page.more };
-                        shard.answer_later(slot, id, &question, &answer);
-                    });
-                };
-                self.ask_home(home, app, at, reply);
+                let name = channel.clone();
+                let tell = Tell::new(move |page| answer(Told::History { channel: name, page }));
+                self.shared.ask(home, ask(Ask::History { app, channel, since, limit, tell }))
             }
             Errand::Presence { channel, home } => {
-                let at = channel.clone();
-                let reply = move |shard: &mut Shard| {
-                    let members: Vec<Member> = shard.hub.presence(app, &channel);
-                    shard.shared.peers()[me as usize].ask(move |shard| {
-                        let answer = Answer::Presence { channel: channel.as_str(), members: &members };
-                        shard.answer_later(slot, id, &question, &answer);
-                    });
-                };
-                self.ask_home(home, app, at, reply);
+                let name = channel.clone();
+                let tell = Tell::new(move |members| answer(Told::Presence { channel: name, members }));
+                self.shared.ask(home, ask(Ask::Presence { app, channel, tell }))
             }
+        };
+        if !asked {
+            self.answer_question(to, &question, &Told::Overloaded);
         }
     }
 
-    /// Behind what this shard has sent to that home already.
-    fn ask_home(&mut self, home: u16, app: AppId, channel: ChannelName, job: impl FnOnce(&mut Shard) + Send + 'static) {
-        self.shared.peers()[home as usize].ask(move |shard| shard.at_home(app, &channel, Box::new(job)));
-    }
-
-    /// Now, or when the channel is here: its home may have become this one a moment ago.
-    pub(super) fn at_home(&mut self, app: AppId, channel: &ChannelName, job: Job) {
-        if self.hub.awaits(app, channel) { self.asked_early.push(job) } else { job(self) }
-    }
-
-    fn answer_later(&mut self, slot: Slot, id: crate::model::ConnectionId, question: &Question, answer: &Answer<'_>) {
-        if self.is_same(slot, id) {
-            let asked = Asked { id: question.id.as_deref(), kind: &question.kind };
-            self.walk_own(slot, |walk| walk.say(answer, Some(asked)));
+    pub(super) fn answer_question(&mut self, to: Client, question: &Question, told: &Told) {
+        if !self.is_same(to.slot, to.id) {
+            return;
         }
+        let asked = Asked { id: question.id.as_deref(), kind: &question.kind };
+        self.walk_own(to.slot, |walk| match told {
+            Told::History { channel, page } => {
+                let (channel, position) = (channel.as_str(), Some(page.position));
+                walk.say(&Answer::History { channel, position, events: &page.events, more: page.more }, Some(asked));
+            }
+            Told::Presence { channel, members } => {
+                walk.say(&Answer::Presence { channel: channel.as_str(), members }, Some(asked));
+            }
+            Told::Overloaded => walk.refuse(&Refusal::new(Code::Overloaded), None, Some(asked)),
+        });
     }
 }
 

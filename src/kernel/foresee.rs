@@ -5,8 +5,10 @@
 //! missing.
 
 use super::generation::{Place, REVIEW_SLICE};
-use super::port::Port;
-use super::shard::Shard;
+use super::input::Ask;
+use super::io::Io;
+use super::kernel::Kernel;
+use super::port::{Port, ask};
 use crate::dialect::Dialect;
 use crate::flow::{App, Foreseen, Generation, Replies, Revoke, Rows, Walk};
 use crate::model::{Close, ConnectionId, Refusal, Slot};
@@ -72,8 +74,8 @@ impl Port {
         for shard in 0..self.shared().shards() as u16 {
             let mut next = Some(0);
             while let Some(from) = next {
-                let candidate = candidate.clone();
-                let (some, rest) = self.one(shard, move |shard| shard.foresee(&candidate, from)).await?;
+                let question = |tell| ask(Ask::Foresee { candidate: candidate.clone(), from, tell });
+                let (some, rest) = self.one(shard, question).await?;
                 all.add(some);
                 next = rest;
             }
@@ -82,9 +84,9 @@ impl Port {
     }
 }
 
-impl Shard {
+impl<I: Io> Kernel<I> {
     /// Of the connections from this slot on, as many as one slice takes; the slot to go on with.
-    fn foresee(&mut self, candidate: &Generation, from: Slot) -> (Revoked, Option<Slot>) {
+    pub(super) fn foresee(&mut self, candidate: &Generation, from: Slot) -> (Revoked, Option<Slot>) {
         let (mut revoked, mut looked) = (Revoked::default(), 0);
         let slots = self.conns.iter().filter(|(slot, c)| *slot >= from as usize && c.is_open());
         let slots: Vec<Slot> = slots.map(|(slot, _)| slot as Slot).take(REVIEW_SLICE).collect();

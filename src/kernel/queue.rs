@@ -1,13 +1,12 @@
 //! What waits to be written to one connection. Holds shared frames; bounded in bytes by its caller.
 
 use super::encode::Encoded;
+use super::io::Transport;
 use super::memory::Meter;
 use crate::model::Priority;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::rc::Rc;
-
-use super::socket::Socket;
 
 /// A channel's number, or none.
 pub const NO_CHANNEL: u32 = u32::MAX;
@@ -89,7 +88,7 @@ pub struct Queue {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Flushed {
     All,
-    /// The socket takes no more for now.
+    /// The transport takes no more for now.
     Blocked,
 }
 
@@ -140,12 +139,12 @@ impl Queue {
     }
 
     /// One write where one is enough.
-    pub fn flush(&mut self, socket: &mut Socket, scratch: &mut Vec<u8>) -> io::Result<(usize, Flushed)> {
+    pub fn flush(&mut self, transport: &mut impl Transport, scratch: &mut Vec<u8>) -> io::Result<(usize, Flushed)> {
         let mut total = 0;
         while let Some(first) = &self.first {
             let result = match &self.rest {
-                None => socket.write(&first.bytes()[self.written as usize..]),
-                Some(rest) => write_many(socket, &first.bytes()[self.written as usize..], rest, scratch),
+                None => transport.write(&first.bytes()[self.written as usize..]),
+                Some(rest) => write_many(transport, &first.bytes()[self.written as usize..], rest, scratch),
             };
             match result {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -160,7 +159,7 @@ impl Queue {
                 Err(e) => return Err(e),
             }
         }
-        match socket.flush() {
+        match transport.flush() {
             Err(e) if e.kind() == ErrorKind::WouldBlock => Ok((total, Flushed::Blocked)),
             Err(e) => Err(e),
             Ok(()) => Ok((total, Flushed::All)),
@@ -216,7 +215,12 @@ impl Queue {
     }
 }
 
-fn write_many(socket: &mut Socket, first: &[u8], rest: &VecDeque<Entry>, scratch: &mut Vec<u8>) -> io::Result<usize> {
+fn write_many(
+    transport: &mut impl Transport,
+    first: &[u8],
+    rest: &VecDeque<Entry>,
+    scratch: &mut Vec<u8>,
+) -> io::Result<usize> {
     if first.len() <= SMALL_BYTES && rest.iter().take(SLICES).all(|e| e.len() <= SMALL_BYTES) {
         scratch.clear();
         scratch.extend_from_slice(first);
@@ -226,7 +230,7 @@ fn write_many(socket: &mut Socket, first: &[u8], rest: &VecDeque<Entry>, scratch
             }
             scratch.extend_from_slice(entry.bytes());
         }
-        return socket.write(scratch);
+        return transport.write(scratch);
     }
     let mut slices = [IoSlice::new(&[]); SLICES];
     slices[0] = IoSlice::new(first);
@@ -235,19 +239,54 @@ fn write_many(socket: &mut Socket, first: &[u8], rest: &VecDeque<Entry>, scratch
         *slice = IoSlice::new(entry.bytes());
         count += 1;
     }
-    socket.write_vectored(&slices[..count])
+    transport.write_vectored(&slices[..count])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
-    use std::net::{TcpListener, TcpStream};
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
 
-    fn pair() -> (Socket, TcpStream) {
+    /// What a system takes of a write is not for a test to invent.
+    struct Plain(TcpStream);
+
+    impl Transport for Plain {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes)
+        }
+        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            self.0.write_vectored(slices)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+        fn wants_flush(&self) -> bool {
+            false
+        }
+        fn half_close(&mut self) -> io::Result<bool> {
+            self.0.shutdown(Shutdown::Write).map(|()| true)
+        }
+        fn short_read_is_last(&self) -> bool {
+            true
+        }
+        fn may_hold_input(&self) -> bool {
+            false
+        }
+        fn held_bytes(&self) -> usize {
+            0
+        }
+    }
+
+    fn pair() -> (Plain, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (Socket::new(listener.accept().unwrap().0, None).unwrap(), client)
+        let server = listener.accept().unwrap().0;
+        server.set_nonblocking(true).unwrap();
+        (Plain(server), client)
     }
 
     fn entry(channel: u32, bytes: impl Into<Vec<u8>>) -> Entry {

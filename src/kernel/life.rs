@@ -1,30 +1,37 @@
 //! From adoption to the last byte: greeting, closing, giving everything back.
 
 use super::conn::{Closing, Conn, Stage};
-use super::door::NewConnection;
 use super::encode::Encoding;
+use super::input::Client;
+use super::io::{Io, Transport};
+use super::kernel::Kernel;
 use super::memory::{handshake_bytes, identity_bytes};
+use super::newcomer::Newcomer;
 use super::queue::{Flushed, NO_CHANNEL, Queue};
-use super::shard::{Shard, random_u128};
-use super::socket::Socket;
 use crate::dialect::{Answer, Dialect, Json};
 use crate::flow::{App, Greeting, Rows, Session, Walk};
 use crate::hub::Seat;
 use crate::model::{Close, ConnectionId, Identity, Priority, Slot};
 use crate::observe::{CloseReason, LimitName};
 use crate::wire::{self, Reader};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-impl Shard {
-    pub(super) fn adopt(&mut self, new: NewConnection) {
+impl<I: Io> Kernel<I> {
+    /// Takes a connection over. `chance`: of which its id is made; nobody else may know it before.
+    pub fn open(&mut self, transport: I::Transport, new: Newcomer, chance: u128) {
+        if catch_unwind(AssertUnwindSafe(|| self.adopt(transport, new, chance))).is_err() {
+            self.mend();
+        }
+    }
+
+    fn adopt(&mut self, transport: I::Transport, new: Newcomer, chance: u128) {
         let Some(app) = self.generation.app(new.app).cloned() else { return };
         // Numbers may have changed since it was routed.
         let same = app.endpoint(new.endpoint).filter(|e| e.key == new.endpoint_key).map(|_| new.endpoint);
         let number = same.or_else(|| app.endpoint_of(&new.endpoint_key));
         let Some((number, endpoint)) = number.and_then(|n| Some((n, app.endpoint(n)?))) else { return };
-        let Ok(socket) = Socket::new(new.stream, new.tls) else { return };
-        let id = endpoint.dialect.connection_ids().make(self.now.wall, random_u128());
+        let id = endpoint.dialect.connection_ids().make(self.now.wall, chance);
         let mut session = Session::new(id, app.id, number, new.ip, self.now);
         session.listener = new.listener;
         session.shard = self.me;
@@ -32,11 +39,12 @@ impl Shard {
         session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
         session.identity = new.identity.unwrap_or_else(Identity::anonymous);
         session.known_bytes = identity_bytes(&session.identity)
-            + handshake_bytes(socket.is_tls(), new.user_agent.as_deref(), new.request.as_deref());
+            + transport.held_bytes()
+            + handshake_bytes(new.user_agent.as_deref(), new.request.as_deref());
         session.user_agent = new.user_agent;
         session.request = new.request.map(|r| Arc::new(*r) as _);
         let conn = Conn {
-            socket,
+            transport,
             session,
             reader: Reader::new(new.deflate),
             queue: Queue::default(),
@@ -57,12 +65,12 @@ impl Shard {
         };
         let slot = self.conns.insert(conn) as Slot;
         self.conns[slot as usize].session.slot = slot;
-        if self.register(slot).is_err() {
+        if self.io.watch(slot, &self.conns[slot as usize].transport).is_err() {
             self.conns.remove(slot as usize);
             return;
         }
         self.by_id.insert(id, slot);
-        self.shared.peers()[self.me as usize].load.fetch_add(1, Ordering::Relaxed);
+        self.shared.loaded(self.me, 1);
         self.counts.app(app.id).opened += 1;
         self.recount(slot);
         let close_at_once = new.close_at_once;
@@ -89,7 +97,7 @@ impl Shard {
             self.hear_no_more(slot); // where it closes already: that was the beginning of what it sent
         }
         self.keep_waiting(slot, new.leftover.as_ref().into(), 0);
-        if leftover || self.conns.get(slot as usize).is_some_and(|c| c.socket.may_hold_input()) {
+        if leftover || self.conns.get(slot as usize).is_some_and(|c| c.transport.may_hold_input()) {
             self.read_later(slot);
         }
     }
@@ -279,7 +287,7 @@ impl Shard {
         let written = if conn.blocked {
             Ok((0, Flushed::Blocked))
         } else {
-            conn.queue.flush(&mut conn.socket, &mut self.scratch)
+            conn.queue.flush(&mut conn.transport, &mut self.scratch)
         };
         conn.queue.keep_begun();
         self.recount(slot);
@@ -318,8 +326,8 @@ impl Shard {
         if !closing.deaf || closing.ended || !conn.queue.is_empty() {
             return;
         }
-        match conn.socket.half_close() {
-            Ok(true) if closing.answered && !matches!(conn.socket.read(&mut [0]), Ok(1..)) => {
+        match conn.transport.half_close() {
+            Ok(true) if closing.answered && !matches!(conn.transport.read(&mut [0]), Ok(1..)) => {
                 let reason = self.reason_of(slot);
                 self.remove(slot, reason);
             }
@@ -374,12 +382,12 @@ impl Shard {
     pub(super) fn flush_one(&mut self, slot: Slot) {
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
         conn.dirty = false;
-        let nothing = conn.queue.is_empty() && !conn.socket.wants_flush();
+        let nothing = conn.queue.is_empty() && !conn.transport.wants_flush();
         if conn.blocked || nothing || conn.stage == Stage::Gone {
             return self.recount_queue(slot);
         }
         let before = conn.queue.bytes();
-        let result = conn.queue.flush(&mut conn.socket, &mut self.scratch);
+        let result = conn.queue.flush(&mut conn.transport, &mut self.scratch);
         let conn = &mut self.conns[slot as usize];
         self.queued_bytes = (self.queued_bytes + conn.queue.bytes()).saturating_sub(before);
         match result {
@@ -407,7 +415,7 @@ impl Shard {
     }
 
     /// The socket takes bytes again.
-    pub(super) fn writable(&mut self, slot: Slot) {
+    pub(super) fn write_on(&mut self, slot: Slot) {
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
         if !std::mem::take(&mut conn.blocked) {
             return;
@@ -420,7 +428,7 @@ impl Shard {
     pub(super) fn remove(&mut self, slot: Slot, reason: CloseReason) {
         let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.stage != Stage::Gone) else { return };
         // Where it was not ended in order: dropping it does the rest.
-        let _ = conn.socket.half_close();
+        let _ = conn.transport.half_close();
         let (id, user) = (conn.session.id, conn.session.identity.user.clone());
         let code = match std::mem::replace(&mut conn.stage, Stage::Gone) {
             Stage::Closing(closing) => Some(closing.close.code),
@@ -445,7 +453,7 @@ impl Shard {
         self.uncount(&conn);
         self.queued_bytes = self.queued_bytes.saturating_sub(conn.queued());
         self.by_id.remove(&id);
-        self.shared.peers()[self.me as usize].load.fetch_sub(1, Ordering::Relaxed);
+        self.shared.loaded(self.me, -1);
     }
 
     /// Closes at the drains' pace.
@@ -457,7 +465,9 @@ impl Shard {
             if due == 0 {
                 return true;
             }
-            let here = |c: &Conn| c.is_open() && drain.listener.is_none_or(|number| number == c.session.listener);
+            let here = |c: &Conn<I::Transport>| {
+                c.is_open() && drain.listener.is_none_or(|number| number == c.session.listener)
+            };
             let open = self.conns.iter().filter(|(_, c)| here(c)).map(|(slot, _)| slot as Slot);
             let slots: Vec<Slot> = open.take(due as usize).collect();
             drain.closed += slots.len() as u64;
@@ -476,6 +486,11 @@ impl Shard {
             drain.listener.is_none() || !all
         });
         self.drains = drains;
+    }
+
+    /// Whether it is still there, and open.
+    pub(super) fn is_open(&self, client: Client) -> bool {
+        self.is_same(client.slot, client.id) && self.conns[client.slot as usize].is_open()
     }
 
     pub(super) fn is_same(&self, slot: Slot, id: ConnectionId) -> bool {

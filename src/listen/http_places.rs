@@ -3,7 +3,7 @@
 //! Where all are taken, the connection that has waited longest for its client makes room: a client of good will is done
 //! in milliseconds, one that is silent has had its time. So neither silence nor slowness of some keeps others out.
 
-use super::counts::party;
+use crate::kernel::party;
 use crate::model::memory::{Account, Kind, Taken};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub const HTTP_BYTES: usize = 20 << 10;
 const LOOKS: usize = 64;
 
 #[derive(Default)]
-pub(super) struct HttpPlaces(Mutex<Inner>);
+pub struct HttpPlaces(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {

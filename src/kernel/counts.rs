@@ -3,9 +3,7 @@
 //! One table for all shards, touched at connect, when a connection learns its user, and at close. What is reserved is
 //! given back when its guard drops.
 
-use super::http_places::{BodyBytes, HttpPlaces, HttpSeat, NoPlace};
 use crate::flow::limits::ClaimBounds;
-use crate::model::memory::Account;
 use crate::model::{AppId, Identity};
 use hashbrown::HashMap;
 use serde_json::Value;
@@ -19,7 +17,6 @@ const PARTS: usize = 16;
 
 /// The counts of a process.
 pub struct Counts {
-    http: Arc<HttpPlaces>,
     connections: AtomicU32,
     ips: Table<IpAddr>,
     apps: Table<AppId>,
@@ -50,19 +47,9 @@ pub struct Seat {
 
 impl Counts {
     pub fn new() -> Arc<Counts> {
-        let (http, connections) = (Arc::default(), AtomicU32::new(0));
+        let connections = AtomicU32::new(0);
         let (ips, apps, users, claims) = (Table::new(), Table::new(), Table::new(), Table::new());
-        Arc::new(Counts { http, connections, ips, apps, users, claims })
-    }
-
-    /// A place for an HTTP connection or a handshake from `ip`. `max`: of the process, of one address.
-    pub fn http(&self, ip: IpAddr, max: (u32, u32), memory: &Arc<Account>) -> Result<HttpSeat, NoPlace> {
-        self.http.take(ip, max, memory)
-    }
-
-    /// For a body from `ip`.
-    pub fn body_bytes(&self, ip: IpAddr) -> BodyBytes {
-        self.http.body_bytes(ip)
+        Arc::new(Counts { connections, ips, apps, users, claims })
     }
 
     /// A place for a connection from `ip`.
@@ -84,10 +71,6 @@ impl Counts {
     }
 
     /// HTTP connections and handshakes.
-    pub fn http_connections(&self) -> u32 {
-        self.http.len() as u32
-    }
-
     pub fn app_connections(&self, app: AppId) -> u32 {
         self.apps.get(&app)
     }
@@ -283,17 +266,5 @@ mod tests {
         assert!(d.claim(&who("o1", Value::Null), &bounds), "and so a place is free again");
         drop((a, b, c, d));
         assert!(counts.claims.parts.iter().all(|part| part.lock().unwrap().is_empty()));
-    }
-
-    #[test]
-    fn http_places_are_bounded() {
-        let counts = Counts::new();
-        let memory = crate::model::Memory::new();
-        let take = || counts.http("192.0.2.1".parse().unwrap(), (1, 1), &memory.strangers);
-        let seat = take().ok().unwrap();
-        seat.place.waits(false);
-        assert!(take().is_err());
-        drop(seat);
-        assert_eq!(counts.http_connections(), 0);
     }
 }

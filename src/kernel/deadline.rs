@@ -1,8 +1,10 @@
 //! What the clock asks of a connection: pings, idleness, slowness, first messages, the ends of tokens and of closing.
 
 use super::conn::Stage;
+use super::input::{Client, Judged, Judging};
+use super::io::Io;
+use super::kernel::Kernel;
 use super::memory::identity_bytes;
-use super::shard::Shard;
 use crate::auth::{Action, Authenticator, Credentials, Outcome};
 use crate::dialect::{Answer, Asked};
 use crate::flow::{App, Question, Revoke};
@@ -12,7 +14,7 @@ use crate::wire::{self, OpCode};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -31,7 +33,7 @@ enum Due {
     Expired,
 }
 
-impl Shard {
+impl<I: Io> Kernel<I> {
     /// Has the connection looked at when its next deadline comes.
     pub(super) fn schedule(&mut self, slot: Slot) {
         let Some(app) = self.app_of(slot) else { return };
@@ -167,9 +169,9 @@ impl Shard {
             return self.authenticated(slot, None, None, question);
         };
         let (current, newcomer, now) = (session.identity.clone(), session.newcomer, self.now);
-        let (me, id) = (self.me, session.id);
+        let client = Client { shard: self.me, slot, id: session.id };
         let by = auth.clone();
-        let mut check = Box::pin(async move {
+        let mut outcome: Pin<Box<dyn Future<Output = Outcome>>> = Box::pin(async move {
             // What is no object says nothing.
             let claims: Option<Map<String, Value>> = claims.and_then(|raw| serde_json::from_str(raw.get()).ok());
             let shown = Credentials { message: token.as_deref(), claims: claims.as_ref(), ..Credentials::default() };
@@ -179,18 +181,17 @@ impl Shard {
             }
         });
         // Nearly always there is nothing to wait for: keys and rows are here.
-        if let Poll::Ready(outcome) = pin!(&mut check).poll(&mut Context::from_waker(Waker::noop())) {
+        if let Poll::Ready(outcome) = outcome.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return self.authenticated(slot, Some(outcome), Some(by), question);
         }
-        let peer = self.shared.peers()[me as usize].clone();
-        tokio::task::spawn_local(async move {
-            let outcome = check.await;
-            peer.ask(move |shard| {
-                if shard.is_same(slot, id) {
-                    shard.authenticated(slot, Some(outcome), Some(by), question);
-                }
-            });
-        });
+        self.io.wait(Judging { client, outcome, by, question });
+    }
+
+    pub(super) fn judged(&mut self, judged: Judged) {
+        let Judged { client, outcome, by, question } = judged;
+        if self.is_same(client.slot, client.id) {
+            self.authenticated(client.slot, Some(outcome), Some(by), question);
+        }
     }
 
     /// Its token could be judged neither good nor bad. A live connection stays what it is; a newcomer may come again.
@@ -277,16 +278,5 @@ impl Shard {
     pub(super) fn decide_again(&mut self, slot: Slot) {
         self.walk_own(slot, |walk| walk.decide_again(Revoke::Unsubscribe, false));
         self.carry();
-    }
-
-    /// Handshakes leave free pages behind, and the allocator looks at them only while something is allocated.
-    pub(super) fn give_back(&mut self) {
-        let seen = self.conns.len();
-        if std::mem::replace(&mut self.seen, seen) != seen {
-            self.settled = false;
-        } else if !std::mem::replace(&mut self.settled, true) {
-            // SAFETY: frees what no one uses; called on the thread whose heap it is.
-            unsafe { libmimalloc_sys::mi_collect(false) }
-        }
     }
 }

@@ -6,8 +6,9 @@
 //! are queued past the bound, by `enqueue`.
 
 use super::conn::Conn;
+use super::io::Io;
+use super::kernel::Kernel;
 use super::queue::{Entry, NO_CHANNEL, Queue};
-use super::shard::Shard;
 use crate::dialect::Answer;
 use crate::hub::Overflow;
 use crate::model::{ChannelName, Close, Event, Priority, Slot};
@@ -74,7 +75,7 @@ impl Conflated {
     }
 }
 
-impl Shard {
+impl<I: Io> Kernel<I> {
     /// Whether so much of a `conflate` class may be queued. Else the connection is blocked, and will be released; or
     /// the bytes are several events (not `alone`) and to be asked for one by one.
     pub(super) fn has_room(&mut self, slot: Slot, bytes: usize, alone: bool) -> bool {
@@ -137,7 +138,7 @@ impl Shard {
     /// Over its bound: drops the oldest deliveries of the classes that allow it, or closes.
     pub(super) fn overflow(&mut self, slot: Slot, queue_bytes: usize) {
         let Some(app) = self.app_of(slot) else { return };
-        let Shard { conns, hub, .. } = self;
+        let Kernel { conns, hub, .. } = self;
         let conn = &mut conns[slot as usize];
         let subs = &conn.session.subs;
         // What it has left since it neither misses nor hears of; its number may be nobody's by now.
@@ -189,7 +190,7 @@ impl Shard {
 
     /// Queues frames for one connection, within its bound. Nothing for one that is closing.
     pub(super) fn push(&mut self, slot: Slot, entry: Entry) {
-        let conn: &mut Conn = &mut self.conns[slot as usize];
+        let conn: &mut Conn<I::Transport> = &mut self.conns[slot as usize];
         if !conn.is_open() {
             return;
         }
