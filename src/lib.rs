@@ -16,7 +16,7 @@
 //! shard                          drives a kernel: a thread, its sockets, its clock
 //! api                            HTTP verbs and routes → what is asked of the shards
 //! listen                         accept, TLS, hyper, routing, upgrade
-//! rehearse                       plays plugins' tests: the corridor without sockets, the clock in the test's hand
+//! harness                        drives kernels without sockets, the clock in its hand: plays plugins' tests
 //! config                         the only room that knows TOML and files: file → compile → faults | generation
 //! gateway                        builds the rooms, swaps generations, drains
 //! cli                            one file a verb
@@ -48,7 +48,7 @@ pub mod api;
 
 pub mod listen;
 
-pub mod rehearse;
+pub mod harness;
 
 pub mod config;
 

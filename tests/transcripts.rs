@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 use tungstenite::Message;
-use weir::rehearse::expect;
+use weir::harness::expect;
 
 /// Gateways at a time.
 const SIDE_BY_SIDE: usize = 4;

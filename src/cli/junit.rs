@@ -1,7 +1,7 @@
 //! What became of tests as JUnit XML, as CI servers read it: a `testsuite` a file, a `testcase` a test.
 
 use crate::config::Played;
-use crate::rehearse::Outcome;
+use crate::harness::Outcome;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rehearse::Failure;
+    use crate::harness::Failure;
 
     #[test]
     fn what_tests_print_cannot_break_the_document() {

@@ -3,7 +3,7 @@
 use super::files::{self, fail};
 use super::junit;
 use crate::config::{self, App, Compiled, Environment, Played, Wanted, count};
-use crate::rehearse::{Failure, Outcome};
+use crate::harness::{Failure, Outcome};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -6,8 +6,8 @@ use super::fault::Fault;
 use super::file::AppFile;
 use super::files::Files;
 use super::handlers::plugin_file;
+use crate::harness::{self, Failure, Outcome, Subject, Transcript};
 use crate::model::{Problem, did_you_mean, one_of};
-use crate::rehearse::{self, Failure, Outcome, Subject, Transcript};
 use crate::script::{Plugin, PluginProblem, STACK_BYTES};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -142,7 +142,7 @@ fn play(files: &Files, compiled: &Compiled, path: &Path, wanted: &Wanted) -> Pla
     let subject = Subject { app: app.flow.clone(), front: &front, plugin: &again };
     let chosen = transcript.conversations.iter();
     let chosen = chosen.filter(|c| wanted.title.as_deref().is_none_or(|title| c.title.contains(title)));
-    let outcomes = chosen.map(|conversation| rehearse::play(&subject, conversation)).collect();
+    let outcomes = chosen.map(|conversation| harness::play(&subject, conversation)).collect();
     Played { file, app: Some(app.flow.name.clone()), outcomes: Ok(outcomes) }
 }
 

@@ -1,7 +1,6 @@
 //! What handlers see of the running gateway, and how what they ask for is carried out.
 
-use crate::flow::{App, Draft, Generation};
-use crate::hub::Tally;
+use crate::flow::{App, Generation};
 use crate::kernel::Port;
 use crate::listen::Front;
 use crate::model::{
@@ -51,49 +50,6 @@ impl Stage {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-
-    fn carry_one(
-        &self,
-        app: &Arc<App>,
-        asker: Option<(&Connection, &Asker)>,
-        effect: Effect,
-        tally: &Counting,
-    ) -> Result<(), Refusal> {
-        let generation = self.generation();
-        match effect {
-            Effect::Publish { channels, message, key, exclude, priority } => {
-                let draft = Draft { data: message.data, event: message.event, key, exclude, priority };
-                self.port.cast_publish(&generation, app, &channels, draft, |several| tally.of(several))
-            }
-            Effect::Send { target, message } => {
-                self.port.cast_send(app.id, target, message, tally.of(false));
-                Ok(())
-            }
-            Effect::Reply(reply) => {
-                if let Some((connection, asker)) = asker {
-                    self.port.cast_reply(connection, asker, reply.message);
-                }
-                Ok(())
-            }
-            Effect::Join { connection, channel } => self.port.cast_subscribe(&generation, app, connection, &channel),
-            Effect::Leave { connection, channel } => {
-                self.port.cast_unsubscribe(app.id, connection, channel);
-                Ok(())
-            }
-            Effect::Close { target, close } => {
-                self.port.cast_close(app.id, target, close);
-                Ok(())
-            }
-            Effect::Count { name, by } => {
-                self.port.shared().metrics.own.count(app.id, &app.name, &name, by);
-                Ok(())
-            }
-            Effect::Gauge { name, value } => {
-                self.port.shared().metrics.own.gauge(app.id, &app.name, &name, value);
-                Ok(())
-            }
-        }
-    }
 }
 
 impl Carry for Stage {
@@ -106,43 +62,16 @@ impl Carry for Stage {
     ) {
         let Ok(app) = self.app(app) else { return };
         self.hold_back();
-        let tally = Counting::new(tell);
-        for effect in effects {
-            if let Err(refusal) = self.carry_one(&app, asker, effect, &tally) {
-                // A reload took the class away meanwhile, or the plugin names a channel that no class matches.
-                crate::observe::limited!(
-                    error,
-                    app = &*app.name,
-                    code = refusal.code.as_str(),
-                    "an effect was not carried out"
-                );
-                self.port.shared().metrics.own.effect_refused(&app.name);
-            }
-        }
-    }
-}
-
-/// Adds up whom the effects of one call reach.
-struct Counting(Option<Arc<Tally>>);
-
-impl Counting {
-    fn new(tell: Option<oneshot::Sender<u32>>) -> Counting {
-        Counting(tell.map(|tell| {
-            Arc::new(Tally::new(move |recipients, _| {
-                let _ = tell.send(recipients);
-            }))
-        }))
-    }
-
-    /// A count that flows into the sum. `several`: of a publication to several homes, where nobody hears it twice.
-    fn of(&self, several: bool) -> Arc<Tally> {
-        let sum = self.0.clone();
-        let done = move |recipients, _| {
-            if let Some(sum) = sum {
-                sum.add(recipients);
-            }
+        let refused = |_: &str, refusal: Refusal| {
+            crate::observe::limited!(
+                error,
+                app = &*app.name,
+                code = refusal.code.as_str(),
+                "an effect was not carried out"
+            );
+            self.port.shared().metrics.own.effect_refused(&app.name);
         };
-        Arc::new(if several { Tally::once(done) } else { Tally::new(done) })
+        self.port.carry_out(&self.generation(), &app, asker, effects, tell, refused);
     }
 }
 

@@ -20,18 +20,18 @@ pub struct Conn<T> {
     /// The mark of the publication heard last: none is heard twice.
     pub heard: u32,
     pub stage: Stage,
-    /// In the shard's list of connections to be flushed.
+    /// In the kernel's list of connections to be flushed.
     pub dirty: bool,
     /// The transport takes no more for now.
     pub blocked: bool,
+    /// In the kernel's list of connections to be read on.
+    pub unread: bool,
     /// What a blocked connection will hear of `conflate` classes: the newest of each key.
     pub conflated: Option<Box<super::overflow::Conflated>>,
     /// Deliveries that wait until a subscribe message is answered in whole: bounded together with `queue`.
     pub held: Option<Box<Queue>>,
     pub session: Session,
     pub reader: Reader,
-    /// In the shard's list of connections to be read on.
-    pub unread: bool,
     /// What was read and not yet looked at; how many frames may come.
     pub intake: Option<Box<Intake>>,
     /// When the last unanswered ping was sent; `None`: none is out.
@@ -103,5 +103,17 @@ impl<T> Conn<T> {
     /// All that it holds, what it shares with others included.
     pub fn held_bytes(&self) -> usize {
         self.queued() + self.places_bytes() + self.unfinished_bytes() + self.session.held_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Most connections are idle: what each of them costs stands here, so that nobody makes it more by accident.
+    #[test]
+    fn a_connection_is_small() {
+        let bytes = size_of::<Conn<()>>();
+        assert!(bytes <= 464, "{bytes}");
     }
 }

@@ -3,8 +3,10 @@
 //! One table for all shards, touched at connect, when a connection learns its user, and at close. What is reserved is
 //! given back when its guard drops.
 
+use crate::flow::AppLimits;
 use crate::flow::limits::ClaimBounds;
 use crate::model::{AppId, Identity};
+use crate::observe::LimitName;
 use hashbrown::HashMap;
 use serde_json::Value;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -70,7 +72,7 @@ impl Counts {
         self.connections.load(Relaxed)
     }
 
-    /// HTTP connections and handshakes.
+    /// Of one app.
     pub fn app_connections(&self, app: AppId) -> u32 {
         self.apps.get(&app)
     }
@@ -86,8 +88,20 @@ impl Seat {
         free
     }
 
+    /// Takes the places of somebody who is known now. Err: the bound that leaves none.
+    pub fn know(&mut self, identity: &Identity, limits: &AppLimits) -> Result<(), LimitName> {
+        let users_max = limits.connections_per_user;
+        if identity.user.as_ref().is_some_and(|user| !self.identify(user, users_max)) {
+            return Err(LimitName::ConnectionsPerUser);
+        }
+        match self.claim(identity, &limits.connections_per_claim) {
+            true => Ok(()),
+            false => Err(LimitName::ConnectionsPerClaim),
+        }
+    }
+
     /// Takes a place of the app's user; `false`: none is free. A connection that becomes another user gives the first back.
-    pub fn identify(&mut self, user: &Arc<str>, max: u32) -> bool {
+    fn identify(&mut self, user: &Arc<str>, max: u32) -> bool {
         let Some(app) = self.app else { return false };
         if self.user.as_ref() == Some(user) {
             return true;
@@ -101,7 +115,7 @@ impl Seat {
 
     /// Takes a place by each bounded claim that the identity has; `false`: one has none free, and nothing has changed.
     /// Places by claims that it does not have any more are given back.
-    pub fn claim(&mut self, identity: &Identity, bounds: &ClaimBounds) -> bool {
+    fn claim(&mut self, identity: &Identity, bounds: &ClaimBounds) -> bool {
         let Some(app) = self.app.filter(|_| !bounds.is_empty() || !self.claims.is_empty()) else { return true };
         let table = &self.counts.claims;
         let (mut all, mut fresh): (Vec<Claimed>, Vec<Claimed>) = (Vec::new(), Vec::new());

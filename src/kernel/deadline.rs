@@ -244,15 +244,7 @@ impl<I: Io> Kernel<I> {
         };
         self.counts.app(app.id).auth(AuthOutcome::Identified);
         let conn = &mut self.conns[slot as usize];
-        let users_max = app.limits.connections_per_user;
-        let full = if identity.user.as_ref().is_some_and(|user| !conn.seat.identify(user, users_max)) {
-            Some(LimitName::ConnectionsPerUser)
-        } else if !conn.seat.claim(&identity, &app.limits.connections_per_claim) {
-            Some(LimitName::ConnectionsPerClaim)
-        } else {
-            None
-        };
-        if let Some(limit) = full {
+        if let Err(limit) = conn.seat.know(&identity, &app.limits) {
             self.counts.limit(limit);
             self.walk_own(slot, |walk| walk.tell(&Refusal::limit(LimitKind::Connections), None, Some(asked)));
             return self.close(slot, Close::TOO_MANY_CONNECTIONS);

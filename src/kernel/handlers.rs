@@ -2,7 +2,7 @@
 //!
 //! Nothing here waits: a full worker queue refuses, an end is put in an inbox.
 
-use super::input::{ByHandlers, Cause, Client, Decide, Decided, Ended, Input, Publish};
+use super::input::{ByHandlers, Cause, Client, Decide, Decided, Ended, Input, Publish, Refused};
 use super::io::Io;
 use super::kernel::Kernel;
 use super::shared::Shared;
@@ -184,8 +184,8 @@ impl<I: Io> Kernel<I> {
                     self.publish_decided(&app, generation, publishing, None, Via::Client, &event)
                 });
                 if let Err(refusal) = published {
-                    let (refusal, event) = (flow::in_words(refusal, failed), Box::new(event));
-                    self.shared.put(client.shard, Input::Refused { to: client, event, refusal });
+                    let told = Refused { to: client, event, refusal: flow::in_words(refusal, failed) };
+                    self.shared.put(client.shard, Input::Refused(Box::new(told)));
                 }
             }
             Cause::Publish(publish) => {

@@ -38,24 +38,9 @@ pub enum Input {
     Ask(Box<Ask>),
     /// A handler's call has ended.
     Ended(Box<Ended>),
-    /// The answer to the message of a client that a handler was called for.
-    Reply {
-        to: Client,
-        asker: Asker,
-        message: Message,
-    },
-    /// A handler said no, or failed: the client is told where it asked for something.
-    Refused {
-        to: Client,
-        event: Box<script::Event>,
-        refusal: Refusal,
-    },
-    /// A home's answer to a client's question.
-    Answer {
-        to: Client,
-        question: Question,
-        answer: Box<Told>,
-    },
+    Reply(Box<Reply>),
+    Refused(Box<Refused>),
+    Answer(Box<Answered>),
     /// A token was judged that had to wait for keys or rows.
     Judged(Box<Judged>),
     /// Another kernel found too little to give up of what this app holds.
@@ -68,6 +53,27 @@ pub struct Client {
     pub shard: u16,
     pub slot: Slot,
     pub id: ConnectionId,
+}
+
+/// The answer to the message of a client that a handler was called for.
+pub struct Reply {
+    pub to: Client,
+    pub asker: Asker,
+    pub message: Message,
+}
+
+/// A handler said no, or failed: the client is told where it asked for something.
+pub struct Refused {
+    pub to: Client,
+    pub event: script::Event,
+    pub refusal: Refusal,
+}
+
+/// A home's answer to a client's question.
+pub struct Answered {
+    pub to: Client,
+    pub question: Question,
+    pub told: Told,
 }
 
 /// Where an answer goes that somebody outside of the kernels waits for. Dropped unused, it says that there is none.
@@ -300,9 +306,9 @@ impl fmt::Debug for Input {
             Input::Each(each) => write!(f, "Each({:?}, {:?})", each.target, each.act),
             Input::Ask(ask) => write!(f, "Ask({ask:?})"),
             Input::Ended(ended) => write!(f, "Ended({:?})", ended.finished.event.trigger),
-            Input::Reply { to, .. } => write!(f, "Reply({})", to.id),
-            Input::Refused { to, refusal, .. } => write!(f, "Refused({}, {})", to.id, refusal.code.as_str()),
-            Input::Answer { to, .. } => write!(f, "Answer({})", to.id),
+            Input::Reply(reply) => write!(f, "Reply({})", reply.to.id),
+            Input::Refused(told) => write!(f, "Refused({}, {})", told.to.id, told.refusal.code.as_str()),
+            Input::Answer(answered) => write!(f, "Answer({})", answered.to.id),
             Input::Judged(judged) => write!(f, "Judged({})", judged.client.id),
             Input::Relieve(app) => write!(f, "Relieve({})", app.0),
         }

@@ -26,8 +26,6 @@ const READ_BUFFER_BYTES: usize = 64 << 10;
 const UNREAD: usize = 8;
 /// How often what is too old is forgotten and memory is looked at.
 const SWEEP_MS: u64 = 1_000;
-/// A turn begins so long after the one before only if the process stood still: no wait is longer than `SWEEP_MS`.
-const PAUSE_MS: u64 = 5_000;
 
 /// The gateway without I/O: some connections, and the channels whose home it is. One per shard.
 pub struct Kernel<I: Io> {
@@ -151,10 +149,12 @@ impl<I: Io> Kernel<I> {
 
     /// A turn begins: first its inputs, then `review_some`, then what clients sent, then `end_turn`, then `flush_some`.
     pub fn begin_turn(&mut self, now: Now) {
-        let before = std::mem::replace(&mut self.now, now);
-        if now.mono.since(before.mono) > PAUSE_MS {
-            self.conns.iter_mut().for_each(|(_, conn)| conn.after_pause(now.mono));
-        }
+        self.now = now;
+    }
+
+    /// In this turn, before anything else: the process stood still since the last one.
+    pub fn after_pause(&mut self) {
+        self.conns.iter_mut().for_each(|(_, conn)| conn.after_pause(self.now.mono));
     }
 
     /// Decides some subscriptions again that a new generation has to look at. Before clients are heard: where few are
@@ -293,9 +293,9 @@ impl<I: Io> Kernel<I> {
             Input::Each(each) => self.each(*each),
             Input::Ask(ask) => self.look_up(*ask),
             Input::Ended(ended) => self.ended(*ended),
-            Input::Reply { to, asker, message } => self.handler_replies(to, &asker, &message),
-            Input::Refused { to, event, refusal } => self.handler_refused(to, &event, &refusal),
-            Input::Answer { to, question, answer } => self.answer_question(to, &question, &answer),
+            Input::Reply(reply) => self.handler_replies(reply.to, &reply.asker, &reply.message),
+            Input::Refused(told) => self.handler_refused(told.to, &told.event, &told.refusal),
+            Input::Answer(answered) => self.answer_question(answered.to, &answered.question, &answered.told),
             Input::Judged(judged) => self.judged(*judged),
             Input::Relieve(app) => self.relieve(app, true),
         }

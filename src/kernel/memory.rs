@@ -44,9 +44,9 @@ pub struct Metered {
 /// A connection's bytes as its app's allowance has them.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
-    pub(super) queue: usize,
-    messages: usize,
-    session: usize,
+    pub(super) queue: u32,
+    messages: u32,
+    session: u32,
 }
 
 impl Meter {
@@ -65,11 +65,16 @@ impl Drop for Metered {
 impl Counted {
     fn of<T>(conn: &Conn<T>) -> Counted {
         Counted {
-            queue: conn.places_bytes(),
-            messages: conn.unfinished_bytes(),
-            session: CONN_BYTES + conn.session.held_bytes(),
+            queue: capped(conn.places_bytes()),
+            messages: capped(conn.unfinished_bytes()),
+            session: capped(CONN_BYTES + conn.session.held_bytes()),
         }
     }
+}
+
+/// One connection's bytes are far below this.
+fn capped(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl AppMemory {
@@ -118,11 +123,11 @@ impl<I: Io> Kernel<I> {
     /// each delivery: nearly always all was, and nothing is to be counted.
     pub(super) fn recount_queue(&mut self, slot: Slot) {
         let conn = &mut self.conns[slot as usize];
-        let now = conn.places_bytes();
+        let now = capped(conn.places_bytes());
         let before = std::mem::replace(&mut conn.counted.queue, now);
         if now != before {
             let app = conn.session.app;
-            self.memory_of(app).allowance.replace(Kind::Queues, before, now);
+            self.memory_of(app).allowance.replace(Kind::Queues, before as usize, now as usize);
         }
     }
 
@@ -133,9 +138,11 @@ impl<I: Io> Kernel<I> {
 
     fn recounted(&mut self, app: AppId, before: Counted, now: Counted) {
         let allowance = &mut self.memory_of(app).allowance;
-        allowance.replace(Kind::Queues, before.queue, now.queue);
-        allowance.replace(Kind::Messages, before.messages, now.messages);
-        allowance.replace(Kind::Connections, before.session, now.session);
+        let kinds = [Kind::Queues, Kind::Messages, Kind::Connections];
+        let (before, now) = ([before.queue, before.messages, before.session], [now.queue, now.messages, now.session]);
+        for (kind, (before, now)) in kinds.into_iter().zip(before.into_iter().zip(now)) {
+            allowance.replace(kind, before as usize, now as usize);
+        }
     }
 
     /// Holds what an app takes against its bound.

@@ -10,6 +10,7 @@ mod conn;
 mod counts;
 mod deadline;
 mod deliver;
+mod effects;
 mod encode;
 mod foresee;
 mod generation;

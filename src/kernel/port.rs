@@ -4,7 +4,7 @@
 //! a client; a kernel whose inbox is full refuses with `overloaded`. What plugins ask for is never refused for being
 //! too much: who feeds the kernels looks at `is_congested`.
 
-use super::input::{Act, Ask, ByHandlers, Client, Decide, Decided, Each, Input, Publish, Tell};
+use super::input::{Act, Ask, ByHandlers, Client, Decide, Decided, Each, Input, Publish, Reply, Tell};
 use super::shared::Shared;
 use crate::flow::{self, App, Draft, Generation, Publishing, Whose, Wish};
 use crate::hub::{Page, Tally};
@@ -173,7 +173,8 @@ impl Port {
     /// The answer to the message that a handler was called for.
     pub fn cast_reply(&self, to: &Connection, asker: &Asker, message: Message) {
         let client = Client { shard: to.shard, slot: to.slot, id: to.id };
-        self.shared.put(to.shard, Input::Reply { to: client, asker: asker.clone(), message });
+        let reply = Reply { to: client, asker: asker.clone(), message };
+        self.shared.put(to.shard, Input::Reply(Box::new(reply)));
     }
 
     pub fn cast_subscribe(

@@ -7,7 +7,7 @@
 //! until the rate allows it, so a flood costs others nothing and a client that is merely busy loses nothing.
 
 use super::conn::Stage;
-use super::input::{Ask, Client, Input, Tell, Told};
+use super::input::{Answered, Ask, Client, Input, Tell, Told};
 use super::io::{Io, Transport};
 use super::kernel::Kernel;
 use super::port::ask;
@@ -414,8 +414,7 @@ impl<I: Io> Kernel<I> {
         let (app, to) = (session.app, Client { shard: self.me, slot, id: session.id });
         let (shared, kept) = (self.shared.clone(), question.clone());
         let answer = move |told| {
-            let (question, answer) = (kept, Box::new(told));
-            shared.put(to.shard, Input::Answer { to, question, answer });
+            shared.put(to.shard, Input::Answer(Box::new(Answered { to, question: kept, told })));
         };
         // Behind what this kernel has sent to that home already.
         let asked = match errand {

@@ -334,15 +334,7 @@ fn enter(app: &App, identity: Option<&Identity>, seat: &mut Seat, x: &Exchange) 
         x.context.metrics.limit(LimitName::AppConnections, 1);
         return Some(Close::OVERLOADED);
     }
-    let identity = identity?;
-    let users_max = app.limits.connections_per_user;
-    let full = if identity.user.as_ref().is_some_and(|user| !seat.identify(user, users_max)) {
-        LimitName::ConnectionsPerUser
-    } else if !seat.claim(identity, &app.limits.connections_per_claim) {
-        LimitName::ConnectionsPerClaim
-    } else {
-        return None;
-    };
+    let full = seat.know(identity?, &app.limits).err()?;
     x.context.metrics.limit(full, 1);
     Some(Close::TOO_MANY_CONNECTIONS)
 }

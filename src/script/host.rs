@@ -1,6 +1,6 @@
 //! What handlers see of the world, and who carries out what they ask for: the gateway; in tests somebody with a fixed clock.
 
-use super::{Asker, Connection, Effect};
+use super::{Asker, Connection, Effect, Fault};
 use crate::model::{AppId, AppStats, ChannelInfo, ChannelName, ConnectionInfo, Event, Member, Now, Refusal, Target};
 use crate::store::Parcel;
 
@@ -17,6 +17,8 @@ pub trait Host: Send + Sync {
     fn printed(&self, _line: &str) -> bool {
         false
     }
+    /// A handler failed; the log and the metrics know.
+    fn failed(&self, _fault: &Fault) {}
     /// The newest `limit` events, oldest first.
     fn history(&self, app: AppId, channel: &ChannelName, limit: usize, wait_ms: u64) -> Result<Vec<Event>, Refusal>;
     /// Who is on a channel with presence.

@@ -23,6 +23,8 @@ const INPUTS_UNSETTLED: usize = 64;
 const FLUSH_SLICE: usize = 512;
 /// The longest sleep.
 const SLEEP_MS: u64 = 1_000;
+/// A turn begins so long after the one before only if the process stood still.
+const PAUSE_MS: u64 = 5_000;
 /// How often it is asked whether memory is to be given back.
 const GIVE_BACK_MS: u64 = 1_000;
 const BELL: Token = Token(usize::MAX);
@@ -122,7 +124,11 @@ impl Shard {
 
     /// One turn. Returns whether anything happened.
     fn turn(&mut self, accept: &mut impl FnMut(Accepted)) -> io::Result<bool> {
+        let before = self.kernel.now().mono;
         self.kernel.begin_turn(clock());
+        if self.kernel.now().mono.since(before) > PAUSE_MS {
+            self.kernel.after_pause();
+        }
         let mut busy = self.hear(accept);
         busy |= self.kernel.review_some();
         busy |= self.read_ready()?;

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(super) struct Memory {
     data: Shared,
-    writer: Writer,
+    /// `None`: transactions are kept at once, on their caller's thread.
+    writer: Option<Writer>,
 }
 
 #[derive(Clone, Default)]
@@ -45,7 +46,12 @@ pub(super) fn open(settings: &Settings) -> Result<Memory, Problem> {
     let data = Shared::default();
     let writer = Writer::start(settings, data.clone());
     let writer = writer.map_err(|e| Problem::new("driver", format!("the writer's thread did not start: {e}")))?;
-    Ok(Memory { data, writer })
+    Ok(Memory { data, writer: Some(writer) })
+}
+
+/// Without a thread: for tests, whose steps follow each other.
+pub(super) fn at_once() -> Memory {
+    Memory { data: Shared::default(), writer: None }
 }
 
 impl Store for Memory {
@@ -69,7 +75,13 @@ impl Store for Memory {
     }
 
     fn commit(&self, writes: Vec<Write>, done: Done) {
-        self.writer.commit(writes, done);
+        match &self.writer {
+            Some(writer) => writer.commit(writes, done),
+            None => {
+                let kept = self.data.lock().commit(&writes);
+                done(kept);
+            }
+        }
     }
 
     fn timers(&self) -> Result<Vec<Timer>, StoreError> {
@@ -87,7 +99,10 @@ impl Store for Memory {
     }
 
     fn sweep(&self, now: Millis) -> Result<usize, StoreError> {
-        self.writer.sweep(now)
+        match &self.writer {
+            Some(writer) => writer.sweep(now),
+            None => self.data.clone().sweep(now),
+        }
     }
 }
 

@@ -48,6 +48,11 @@ pub trait Store: Send + Sync {
     fn sweep(&self, now: Millis) -> Result<usize, StoreError>;
 }
 
+/// A store in memory whose transactions are kept at once, on their caller's thread: for tests.
+pub fn at_once() -> Arc<dyn Store> {
+    Arc::new(memory::at_once())
+}
+
 /// Opens what `[store]` says. A relative path starts at `base`, the folder of gateway.toml. Blocks; for the start.
 /// A problem's path is relative to `[store]`; its text names the file, and its hint says what to do.
 pub fn open(settings: &Settings, base: &Path) -> Result<Arc<dyn Store>, Problem> {

@@ -14,8 +14,10 @@ pub(super) struct Lane {
     give_up_after: Ms,
     /// It was told that it is gone while parcels wait for it.
     gone_told: bool,
-    /// By when they are due, and by their ids.
-    waiting: BTreeMap<(Mono, u128), Waiting>,
+    /// By when they are due; those that are due together by when they came.
+    waiting: BTreeMap<(Mono, u64), Waiting>,
+    /// Parcels that came.
+    came: u64,
     in_flight: usize,
     /// Of bodies, of those in flight too.
     bytes: usize,
@@ -61,6 +63,7 @@ impl Lane {
             give_up_after: GIVE_UP_AFTER,
             gone_told: false,
             waiting: BTreeMap::new(),
+            came: 0,
             in_flight: 0,
             bytes: 0,
             is_told: false,
@@ -101,7 +104,8 @@ impl Lane {
         self.bytes += parcel.body.len();
         let created = now.mono_of(parcel.created_at).min(now.mono);
         let due = now.mono_of(parcel.due).min(now.mono + parcel.due.saturating_sub(parcel.created_at));
-        self.waiting.insert((due, parcel.id), Waiting { parcel, created });
+        // What is due already goes in the order in which it came: both clocks are not read at one moment.
+        self.wait(due.max(now.mono), Waiting { parcel, created });
         self.metrics.pending(self.pending());
     }
 
@@ -155,7 +159,12 @@ impl Lane {
     /// One that was in flight waits again, until it is due.
     pub fn back(&mut self, parcel: Parcel, created: Mono, due: Mono) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.waiting.insert((due, parcel.id), Waiting { parcel, created });
+        self.wait(due, Waiting { parcel, created });
+    }
+
+    fn wait(&mut self, due: Mono, waiting: Waiting) {
+        self.waiting.insert((due, self.came), waiting);
+        self.came += 1;
     }
 }
 
@@ -179,6 +188,23 @@ mod tests {
         assert!(!lane.serve(None));
         assert!(!lane.serve(Some(webhook)));
         assert!(lane.serve(None));
+    }
+
+    #[test]
+    fn parcels_of_one_moment_go_out_in_the_order_in_which_they_came() {
+        let settings = serde_json::from_str(r#"{"url":"http://crm.example","concurrency":9}"#).unwrap();
+        let webhook = Arc::new(crate::webhook::compile(&settings, &|_, _| Err(String::new())).unwrap());
+        let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"));
+        lane.serve(Some(webhook));
+        let now = |mono, wall| Now { mono: Mono::from_ms(mono), wall };
+        // The wall clock was read a moment before the other, or after it.
+        for (id, at, now) in [(9, 50, now(1_000, 51)), (7, 51, now(1_000, 51)), (8, 51, now(1_001, 51))] {
+            let [app, webhook] = ["clinic", "crm"].map(Arc::from);
+            let parcel = Parcel { id, app, webhook, body: "1".into(), created_at: at, attempts: 0, due: at };
+            lane.add(parcel, now);
+        }
+        let out = || lane.take(Mono::from_ms(1_001)).map(|outgoing| outgoing.parcel.id);
+        assert_eq!(std::iter::from_fn(out).collect::<Vec<_>>(), [9, 7, 8]);
     }
 
     #[test]

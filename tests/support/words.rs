@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use weir::rehearse::expect::Captured;
+pub use weir::harness::expect::Captured;
 
 /// Secrets as development mode fills them in.
 const JWT_SECRET: &str = "dev-jwt-secret";

@@ -18,22 +18,34 @@ impl Core {
     pub(super) fn run_clock(self: &Arc<Core>) {
         let mut swept_at = self.host.now().mono;
         while !self.load.is_stopping() {
-            let now = self.host.now();
-            let due = self.timers.due(now.mono, BATCH);
-            let is_idle = due.is_empty();
-            for (id, timer) in due {
-                self.fire(id, timer, now);
+            let fired = self.fire_due();
+            let now = self.host.now().mono;
+            if now.since(swept_at) >= SWEEP_MS {
+                swept_at = now;
+                self.sweep(now);
             }
-            if now.mono.since(swept_at) >= SWEEP_MS {
-                swept_at = now.mono;
-                self.table.sweep(&self.timers, now.mono);
-                if let Some(token) = self.load.token() {
-                    self.ready(Ready::Sweep(token));
-                }
-            }
-            if is_idle {
+            if fired == 0 {
                 self.timers.wait(|| self.host.now().mono, || self.load.is_stopping());
             }
+        }
+    }
+
+    /// Calls of timers that are due, some of them; how many.
+    pub(super) fn fire_due(self: &Arc<Core>) -> usize {
+        let now = self.host.now();
+        let due = self.timers.due(now.mono, BATCH);
+        let fired = due.len();
+        for (id, timer) in due {
+            self.fire(id, timer, now);
+        }
+        fired
+    }
+
+    /// Has what is over forgotten.
+    pub(super) fn sweep(self: &Arc<Core>, now: Mono) {
+        self.table.sweep(&self.timers, now);
+        if let Some(token) = self.load.token() {
+            self.ready(Ready::Sweep(token));
         }
     }
 

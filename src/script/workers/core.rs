@@ -9,7 +9,7 @@ use super::table::Table;
 use super::timers::{Owner, Timers};
 use super::turn::{Ended, Turn};
 use crate::model::memory::Kind;
-use crate::model::{AppId, Code, Refusal};
+use crate::model::{AppId, Code, Ms, Refusal};
 use crate::observe::{CallResult, HandlerLimit, Metrics, limited};
 use crate::script::{App, Call, Carry, Host, Outbox};
 use crate::store::{Store, StoreError, Write};
@@ -27,6 +27,8 @@ pub(super) struct Core {
     pub table: Table,
     pub timers: Timers,
     pub handlers: Handlers,
+    /// Instead of the apps' own: where calls are steps, how busy a machine is must not decide.
+    pub deadline: Option<Ms>,
     /// In force, by their numbers.
     pub apps: RwLock<Vec<Option<Arc<App>>>>,
 }

@@ -31,7 +31,7 @@ use self::pool::Pool;
 use self::table::Table;
 use self::timers::Timers;
 use super::{App, Call, Carry, Host, Outbox, Process, STACK_BYTES};
-use crate::model::{AppId, Refusal};
+use crate::model::{AppId, Mono, Ms, Refusal};
 use crate::observe::Metrics;
 use crate::store::{Store, StoreError};
 use std::collections::BTreeSet;
@@ -43,10 +43,15 @@ use std::time::Duration;
 
 /// After this a timer comes again whose call could not be taken, or not be kept.
 const RETRY_MS: u64 = 1_000;
+/// A call that is a step of a test ends by its operations. This is for those that hang.
+const STEP_DEADLINE: Ms = Ms(30_000);
 /// Threads that are made at least where `workers` is 0: a few slow handlers must not hold up all others.
 const THREADS_MIN: usize = 4;
 /// How long `stop` waits for calls that run and commits on their way, after what has not begun was given up.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// What workers are given.
+type Means = (Arc<dyn Host>, Arc<dyn Carry>, Option<Arc<dyn Store>>, Option<Arc<dyn Outbox>>);
 
 /// The workers of the process: threads, entities, timers. They outlive reloads.
 pub struct Workers {
@@ -91,21 +96,9 @@ impl Workers {
             0 => (2 * cores()).max(THREADS_MIN),
             n => n.into(),
         };
-        let core = Arc::new(Core {
-            host,
-            carry,
-            store,
-            outbox,
-            load: Load::new(process, metrics.clone()),
-            pool: Pool::new(threads),
-            table: Table::new(metrics.clone()),
-            timers: Timers::default(),
-            handlers: Handlers::default(),
-            apps: RwLock::default(),
-            metrics,
-        });
-        // Made first: should a thread not start, dropping this ends those that did.
-        let workers = Arc::new(Workers { core: core.clone(), threads: Mutex::default(), loaded: Mutex::default() });
+        let workers = Workers::new(process, threads, (host, carry, store, outbox), None, metrics);
+        // Made before the threads: should one not start, dropping this ends those that did.
+        let core = workers.core.clone();
         for me in 0..threads {
             let core = core.clone();
             workers.spawn(format!("weir-work-{me}"), STACK_BYTES, move || {
@@ -121,6 +114,71 @@ impl Workers {
             core.metrics.tasks.supervise_thread("timers", || core.run_clock());
         })?;
         Ok(workers)
+    }
+
+    /// Without threads and without a clock: who has them calls `step`, `fire_due` and `sweep`. For tests.
+    pub fn stepwise(
+        process: &Process,
+        host: Arc<dyn Host>,
+        carry: Arc<dyn Carry>,
+        store: Option<Arc<dyn Store>>,
+        outbox: Option<Arc<dyn Outbox>>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Workers> {
+        Workers::new(process, 0, (host, carry, store, outbox), Some(STEP_DEADLINE), metrics)
+    }
+
+    fn new(
+        process: &Process,
+        threads: usize,
+        (host, carry, store, outbox): Means,
+        deadline: Option<Ms>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Workers> {
+        let core = Arc::new(Core {
+            host,
+            carry,
+            store,
+            outbox,
+            load: Load::new(process, metrics.clone()),
+            pool: Pool::new(threads),
+            table: Table::new(metrics.clone()),
+            timers: Timers::default(),
+            handlers: Handlers::default(),
+            deadline,
+            apps: RwLock::default(),
+            metrics,
+        });
+        Arc::new(Workers { core, threads: Mutex::default(), loaded: Mutex::default() })
+    }
+
+    /// Does one thing that is ready. Returns whether there was one.
+    pub fn step(&self) -> bool {
+        self.core.pool.try_next().map(|ready| self.core.work(ready)).is_some()
+    }
+
+    /// Has the handlers of timers called that are due; how many.
+    pub fn fire_due(&self) -> usize {
+        self.core.fire_due()
+    }
+
+    /// When the next timer is due.
+    pub fn next_due(&self) -> Option<Mono> {
+        self.core.timers.next_due()
+    }
+
+    /// Has what is over forgotten.
+    pub fn sweep(&self) {
+        self.core.sweep(self.core.host.now().mono);
+    }
+
+    /// An entity's state, JSON text, as its next call would find it. Reads the store: may wait for a disk.
+    pub fn state(&self, app: &App, entity: &str) -> Result<Option<String>, String> {
+        match (self.core.table.state(app.id, entity), &self.core.store) {
+            (Some(state), _) => state.map(Some),
+            (None, Some(store)) => store.entity(&app.name, entity).map_err(|error| error.to_string()),
+            (None, None) => Ok(None),
+        }
     }
 
     /// Takes a call; never waits.

@@ -9,8 +9,9 @@ use super::timers::{Owner, Timer, timer_bytes};
 use super::turn::{Ended, Turn, Undo};
 use crate::model::{Code, Now, Refusal};
 use crate::observe::{CallResult, HandlerLimit, limited};
-use crate::script::{Around, Failure, Fault, FaultKind, Kept, Ran, State};
+use crate::script::{Around, Failure, Fault, FaultKind, Kept, Limits, Ran, State};
 use crate::store::{StoreError, Write};
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -87,6 +88,7 @@ impl Core {
                 (CallResult::Fault, Refusal::new(Code::Internal))
             }
             Stopped::Fault(fault, limit) => {
+                self.host.failed(&fault);
                 let cause = turn.job.as_ref().map_or(Cause::Nobody, |job| Cause::of(&job.call().event));
                 handler.fault(pass, cause, &app, key.as_deref(), &fault, limit, self.host.now().mono);
                 (CallResult::Fault, Refusal::new(Code::Internal))
@@ -128,12 +130,16 @@ impl Core {
             }
             _ => &mut scratch,
         };
+        let limits = match self.deadline {
+            None => Cow::Borrowed(&app.limits),
+            Some(deadline) => Cow::Owned(Limits { deadline, ..app.limits.clone() }),
+        };
         let around = Around {
             app,
             host: &*self.host,
             store: self.store.as_deref(),
             entity: call.entity.as_deref(),
-            limits: &app.limits,
+            limits: &limits,
         };
         let began = Instant::now();
         let ran = catch_unwind(AssertUnwindSafe(|| app.plugin.run(call.handler, state, &call.event, &around)));

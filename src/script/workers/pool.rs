@@ -107,6 +107,14 @@ impl<T> Pool<T> {
         }
     }
 
+    /// The same without waiting, for whoever drives workers step by step.
+    pub fn try_next(&self) -> Option<T> {
+        let mut ready = self.lock();
+        let item = ready.first.pop_front().or_else(|| ready.take());
+        self.count(&ready);
+        item
+    }
+
     /// Nothing more is taken; threads end when nothing is left.
     pub fn close(&self) {
         let mut ready = self.lock();

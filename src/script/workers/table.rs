@@ -139,6 +139,13 @@ impl Table {
         kind
     }
 
+    /// An entity's state as it is in memory, JSON text; inside `None`: it has none here.
+    pub fn state(&self, app: AppId, key: &str) -> Option<Result<String, String>> {
+        let entity = self.part(app, key).get(&Sought(app, key)).cloned()?;
+        let slot = entity.lock();
+        slot.memory.state.as_ref().map(|state| state.to_json())
+    }
+
     pub fn holds(&self, app: AppId, key: &str) -> bool {
         self.part(app, key).contains_key(&Sought(app, key))
     }

@@ -165,6 +165,11 @@ impl Timers {
         due
     }
 
+    /// When the next is due.
+    pub fn next_due(&self) -> Option<Mono> {
+        self.lock().order.first().map(|(due, _)| *due)
+    }
+
     /// The timer whose call is to begin; `None`: it was cancelled or set anew meanwhile.
     pub fn begin(&self, id: u64) -> Option<Timer> {
         self.lock().armed.get(&id).map(|(timer, _)| timer.clone())

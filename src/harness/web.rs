@@ -1,8 +1,7 @@
 //! A request to a route of the app, answered by the HTTP API's own code.
 
-use super::api::Backstage;
-use super::life::IP;
-use super::stage::Stage;
+use super::play::Player;
+use super::world::IP;
 use crate::api::{self, Body, Caller, Context, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -10,7 +9,6 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{self, Poll, Waker};
 
 /// What came back.
@@ -22,7 +20,7 @@ pub(super) struct Answered {
 
 /// Err: there is no such route, or the request is none.
 pub(super) fn request(
-    stage: &Arc<Stage>,
+    player: &mut Player,
     (method, target): (&str, &str),
     headers: &[(String, String)],
     body: &str,
@@ -44,20 +42,21 @@ pub(super) fn request(
         ip: IP,
         listener: "".into(),
         port: 0,
-        now: stage.world().now,
+        now: player.world.clock.now(),
     };
     let context = Context {
-        site: stage.front.site.clone(),
-        generation: stage.generation.clone(),
-        state: stage.state.clone(),
-        gateway: Backstage(stage.clone()),
-        metrics: stage.metrics.clone(),
+        site: player.compiled.front.site.clone(),
+        generation: player.compiled.generation.clone(),
+        state: player.state.clone(),
+        gateway: player.world.kernels.port.clone(),
+        metrics: player.world.kernels.port.shared().metrics.clone(),
         not_ready: [].into(),
         admin: None,
     };
-    let answering = api::rehearse(&context, &stage.app.name, &request, caller);
-    let response = at_once(answering).ok_or("it waits for something outside of the gateway")?;
-    let response = response.ok_or_else(|| format!("`{}` has no route {method} {path}", stage.app.name))?;
+    let app = player.compiled.app.name.clone();
+    let answering = api::rehearse(&context, &app, &request, caller);
+    let response = player.world.answer(answering).ok_or("it waits for something outside of the gateway")?;
+    let response = response.ok_or_else(|| format!("`{app}` has no route {method} {path}"))?;
     read(response)
 }
 

@@ -1,15 +1,11 @@
-//! What a test is played on: the app as the files have it, and a world that begins empty.
+//! The app as the files have it, with a test's settings.
 
-use super::host::Chance;
-use super::world::World;
-use crate::api::State;
 use crate::flow::{App, Generation, Handlers};
 use crate::listen::Front;
-use crate::model::{Millis, Ms, Now, did_you_mean};
-use crate::observe::Metrics;
+use crate::model::did_you_mean;
 use crate::script::{self, Plugin};
 use serde_json::{Map, Value};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// An app whose conversations are played.
 pub struct Subject<'a> {
@@ -24,25 +20,17 @@ pub type Recompile<'a> = &'a dyn Fn(&Map<String, Value>) -> Result<Plugin, Strin
 
 /// The number of the only generation there is.
 const GENERATION: u64 = 1;
-/// A handler's deadline: tests must not hang on how busy a machine is. Its operations are bounded as always.
-const DEADLINE: Ms = Ms(30_000);
 
-/// One test's.
-pub(super) struct Stage {
+/// What is compiled for one test: the files, with the test's settings.
+pub(super) struct Compiled {
     pub app: Arc<App>,
-    /// Its handlers' bounds.
-    pub limits: script::Limits,
     pub generation: Arc<Generation>,
     pub front: Front,
-    pub metrics: Arc<Metrics>,
-    pub state: Arc<State>,
-    pub chance: Chance,
-    world: Mutex<World>,
 }
 
-impl Stage {
+impl Compiled {
     /// `settings`: those that differ from the file's. Err: the plugin does not compile with them.
-    pub fn new(subject: &Subject, now: Millis, settings: &Map<String, Value>) -> Result<Arc<Stage>, String> {
+    pub fn new(subject: &Subject, settings: &Map<String, Value>) -> Result<Compiled, String> {
         let mut app = App::clone(&subject.app);
         for (name, value) in settings {
             let read = || subject.app.handlers.iter().flat_map(|h| h.script.plugin.settings());
@@ -53,14 +41,8 @@ impl Stage {
             }
             app.settings.insert(name.clone(), value.clone());
         }
-        let (mut limits, mut timers) = (script::Limits::default(), Vec::new());
-        if let Some(handlers) = &subject.app.handlers {
-            let known = &handlers.script;
-            limits = script::Limits { deadline: DEADLINE, ..known.limits.clone() };
-            timers = known.timers.clone();
-            if !settings.is_empty() {
-                app.handlers = Some(Arc::new(rebound(handlers, (subject.plugin)(&app.settings)?)));
-            }
+        if let Some(handlers) = subject.app.handlers.as_ref().filter(|_| !settings.is_empty()) {
+            app.handlers = Some(Arc::new(rebound(handlers, (subject.plugin)(&app.settings)?)));
         }
         let app = Arc::new(app);
         let real = &subject.front.generation;
@@ -81,17 +63,7 @@ impl Stage {
             entrance: subject.front.entrance.clone(),
             site: subject.front.site.clone(),
         };
-        let metrics = Metrics::new();
-        drop(metrics.app(app.id, &app.name));
-        let mut world = World::new(app.clone(), GENERATION, Now::at(now), metrics.clone());
-        world.arm_file_timers(&timers);
-        let (state, world) = (Arc::default(), Mutex::new(world));
-        Ok(Arc::new(Stage { app, limits, generation, front, metrics, state, chance: Chance::default(), world }))
-    }
-
-    /// The world; never held while a handler runs, which reads it.
-    pub fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Compiled { app, generation, front })
     }
 }
 

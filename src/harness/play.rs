@@ -1,20 +1,23 @@
 //! Plays a test step by step, and says where it did not go as written.
 
 use super::BEGINNING;
+use super::compiled::{Compiled, Subject};
 use super::expect::Captured;
 use super::look::{json, said, told};
 use super::script::{Conversation, Does, Step};
-use super::stage::{Stage, Subject};
 use super::words::fill;
+use super::world::{IP, World};
+use crate::api::State;
 use crate::flow::{Draft, KeptRequest};
 use crate::listen::Asked;
-use crate::model::{ChannelName, Identity, Priority, Refusal, Slot, iso8601, one_of, query_pairs};
-use crate::observe::unaudited;
+use crate::model::{ChannelName, Identity, Priority, Refusal, iso8601, one_of, query_pairs};
+use crate::observe::{Metrics, Via, unaudited};
 use crate::policy::Scope;
 use hyper::HeaderMap;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// What became of a test.
@@ -50,8 +53,11 @@ pub fn play(subject: &Subject, conversation: &Conversation) -> Outcome {
 
 /// A test that is being played.
 pub(super) struct Player {
-    pub stage: Arc<Stage>,
-    pub people: BTreeMap<String, Slot>,
+    pub world: World,
+    pub compiled: Compiled,
+    pub state: Arc<State>,
+    /// Their numbers among the world's clients.
+    pub people: BTreeMap<String, usize>,
     pub captured: Captured,
     /// Of the publish just made, with its line.
     pub refused: Option<(u32, Refusal)>,
@@ -68,11 +74,13 @@ impl Player {
             }
             setting += 1;
         }
-        let stage = Stage::new(subject, now, &settings);
         let first = &conversation.steps[setting.saturating_sub(1)];
-        let stage = stage.map_err(|what| failed(first, what))?;
-        let (people, captured) = (BTreeMap::new(), Captured::new());
-        let mut player = Player { stage, people, captured, refused: None };
+        let compiled = Compiled::new(subject, &settings).map_err(|what| failed(first, what))?;
+        let metrics = Metrics::new();
+        drop(metrics.app(compiled.app.id, &compiled.app.name));
+        let world = World::new(compiled.app.clone(), &compiled.generation, now, metrics);
+        let (state, people, captured) = (Arc::default(), BTreeMap::new(), Captured::new());
+        let mut player = Player { world, compiled, state, people, captured, refused: None };
         for step in &conversation.steps[setting..] {
             let done = player.step(step);
             done.map_err(|what| failed(step, player.with_faults(what)))?;
@@ -82,8 +90,8 @@ impl Player {
 
     /// A handler that failed is why most steps do.
     fn with_faults(&self, what: String) -> String {
-        let world = self.stage.world();
-        world.faults.iter().fold(what, |what, (_, fault)| format!("{what}\na handler failed: {fault}"))
+        let seen = self.world.seen.all();
+        seen.faults.iter().fold(what, |what, (_, fault)| format!("{what}\na handler failed: {fault}"))
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
@@ -99,10 +107,10 @@ impl Player {
         );
         if !looks {
             self.nothing_wrong()?;
-            self.stage.world().line = step.line;
+            self.world.seen.line.store(step.line, Relaxed);
         }
         self.does(&step.does, step.line)?;
-        self.stage.settle();
+        self.world.settle();
         Ok(())
     }
 
@@ -111,7 +119,7 @@ impl Player {
         if let Some((line, refusal)) = self.refused.take() {
             return Err(format!("the publication of line {line} was refused: {}", said(&refusal)));
         }
-        match self.stage.world().faults.front() {
+        match self.world.seen.all().faults.front() {
             Some((line, _)) => Err(format!("a handler had failed after line {line}")),
             None => Ok(()),
         }
@@ -121,17 +129,16 @@ impl Player {
         let fill = |text: &str| fill(text, &self.captured);
         match does {
             Does::At(at) => {
-                let now = self.stage.world().now.wall;
+                let now = self.world.now();
                 if *at < now {
                     return Err(format!("it is {} already", iso8601(now)));
                 }
-                self.stage.go_on(*at);
+                self.world.go_on(*at);
                 Ok(())
             }
             Does::Set(_) => Err("settings stand at the beginning of a test".into()),
             Does::After(ms) => {
-                let until = self.stage.world().now.wall.saturating_add(*ms);
-                self.stage.go_on(until);
+                self.world.go_on(self.world.now().saturating_add(*ms));
                 Ok(())
             }
             Does::Connect { who, target, identity } => {
@@ -139,16 +146,20 @@ impl Player {
                 self.connect(who, &target, &identity)
             }
             Does::Send { who, text } => {
-                let (text, slot) = (fill(text)?, self.slot(who)?);
-                let mut world = self.stage.world();
-                if !world.is_open(slot) {
-                    return Err(format!("{who} is not connected any more"));
-                }
-                world.receive(slot, &text);
+                let (text, number) = (fill(text)?, self.open(who)?);
+                self.world.clients[number].send(&text);
                 Ok(())
             }
-            Does::Closes(who) => self.end(who, Some(1000)),
-            Does::Disconnects(who) => self.end(who, None),
+            Does::Closes(who) => {
+                let number = self.open(who)?;
+                self.world.clients[number].close(1000);
+                Ok(())
+            }
+            Does::Disconnects(who) => {
+                let number = self.open(who)?;
+                self.world.clients[number].vanish();
+                Ok(())
+            }
             Does::Hear { who, expected } => self.hear(who, expected),
             Does::Web(exchange) => self.request(exchange),
             Does::Publish { channel, data, event } => {
@@ -157,8 +168,13 @@ impl Player {
                 let name = ChannelName::parse(&channel).map_err(|bad| format!("`{channel}` is no channel: {bad}"))?;
                 let (data, event) = (parsed.to_string().into(), event.as_deref().map(Into::into));
                 let draft = Draft { data, event, key: None, exclude: None, priority: Priority::default() };
-                if let Err(refusal) = self.stage.publish(&Scope::everywhere(), &[name], draft) {
-                    self.refused = Some((line, refusal));
+                let (port, scope) = (self.world.kernels.port.clone(), Scope::everywhere());
+                let (generation, app, names) = (self.compiled.generation.clone(), self.compiled.app.clone(), [name]);
+                let published = port.publish(&generation, &app, &scope, &names, draft, Via::Api);
+                match self.world.answer(published) {
+                    Some(Ok(_)) => {}
+                    Some(Err(refusal)) => self.refused = Some((line, refusal)),
+                    None => return Err("it waits for something outside of the gateway".into()),
                 }
                 Ok(())
             }
@@ -173,20 +189,22 @@ impl Player {
             }
             Does::State { entity, expected } => {
                 let (entity, expected) = (fill(entity)?, expected.as_deref().map(fill).transpose()?);
-                let state = self.stage.world().kept.states.get(&*entity).map(|(state, _)| state.to_json());
-                let state = state.transpose()?;
+                let handlers = self.compiled.app.handlers.clone();
+                let state = match &handlers {
+                    Some(handlers) => self.world.workers.state(&handlers.script, &entity)?,
+                    None => None,
+                };
                 self.is(expected.as_deref(), state.as_deref().filter(|text| *text != "{}"), &format!("`{entity}`"))
             }
             Does::Store { key, expected } => {
                 let (key, expected) = (fill(key)?, expected.as_deref().map(fill).transpose()?);
-                let world = self.stage.world();
-                let value = world.kept.value(&key, world.now.wall).map(str::to_owned);
-                drop(world);
+                let value = self.world.store.get(&self.compiled.app.name, &key, self.world.now());
+                let value = value.map_err(|error| error.to_string())?;
                 self.is(expected.as_deref(), value.as_deref(), &format!("`{key}`"))
             }
             Does::Webhook { name, body } => {
                 let body = fill(body)?;
-                let called = self.stage.world().kept.webhooks.pop_front();
+                let called = self.world.seen.all().webhooks.pop_front();
                 match called {
                     None => Err("no webhook was asked for".into()),
                     Some((_, called, got)) if *called != **name => Err(format!("webhook `{called}` came: {got}")),
@@ -195,20 +213,20 @@ impl Player {
             }
             Does::Log(text) => {
                 let text = fill(text)?;
-                let mut world = self.stage.world();
-                match world.printed.iter().position(|line| line.contains(&text)) {
-                    Some(at) => drop(world.printed.drain(..=at)),
-                    None => return Err(told("printed", world.printed.iter())),
+                let printed = &mut self.world.seen.all().printed;
+                match printed.iter().position(|line| line.contains(&text)) {
+                    Some(at) => drop(printed.drain(..=at)),
+                    None => return Err(told("printed", printed.iter())),
                 }
                 Ok(())
             }
             Does::Fault(text) => {
                 let text = fill(text)?;
-                let mut world = self.stage.world();
-                match world.faults.front() {
+                let faults = &mut self.world.seen.all().faults;
+                match faults.front() {
                     None => Err("no handler failed".into()),
                     Some((_, fault)) if fault.contains(&text) => {
-                        world.faults.pop_front();
+                        faults.pop_front();
                         Ok(())
                     }
                     Some(_) => Err("a handler failed otherwise".into()),
@@ -217,7 +235,16 @@ impl Player {
         }
     }
 
-    pub fn slot(&self, who: &str) -> Result<Slot, String> {
+    /// The number of somebody who is connected.
+    fn open(&self, who: &str) -> Result<usize, String> {
+        let number = self.number(who)?;
+        match self.world.clients[number].is_open() {
+            true => Ok(number),
+            false => Err(format!("{who} is not connected any more")),
+        }
+    }
+
+    pub fn number(&self, who: &str) -> Result<usize, String> {
         let names = || one_of(self.people.keys().map(String::as_str));
         self.people.get(who).copied().ok_or_else(|| match self.people.is_empty() {
             true => format!("nobody is connected; `{who} connects /PATH` comes first"),
@@ -232,16 +259,16 @@ impl Player {
             text => Identity::described(object(text)?),
         };
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let (app, entrance) = (&self.stage.app, &self.stage.front.entrance);
+        let (app, entrance) = (&self.compiled.app, &self.compiled.front.entrance);
         let headers = HeaderMap::new();
         let found = (0..entrance.listeners.len() as u16).find_map(|listener| {
             let asked = Asked { listener, host: None, path, query, headers: &headers };
             let candidates = entrance.router.find(&asked);
             let fits = |has: &[String]| has.iter().all(|claim| identity.claim(claim).is_some());
             let ours = candidates.into_iter().find(|c| c.app == app.id && fits(c.has));
-            ours.map(|c| (c.endpoint, c.vars))
+            ours.map(|c| (listener, c.endpoint, c.vars))
         });
-        let (endpoint, vars) = found.ok_or_else(|| {
+        let (listener, endpoint, vars) = found.ok_or_else(|| {
             let paths = app.endpoints.iter().map(|e| &*e.path);
             format!("`{}` has no endpoint for {target}: {}", app.name, one_of(paths))
         })?;
@@ -250,26 +277,13 @@ impl Player {
             query: query_pairs(query).map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             headers: Vec::new(),
             vars: vars.into_iter().map(|(name, value)| ((*name).into(), value)).collect(),
-            ip: super::life::IP,
+            ip: IP,
         };
-        if let Some(slot) = self.people.get(who)
-            && self.stage.world().is_open(*slot)
-        {
+        if self.people.get(who).is_some_and(|number| self.world.clients[*number].is_open()) {
             return Err(format!("{who} is connected already; a second connection needs a name of its own"));
         }
-        let slot = self.stage.world().open(endpoint, identity, request);
-        self.people.insert(who.to_owned(), slot);
-        Ok(())
-    }
-
-    fn end(&mut self, who: &str, code: Option<u16>) -> Result<(), String> {
-        let slot = self.slot(who)?;
-        let mut world = self.stage.world();
-        if !world.is_open(slot) {
-            return Err(format!("{who} is not connected any more"));
-        }
-        world.end(slot, code);
-        world.settle();
+        let number = self.world.open(listener, endpoint, identity, request)?;
+        self.people.insert(who.to_owned(), number);
         Ok(())
     }
 }

@@ -1,12 +1,12 @@
 //! What came, against what a test expects: messages, answers, states, and what nobody looked at.
 
+use super::client::Heard;
 use super::diff;
 use super::expect;
 use super::play::{Player, object};
 use super::script::{Exchange, Expected};
 use super::web;
 use super::words::fill;
-use super::world::Heard;
 use crate::api::Caller;
 use crate::model::{Identity, Refusal};
 use serde_json::Value;
@@ -14,9 +14,8 @@ use std::sync::Arc;
 
 impl Player {
     pub fn hear(&mut self, who: &str, expected: &Expected) -> Result<(), String> {
-        let slot = self.slot(who)?;
-        let mut world = self.stage.world();
-        let heard = &mut world.players[slot as usize].heard;
+        let number = self.number(who)?;
+        let heard = &mut self.world.clients[number].heard;
         if let Expected::Nothing = expected {
             return match heard.front() {
                 None => Ok(()),
@@ -51,7 +50,6 @@ impl Player {
             };
         }
         let Some((_, heard)) = heard.pop_front() else { return Err(format!("{who} has heard nothing more")) };
-        drop(world);
         match (expected, heard) {
             (Expected::Json { text, .. }, Heard::Text(got)) => {
                 let text = fill(text, &self.captured)?;
@@ -76,15 +74,15 @@ impl Player {
                 Caller::Trusted(Some(Arc::new(Identity::described(object(&fill(text)?)?))))
             }
             Some(who) => {
-                let slot = self.slot(who)?;
-                Caller::Trusted(Some(self.stage.world().players[slot as usize].session.identity.clone()))
+                let number = self.number(who)?;
+                Caller::Trusted(Some(self.world.clients[number].identity.clone()))
             }
         };
         let (target, body) = (fill(&exchange.target)?, fill(&exchange.body)?);
         let headers = exchange.headers.iter().map(|(name, value)| Ok((name.clone(), fill(value)?)));
         let headers = headers.collect::<Result<Vec<_>, String>>()?;
         let reply = fill(&exchange.reply)?;
-        let got = web::request(&self.stage, (&exchange.method, &target), &headers, &body, &caller)?;
+        let got = web::request(self, (&exchange.method, &target), &headers, &body, &caller)?;
         if got.status != exchange.status {
             return Err(format!("it was answered with {} {}", got.status, got.body));
         }
@@ -117,14 +115,14 @@ impl Player {
         if let Some((line, refusal)) = self.refused.take() {
             return Err((line, format!("the publication was refused: {}", said(&refusal))));
         }
-        let world = self.stage.world();
+        let seen = self.world.seen.all();
         let mut left: Vec<(u32, String)> = Vec::new();
-        left.extend(world.faults.iter().map(|(line, fault)| (*line, format!("a handler failed: {fault}"))));
-        for (who, slot) in &self.people {
-            let heard = world.players[*slot as usize].heard.iter();
+        left.extend(seen.faults.iter().map(|(line, fault)| (*line, format!("a handler failed: {fault}"))));
+        for (who, number) in &self.people {
+            let heard = self.world.clients[*number].heard.iter();
             left.extend(heard.map(|(line, heard)| (*line, format!("{who} has heard, and nobody looked: {heard}"))));
         }
-        let webhooks = world.kept.webhooks.iter();
+        let webhooks = seen.webhooks.iter();
         left.extend(webhooks.map(|(line, name, body)| (*line, format!("webhook `{name}` was asked for: {body}"))));
         left.sort_by_key(|(line, _)| *line);
         match left.first() {

@@ -1,0 +1,144 @@
+//! Kernels in one thread, driven by hand: each has one inbox, filled at the time of sending, as a shard's mailbox is.
+
+use super::clock::Clock;
+use super::pipe::{Pipe, Pipes};
+use crate::flow::Generation;
+use crate::kernel::{Inbox, Input, Judged, Judging, Kernel, Newcomer, Port, Shared};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Writes of one turn: all.
+const ALL: usize = 1 << 20;
+/// Turns that one step may take; beyond, something goes on for ever.
+const TURNS_MAX: usize = 100_000;
+
+pub(super) struct Kernels {
+    pub port: Port,
+    clock: Arc<Clock>,
+    all: Vec<One>,
+}
+
+struct One {
+    kernel: RefCell<Kernel<Pipes>>,
+    pipes: Pipes,
+    inbox: Arc<Letters>,
+    judging: RefCell<Vec<Judging>>,
+}
+
+#[derive(Default)]
+struct Letters(Mutex<VecDeque<Input>>);
+
+impl Letters {
+    fn take(&self) -> Option<Input> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+impl Inbox for Letters {
+    fn put(&self, input: Input) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(input);
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn is_congested(&self) -> bool {
+        false
+    }
+}
+
+impl Kernels {
+    pub fn new(generation: &Arc<Generation>, shared: &Arc<Shared>, clock: Arc<Clock>) -> Kernels {
+        let inboxes: Vec<Arc<Letters>> = (0..shared.shards()).map(|_| Arc::default()).collect();
+        shared.set_inboxes(inboxes.iter().map(|inbox| inbox.clone() as Arc<dyn Inbox>).collect());
+        let all = inboxes.into_iter().enumerate().map(|(me, inbox)| {
+            let pipes = Pipes::default();
+            let kernel = Kernel::new(me as u16, generation.clone(), shared.clone(), clock.now(), 1, pipes.clone());
+            One { kernel: RefCell::new(kernel), pipes, inbox, judging: RefCell::default() }
+        });
+        Kernels { port: Port::new(shared.clone()), all: all.collect(), clock }
+    }
+
+    /// A client's handshake is done.
+    pub fn open(&self, shard: usize, pipe: Pipe, newcomer: Newcomer, chance: u128) {
+        let mut kernel = self.all[shard].kernel.borrow_mut();
+        kernel.begin_turn(self.clock.now());
+        kernel.open(pipe, newcomer, chance);
+    }
+
+    /// Until nothing is left to do for them. Handlers are not called meanwhile.
+    pub fn settle(&self) {
+        for _ in 0..TURNS_MAX {
+            let busy: Vec<bool> = self.all.iter().map(|one| one.turn(&self.clock)).collect();
+            if !busy.contains(&true) {
+                return;
+            }
+        }
+        panic!("kernels do not come to rest");
+    }
+
+    /// The time of the next deadline of theirs, from now on; `None`: nobody is connected.
+    pub fn next_due(&self) -> Option<u64> {
+        let used = self.all.iter().map(|one| one.kernel.borrow()).filter(|kernel| kernel.connections() > 0);
+        used.map(|kernel| kernel.wakes_at().ms()).min()
+    }
+
+    /// Waits for an answer of theirs. `None`: it waits for something else.
+    pub fn answer<T>(&self, question: impl Future<Output = T>) -> Option<T> {
+        let mut question = pin!(question);
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(answer) = question.as_mut().poll(&mut context) {
+            return Some(answer);
+        }
+        self.settle();
+        match question.poll(&mut context) {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => None,
+        }
+    }
+}
+
+impl One {
+    /// Returns whether anything happened.
+    fn turn(&self, clock: &Clock) -> bool {
+        let mut kernel = self.kernel.borrow_mut();
+        kernel.begin_turn(clock.now());
+        let mut busy = self.judge();
+        while let Some(input) = self.inbox.take() {
+            kernel.input(input);
+            busy = true;
+        }
+        busy |= kernel.review_some();
+        for (slot, ended) in self.pipes.news() {
+            kernel.readable(slot, ended);
+            busy = true;
+        }
+        busy |= kernel.read_on();
+        busy |= kernel.end_turn();
+        while kernel.flush_some(ALL) {}
+        busy
+    }
+
+    /// What was to be judged and can be now.
+    fn judge(&self) -> bool {
+        let mut judging = self.judging.borrow_mut();
+        judging.append(&mut self.pipes.judging());
+        let before = judging.len();
+        let mut waits = Vec::new();
+        for mut one in judging.drain(..) {
+            match one.outcome.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Pending => waits.push(one),
+                Poll::Ready(outcome) => {
+                    let Judging { client, by, question, .. } = one;
+                    self.inbox.put(Input::Judged(Box::new(Judged { client, outcome, by, question })));
+                }
+            }
+        }
+        *judging = waits;
+        judging.len() < before
+    }
+}

@@ -1,0 +1,136 @@
+//! A transport of a test: bytes in two buffers, and a client that reads as fast as the test says.
+
+use crate::kernel::{Io, Judging, Transport};
+use crate::model::Slot;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, ErrorKind, IoSlice};
+use std::rc::Rc;
+
+/// Both ends have one.
+#[derive(Clone, Default)]
+pub(super) struct Pipe(Rc<RefCell<Ends>>);
+
+#[derive(Default)]
+struct Ends {
+    to_gateway: VecDeque<u8>,
+    to_client: Vec<u8>,
+    /// Something happened at the client's end that the gateway has not looked at.
+    news: bool,
+    client_ended: bool,
+    gateway_ended: bool,
+}
+
+impl Pipe {
+    /// The client writes.
+    pub fn send(&self, bytes: &[u8]) {
+        let mut ends = self.0.borrow_mut();
+        ends.to_gateway.extend(bytes);
+        ends.news = true;
+    }
+
+    /// The client reads all that has come.
+    pub fn receive(&self, into: &mut Vec<u8>) {
+        into.append(&mut self.0.borrow_mut().to_client);
+    }
+
+    /// Nothing more comes from the client.
+    pub fn end(&self) {
+        let mut ends = self.0.borrow_mut();
+        (ends.client_ended, ends.news) = (true, true);
+    }
+
+    /// Nothing more comes from the gateway.
+    pub fn is_over(&self) -> bool {
+        self.0.borrow().gateway_ended
+    }
+
+    /// Whether there is something to look at, and whether the client has ended; told once.
+    fn news(&self) -> Option<bool> {
+        let mut ends = self.0.borrow_mut();
+        std::mem::take(&mut ends.news).then_some(ends.client_ended)
+    }
+}
+
+impl Transport for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut ends = self.0.borrow_mut();
+        if ends.to_gateway.is_empty() {
+            return if ends.client_ended { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        io::Read::read(&mut ends.to_gateway, buffer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut ends = self.0.borrow_mut();
+        if ends.gateway_ended {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        slices.iter().for_each(|slice| ends.to_client.extend_from_slice(slice));
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wants_flush(&self) -> bool {
+        false
+    }
+
+    fn half_close(&mut self) -> io::Result<bool> {
+        self.0.borrow_mut().gateway_ended = true;
+        Ok(true)
+    }
+
+    fn short_read_is_last(&self) -> bool {
+        true
+    }
+
+    fn may_hold_input(&self) -> bool {
+        false
+    }
+
+    fn held_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// The pipes of one kernel, and the judgements that wait for something.
+#[derive(Clone, Default)]
+pub(super) struct Pipes(Rc<RefCell<Watched>>);
+
+#[derive(Default)]
+struct Watched {
+    pipes: BTreeMap<Slot, Pipe>,
+    judging: Vec<Judging>,
+}
+
+impl Pipes {
+    /// Connections at whose pipes something happened; whether the client has ended.
+    pub fn news(&self) -> Vec<(Slot, bool)> {
+        let watched = self.0.borrow();
+        watched.pipes.iter().filter_map(|(slot, pipe)| Some((*slot, pipe.news()?))).collect()
+    }
+
+    pub fn judging(&self) -> Vec<Judging> {
+        std::mem::take(&mut self.0.borrow_mut().judging)
+    }
+}
+
+impl Io for Pipes {
+    type Transport = Pipe;
+
+    fn watch(&mut self, slot: Slot, pipe: &Pipe) -> io::Result<()> {
+        self.0.borrow_mut().pipes.insert(slot, pipe.clone());
+        Ok(())
+    }
+
+    fn wait(&mut self, judging: Judging) {
+        self.0.borrow_mut().judging.push(judging);
+    }
+}
