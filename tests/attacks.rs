@@ -211,9 +211,14 @@ impl Attacked {
 
     /// The body as the API takes it.
     pub fn publishes(&self, body: Value) -> Value {
+        self.asks("/api/publish", body)
+    }
+
+    /// The API, with a key.
+    pub fn asks(&self, path: &str, body: Value) -> Value {
         let key = [("Authorization".to_owned(), "Bearer dev-weir-api-key".to_owned())];
         let body = body.to_string();
-        let reply = exchange(self.at(), "POST", "/api/publish", &key, Some(&body)).unwrap();
+        let reply = exchange(self.at(), "POST", path, &key, Some(&body)).unwrap();
         assert_eq!(reply.status, 200, "{}", reply.body);
         serde_json::from_str(&reply.body).unwrap()
     }

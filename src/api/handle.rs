@@ -17,6 +17,7 @@ use super::serve::serve;
 use super::site::{Listener, Site};
 use super::verb::Verb;
 use crate::flow::{App, Generation};
+use crate::model::memory::Kind;
 use crate::model::percent_decode;
 use crate::observe::{Metrics, Via};
 use bytes::Bytes;
@@ -27,6 +28,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// All answers of one batch. Beyond: a command's answer is `too_large`; what it did stays done.
+const BATCH_ANSWER_BYTES: usize = 8 << 20;
 /// Commands of one batch.
 const BATCH_MAX: usize = 1_000;
 
@@ -252,18 +255,44 @@ async fn batch<G: Gateway>(context: &Context<G>, request: &Request, listener: &L
     if commands.len() > BATCH_MAX {
         return Err(Fail::new(Why::TooLarge, format!("A batch has at most {BATCH_MAX} commands")));
     }
-    let mut replies = Vec::with_capacity(commands.len());
+    let mut is_full = false;
+    let mut replies = String::from("{\"replies\":[");
+    let mut taken = context.metrics.memory.callers.reserve(Kind::Http, 0).ok_or_else(no_room)?;
     for command in commands {
         let reply = match command_of(command) {
+            // Without room for its answer a question is not asked.
+            Ok((verb, _)) if verb.reads() && is_full => Err(no_room()),
             Ok((verb, inner)) => {
                 let reply = in_batch(context, key, listener, app.as_deref(), verb, inner, request).await;
                 reply.map(|json| format!("{{\"{}\":{json}}}", verb.as_str()))
             }
             Err(fail) => Err(fail),
         };
-        replies.push(reply.unwrap_or_else(|fail| json!({ "error": fail.to_json() }).to_string()));
+        let reply = reply.and_then(|json| {
+            let bytes = replies.len() + json.len();
+            match bytes <= BATCH_ANSWER_BYTES && taken.resize(2 * bytes) {
+                true => Ok(json),
+                false => {
+                    is_full = true;
+                    Err(no_room())
+                }
+            }
+        });
+        if !replies.ends_with('[') {
+            replies.push(',');
+        }
+        replies.push_str(&reply.unwrap_or_else(|fail| json!({ "error": fail.to_json() }).to_string()));
     }
-    Ok(format!("{{\"replies\":[{}]}}", replies.join(",")))
+    replies.push_str("]}");
+    Ok(replies)
+}
+
+/// What was asked was done; its answer is too much beside the others.
+fn no_room() -> Fail {
+    Fail::new(
+        Why::TooLarge,
+        format!("The answers of a batch have {BATCH_ANSWER_BYTES} bytes at most, and as much memory as is free"),
+    )
 }
 
 fn command_of(command: &RawValue) -> Result<(Verb, &RawValue), Fail> {

@@ -45,7 +45,7 @@ pub use keys::Keys;
 pub use origin::Pages;
 pub use request::{Body, Known, Request};
 pub use settings::{AccessSettings, ApiKeySettings, ErrorReply, Kind, RouteSettings};
-pub use site::Site;
+pub use site::{Site, is_own};
 pub use verb::{Reach, Verb};
 
 /// What outlives a reload: idempotency keys and the buckets of routes. One a process.

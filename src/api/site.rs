@@ -162,7 +162,7 @@ fn router(listener: &str, apps: &[AppHttp], problems: &mut Vec<(String, Problem)
     for (a, app) in apps.iter().enumerate() {
         for (r, route) in app.routes.iter().enumerate().filter(|(_, r)| r.listener == listener) {
             let spot = Spot { method: route.method.clone(), app: a, route: r };
-            if reserved(&route.pattern) {
+            if is_own(&route.pattern) {
                 tell(&spot, format!("`{}` is a path of the HTTP API's own", route.pattern), "another path");
                 continue;
             }
@@ -219,7 +219,8 @@ fn trimmed(path: &str) -> &str {
     path.strip_suffix('/').filter(|p| !p.is_empty()).unwrap_or(path)
 }
 
-fn reserved(pattern: &str) -> bool {
+/// Whether a path, or a route's pattern, is one of the API's own: `/api/publish`.
+pub fn is_own(pattern: &str) -> bool {
     let Some(word) = pattern.strip_prefix("/api/") else { return false };
     let word = word.strip_prefix("connections/").map_or(word, |_| "connections");
     word == "batch" || Verb::parse(word).is_some()

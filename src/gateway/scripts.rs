@@ -3,7 +3,7 @@
 use super::plugins::Stage;
 use crate::auth::Trust;
 use crate::config::Compiled;
-use crate::model::{Millis, Problem};
+use crate::model::{Memory, Millis, Problem};
 use crate::observe::{Metrics, clock};
 use crate::script::{self, Outbox, Workers};
 use crate::store::{self, Done, Parcel, Store, StoreError, Timer, Write};
@@ -23,6 +23,7 @@ pub struct Scripts {
     pub workers: Arc<Workers>,
     store: Arc<LateStore>,
     post: Arc<Post>,
+    memory: Arc<Memory>,
     base: PathBuf,
 }
 
@@ -48,19 +49,19 @@ impl Scripts {
         metrics: Arc<Metrics>,
         trust: &Trust,
     ) -> io::Result<Scripts> {
-        let store = Arc::new(LateStore::default());
+        let (store, memory) = (Arc::new(LateStore::default()), metrics.memory.clone());
         let post = Arc::new(Post::new(background, store.clone(), metrics.clone(), trust));
         let outbox = Arc::new(Letters(post.clone()));
         let workers =
             Workers::start(&compiled.script, stage.clone(), stage, Some(store.clone() as _), Some(outbox), metrics)?;
-        Ok(Scripts { workers, store, post, base: base.to_owned() })
+        Ok(Scripts { workers, store, post, memory, base: base.to_owned() })
     }
 
     /// Before these files are put in force: what their plugins need is there. Err: why it is not, below `[store]`.
     pub fn prepare(&self, compiled: &Compiled) -> Result<(), Problem> {
         let wanted = compiled.apps.iter().any(|app| app.flow.handlers.is_some());
         if wanted && self.store.get().is_none() {
-            let opened = store::open(&compiled.store, &self.base)?;
+            let opened = store::open(&compiled.store, &self.base, Some(&self.memory))?;
             // What was not yet sent when the process ended goes out first.
             let parcels = opened.outbox().map_err(|e| Problem::new("path", e.to_string()))?;
             self.store.set(Some(opened));

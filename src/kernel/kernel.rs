@@ -24,6 +24,8 @@ use std::sync::Arc;
 const READ_BUFFER_BYTES: usize = 64 << 10;
 /// Connections in one look of which more was there than their share: others come first.
 const UNREAD: usize = 8;
+/// Bytes of frames for one connection each, in one turn: some milliseconds' work.
+const MADE_MAX: usize = 4 << 20;
 /// How often what is too old is forgotten and memory is looked at.
 const SWEEP_MS: u64 = 1_000;
 
@@ -72,6 +74,8 @@ pub struct Kernel<I: Io> {
     pub(super) drains: Vec<Drain>,
     /// By app.
     pub(super) memory: Vec<AppMemory>,
+    /// Bytes of frames made in this turn for one connection each.
+    pub(super) made: usize,
     swept_at: Mono,
     due: Vec<(Slot, u64)>,
 }
@@ -121,6 +125,7 @@ impl<I: Io> Kernel<I> {
             former: HashMap::new(),
             drains: Vec::new(),
             memory: Vec::new(),
+            made: 0,
             swept_at: now.mono,
             due: Vec::new(),
         };
@@ -150,6 +155,13 @@ impl<I: Io> Kernel<I> {
     /// A turn begins: first its inputs, then `review_some`, then what clients sent, then `end_turn`, then `flush_some`.
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
+        self.made = 0;
+    }
+
+    /// Whether so much was written in this turn already that further inputs should wait for the next: sockets were not
+    /// looked at meanwhile.
+    pub fn is_done(&self) -> bool {
+        self.made > MADE_MAX
     }
 
     /// In this turn, before anything else: the process stood still since the last one.
@@ -295,7 +307,11 @@ impl<I: Io> Kernel<I> {
             Input::Ended(ended) => self.ended(*ended),
             Input::Reply(reply) => self.handler_replies(reply.to, &reply.asker, &reply.message),
             Input::Refused(told) => self.handler_refused(told.to, &told.event, &told.refusal),
-            Input::Answer(answered) => self.answer_question(answered.to, &answered.question, &answered.told),
+            Input::Answer(answered) => {
+                self.answer_question(answered.to, &answered.question, &answered.told);
+                // It may be a whole history.
+                self.settle_memory_of(answered.to.slot);
+            }
             Input::Judged(judged) => self.judged(*judged),
             Input::Relieve(app) => self.relieve(app, true),
         }
@@ -337,6 +353,7 @@ impl<I: Io> Kernel<I> {
     /// A frame that only this connection gets.
     pub(super) fn own(&mut self, slot: Slot, frame: Vec<u8>, channel: u32, priority: Priority) -> Entry {
         let app = self.conns[slot as usize].session.app;
+        self.made += frame.len();
         Entry::own(frame, channel, priority, &self.memory_of(app).frames)
     }
 

@@ -157,6 +157,13 @@ impl<I: Io> Kernel<I> {
         }
     }
 
+    /// The same for the app of a connection that was given much.
+    pub(super) fn settle_memory_of(&mut self, slot: Slot) {
+        if let Some(app) = self.conns.get(slot as usize).map(|conn| conn.session.app) {
+            self.settle_memory(app);
+        }
+    }
+
     /// Holds what all apps take against their bounds: between inputs of which each may bring much.
     pub fn settle_all_memory(&mut self) {
         for app in 0..self.memory.len() {

@@ -370,6 +370,9 @@ impl<I: Io> Kernel<I> {
         for event in &joined.events {
             self.deliver_event(slot, sub.channel, &joined.channel, joined.epoch, event);
         }
+        if !joined.events.is_empty() {
+            self.settle_memory_of(slot);
+        }
         self.greet_on(slot);
         self.let_go(slot);
     }

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Of one address: this part of the bytes that unknown senders have together.
-const OF_ADDRESS: usize = 4;
+pub(super) const OF_ADDRESS: usize = 4;
 /// The first room of a body; after that it doubles.
 const ROOM_BYTES: usize = 4 << 10;
 

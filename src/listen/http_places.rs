@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 
 /// What a connection takes while HTTP is on it, about: hyper's buffers, its task, what it asks.
 pub const HTTP_BYTES: usize = 20 << 10;
+/// What rustls may hold beside that of a handshake that does not end: a message of 64 KiB, and its records.
+const HELLO_BYTES: usize = 80 << 10;
 /// Connections at work that are passed over in the search for one that waits.
 const LOOKS: usize = 64;
 
@@ -38,6 +40,8 @@ struct Address {
 pub struct HttpPlace {
     busy: AtomicBool,
     made_room: Notify,
+    /// Until its TLS handshake is done.
+    hello: Mutex<Option<Taken>>,
 }
 
 /// An HTTP connection's place; free again when it drops.
@@ -72,6 +76,11 @@ impl HttpPlace {
         self.busy.store(!waits, Relaxed);
     }
 
+    /// Its TLS handshake is done, or it has none.
+    pub fn has_shaken_hands(&self) {
+        self.hello.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// Resolves when it has to make room.
     pub async fn made_room(&self) {
         self.made_room.notified().await;
@@ -85,6 +94,7 @@ impl HttpPlaces {
         ip: IpAddr,
         (max, per_ip_max): (u32, u32),
         memory: &Arc<Account>,
+        tls: bool,
     ) -> Result<HttpSeat, NoPlace> {
         let ip = party(ip);
         let mut inner = self.lock();
@@ -95,15 +105,17 @@ impl HttpPlaces {
         if inner.all.len() >= max as usize && !inner.make_room(None) {
             return Err(NoPlace::Process);
         }
-        let taken = match memory.reserve(Kind::Http, HTTP_BYTES) {
-            Some(taken) => taken,
+        let mut reserve = |bytes| match memory.reserve(Kind::Http, bytes) {
+            Some(taken) => Ok(taken),
             // What made room gives its bytes back in a moment.
-            None if inner.make_room(None) => memory.take(Kind::Http, HTTP_BYTES).0,
-            None => return Err(NoPlace::Memory),
+            None if inner.make_room(None) => Ok(memory.take(Kind::Http, bytes).0),
+            None => Err(NoPlace::Memory),
         };
+        let taken = reserve(HTTP_BYTES)?;
+        let hello = if tls { Some(reserve(HELLO_BYTES)?) } else { None };
         let number = inner.next;
         inner.next += 1;
-        let place = Arc::new(HttpPlace::default());
+        let place = Arc::new(HttpPlace { hello: Mutex::new(hello), ..HttpPlace::default() });
         inner.all.insert(number, (ip, place.clone()));
         inner.addresses.entry(ip).or_default().places.insert(number, place.clone());
         Ok(HttpSeat { places: self.clone(), number, place, _memory: taken })
@@ -195,9 +207,27 @@ mod tests {
     }
 
     #[test]
+    fn a_tls_handshake_counts_until_it_is_done() {
+        let (places, memory) = (Arc::new(HttpPlaces::default()), Memory::new());
+        memory.set(1 << 20, &[]);
+        let take = |from: &str| places.take(ip(from), (100, 100), &memory.strangers, true);
+        let (one, two) = (take("192.0.2.1").ok().unwrap(), take("192.0.2.2").ok().unwrap());
+        let full = memory.strangers.used();
+        assert_eq!(full, 2 * (HTTP_BYTES + HELLO_BYTES));
+        // There is room for no third: the one that has waited longest makes it.
+        let three = take("192.0.2.3").ok().unwrap();
+        assert!(tokio_test(&one) && !tokio_test(&two));
+        drop(one);
+        three.place.has_shaken_hands();
+        assert_eq!(memory.strangers.used(), full - HELLO_BYTES);
+        drop((two, three));
+        assert_eq!(memory.strangers.used(), 0);
+    }
+
+    #[test]
     fn who_has_waited_longest_makes_room_and_who_is_at_work_does_not() {
         let (places, memory) = (Arc::new(HttpPlaces::default()), Memory::new());
-        let take = |from: &str| places.take(ip(from), (4, 2), &memory.strangers);
+        let take = |from: &str| places.take(ip(from), (4, 2), &memory.strangers, false);
         let silent = take("192.0.2.1").unwrap();
         let busy = take("192.0.2.1").unwrap();
         busy.place.waits(false);

@@ -5,6 +5,7 @@
 //! In: sockets. Out: a `NewConnection` through the shard's `Door`, or HTTP responses.
 
 mod accept;
+mod answers;
 mod attempts;
 mod body;
 mod certificate;

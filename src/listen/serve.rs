@@ -1,5 +1,6 @@
 //! One connection, from the accept to its upgrade or its end.
 
+use super::answers::{Asker, counted};
 use super::context::{Context, Front};
 use super::entrance::Listener;
 use super::forwarded::is_forwarded;
@@ -57,6 +58,17 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// Whose memory the answer takes.
+    fn asker(&self, request: &Request<Incoming>) -> Asker {
+        if self.front.entrance.listener(self.listener).is_some_and(|listener| listener.admin) {
+            return Asker::Operator;
+        }
+        match crate::api::is_own(request.uri().path()) {
+            true => Asker::Caller,
+            false => Asker::Stranger(self.front.entrance.trusted.client(self.peer, request.headers())),
+        }
+    }
+
     /// When a handshake must be over.
     pub fn handshake_ends(&self) -> Instant {
         self.ends
@@ -69,14 +81,16 @@ pub async fn serve(accepted: Accepted, door: Rc<dyn Door>, context: Arc<Context>
     let (peer, number) = (accepted.peer, accepted.listener);
     let Some(listener) = front.entrance.listener(number) else { return };
     let http = &front.entrance.http;
+    let (memory, tls) = (&context.metrics.memory, listener.tls.is_some());
+    let memory = if listener.admin { &memory.operators } else { &memory.strangers };
     let seat = match listener.admin {
         // Nobody else's connections keep operators out, nor what those hold.
-        true => context.operators.take(peer.ip(), ADMIN_CONNECTIONS, &context.metrics.memory.operators),
+        true => context.operators.take(peer.ip(), ADMIN_CONNECTIONS, memory, tls),
         false => {
             let max = (http.connections, http.connections_per_ip);
             // Of a proxy that writes whom it stands for, the address says nothing.
             let max = if front.entrance.trusted.contains(peer.ip()) { (max.0, max.0) } else { max };
-            context.places.take(peer.ip(), max, &context.metrics.memory.strangers)
+            context.places.take(peer.ip(), max, memory, tls)
         }
     };
     let seat = match seat {
@@ -124,6 +138,7 @@ async fn serve_one(
         }
     };
     drop(front);
+    place.has_shaken_hands();
     converse(Arrived { transport, ip, listener: number, ends, place }, door, context.clone()).await;
 }
 
@@ -191,7 +206,8 @@ async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
             let x = Exchange { context, door, front, listener, peer, place, ends, draft: RefCell::default() };
             let (pace, draft) = (pace.clone(), draft.clone());
             Box::pin(async move {
-                let response = answer(request, &x).await;
+                let asker = x.asker(&request);
+                let response = counted(answer(request, &x).await, asker, &x);
                 // A socket that becomes the shard's has its own bounds; it makes no room on its way there.
                 x.place.waits(x.draft.borrow().is_none());
                 draft.set(x.draft.into_inner());

@@ -180,6 +180,12 @@ impl Memory {
         all[app.0 as usize].1.clone()
     }
 
+    /// The account of an app in force.
+    pub fn named(&self, app: &str) -> Option<Arc<Account>> {
+        let all = self.apps.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|(name, _)| name.as_deref() == Some(app)).map(|(_, account)| account.clone())
+    }
+
     fn grow(&self, all: &mut Vec<OfApp>, app: AppId) {
         while all.len() <= app.0 as usize {
             all.push((None, Account::new(Some(self.pool.clone()))));
@@ -342,6 +348,10 @@ fn leaves_a_quarter(used: usize, room: usize, bytes: usize) -> bool {
 }
 
 impl Taken {
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
     pub fn bytes(&self) -> usize {
         self.bytes
     }

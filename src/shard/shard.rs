@@ -142,6 +142,7 @@ impl Shard {
         self.mailbox.listening();
         let mut heard = 0;
         while heard < INPUTS
+            && !self.kernel.is_done()
             && let Ok(letter) = self.letters.try_recv()
         {
             heard += 1;
@@ -163,7 +164,7 @@ impl Shard {
         if heard > 0 {
             self.mailbox.took(heard);
         }
-        if heard == INPUTS {
+        if heard == INPUTS || self.kernel.is_done() {
             // More is there: ring for oneself.
             self.mailbox.send(Letter::Again);
         }

@@ -17,7 +17,7 @@ mod write;
 pub use settings::{Driver, Settings, Synchronous};
 pub use write::{Done, Parcel, StoreError, Timer, Write};
 
-use crate::model::{Millis, Problem};
+use crate::model::{Memory, Millis, Problem};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,10 +55,11 @@ pub fn at_once() -> Arc<dyn Store> {
 
 /// Opens what `[store]` says. A relative path starts at `base`, the folder of gateway.toml. Blocks; for the start.
 /// A problem's path is relative to `[store]`; its text names the file, and its hint says what to do.
-pub fn open(settings: &Settings, base: &Path) -> Result<Arc<dyn Store>, Problem> {
+/// `memory`: whose accounts count what is kept in memory; `None`: that is not bounded.
+pub fn open(settings: &Settings, base: &Path, memory: Option<&Arc<Memory>>) -> Result<Arc<dyn Store>, Problem> {
     settings.check()?;
     Ok(match settings.driver {
-        Driver::Memory => Arc::new(memory::open(settings)?),
+        Driver::Memory => Arc::new(memory::open(settings, memory.cloned())?),
         Driver::Sqlite => Arc::new(sqlite::open(settings, base)?),
     })
 }

@@ -1,6 +1,7 @@
 //! What waits for one webhook, in the order that it is due. No I/O; the time is handed in.
 
 use super::settings::{GIVE_UP_AFTER, Webhook};
+use crate::model::memory::{Account, Kind, Taken};
 use crate::model::{Mono, Ms, Now};
 use crate::observe::WebhookMetrics;
 use crate::store::Parcel;
@@ -21,6 +22,8 @@ pub(super) struct Lane {
     in_flight: usize,
     /// Of bodies, of those in flight too.
     bytes: usize,
+    /// The same as the app's memory has it; `None`: no file has the app.
+    taken: Option<Taken>,
     /// It was told that calls fail, and not yet that they are well again.
     is_told: bool,
     /// When it was told last that calls fail.
@@ -50,13 +53,17 @@ pub(super) enum Turn {
     IsWell,
 }
 
+/// A body that waits is held here and, until it is on disk, by the store; the allocator rounds it up.
+const COPIES: usize = 3;
+/// What a parcel takes beside its body, about.
+const PARCEL_BYTES: usize = 512;
 /// A webhook that fails now and then is told of once in so long.
 const TELL_AGAIN_MS: u64 = 60_000;
 /// Parcels of a webhook that is gone are given up so many at a time.
 const GONE_AT_ONCE: usize = 4;
 
 impl Lane {
-    pub fn new(metrics: WebhookMetrics) -> Lane {
+    pub fn new(metrics: WebhookMetrics, account: Option<Arc<Account>>) -> Lane {
         metrics.pending(0);
         Lane {
             webhook: None,
@@ -66,6 +73,7 @@ impl Lane {
             came: 0,
             in_flight: 0,
             bytes: 0,
+            taken: account.map(|account| account.take(Kind::Calls, 0).0),
             is_told: false,
             told_at: Mono::default(),
             metrics,
@@ -93,9 +101,18 @@ impl Lane {
 
     /// Whether one more may be taken in.
     pub fn has_room(&self) -> bool {
-        self.webhook
-            .as_ref()
-            .is_some_and(|w| self.pending() < w.pending_max as usize && (self.bytes as u64) < w.pending_bytes.0)
+        let is_memory = self.taken.as_ref().is_none_or(|taken| taken.account().has_room(PARCEL_BYTES));
+        let in_bounds =
+            |w: &Arc<Webhook>| self.pending() < w.pending_max as usize && (self.bytes as u64) < w.pending_bytes.0;
+        is_memory && self.webhook.as_ref().is_some_and(in_bounds)
+    }
+
+    fn count(&mut self) {
+        self.metrics.pending(self.pending());
+        let bytes = self.bytes * COPIES + self.pending() * PARCEL_BYTES;
+        if let Some(taken) = &mut self.taken {
+            taken.set(bytes);
+        }
     }
 
     /// The store's times are the wall clock's. It may have been set back since they were written: so a parcel was made
@@ -106,7 +123,7 @@ impl Lane {
         let due = now.mono_of(parcel.due).min(now.mono + parcel.due.saturating_sub(parcel.created_at));
         // What is due already goes in the order in which it came: both clocks are not read at one moment.
         self.wait(due.max(now.mono), Waiting { parcel, created });
-        self.metrics.pending(self.pending());
+        self.count();
     }
 
     /// The next one that may go out at `now`; it counts as in flight until `settled` or `back`.
@@ -141,7 +158,7 @@ impl Lane {
     pub fn settled(&mut self, body_bytes: usize) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(body_bytes);
-        self.metrics.pending(self.pending());
+        self.count();
     }
 
     /// A call was made: what is worth a line in the log. A webhook that works on and off gets two of them a minute.
@@ -177,7 +194,7 @@ mod tests {
     fn a_webhook_that_is_missed_is_told_of_once_each_time() {
         let settings = serde_json::from_str(r#"{"url":"http://crm.example"}"#).unwrap();
         let webhook = Arc::new(crate::webhook::compile(&settings, &|_, _| Err(String::new())).unwrap());
-        let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"));
+        let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"), None);
         assert!(!lane.serve(None), "nobody waits for it");
         let [app, name] = ["clinic", "crm"].map(Arc::from);
         lane.add(
@@ -194,7 +211,7 @@ mod tests {
     fn parcels_of_one_moment_go_out_in_the_order_in_which_they_came() {
         let settings = serde_json::from_str(r#"{"url":"http://crm.example","concurrency":9}"#).unwrap();
         let webhook = Arc::new(crate::webhook::compile(&settings, &|_, _| Err(String::new())).unwrap());
-        let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"));
+        let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"), None);
         lane.serve(Some(webhook));
         let now = |mono, wall| Now { mono: Mono::from_ms(mono), wall };
         // The wall clock was read a moment before the other, or after it.
@@ -208,8 +225,34 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_the_app_s_memory_and_no_more_is_taken_than_that() {
+        use crate::model::{AppId, Memory};
+        let settings = serde_json::from_str(r#"{"url":"http://crm.example"}"#).unwrap();
+        let webhook = Arc::new(crate::webhook::compile(&settings, &|_, _| Err(String::new())).unwrap());
+        let memory = Memory::new();
+        memory.set(8 << 20, &[(AppId(0), "clinic".into(), None)]);
+        let account = memory.named("clinic").unwrap();
+        let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"), Some(account.clone()));
+        lane.serve(Some(webhook));
+        let mut added = 0;
+        while lane.has_room() {
+            let [app, webhook] = ["clinic", "crm"].map(Arc::from);
+            let body = "1".repeat(100_000);
+            lane.add(Parcel { id: added, app, webhook, body, created_at: 1, attempts: 0, due: 1 }, Now::at(1));
+            added += 1;
+        }
+        assert!((5..30).contains(&added), "{added} parcels in 8 MiB");
+        assert!(account.used() > added as usize * 100_000);
+        while let Some(outgoing) = lane.take(Mono::from_ms(1)) {
+            lane.settled(outgoing.parcel.body.len());
+        }
+        assert_eq!(account.used(), 0);
+        assert!(lane.has_room());
+    }
+
+    #[test]
     fn a_webhook_that_works_on_and_off_does_not_flood_the_log() {
-        let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"));
+        let mut lane = Lane::new(Metrics::new().webhook("clinic", "crm"), None);
         let now = Mono::from_ms(1_700_000_000_000);
         assert_eq!(lane.turn(true, now), None);
         assert_eq!(lane.turn(false, now), Some(Turn::Fails));

@@ -141,7 +141,9 @@ impl Office {
     /// The lane of a webhook, made where it is missing: gone, until a generation has it.
     pub fn lane<'a>(&self, state: &'a mut State, app: &Arc<str>, name: &Arc<str>) -> &'a mut Lane {
         let of_app = state.lanes.entry(app.clone()).or_default();
-        of_app.entry(name.clone()).or_insert_with(|| Lane::new(self.metrics.webhook(app, name)))
+        of_app
+            .entry(name.clone())
+            .or_insert_with(|| Lane::new(self.metrics.webhook(app, name), self.metrics.memory.named(app)))
     }
 
     async fn run(self: Arc<Office>) -> Result<(), String> {

@@ -70,10 +70,11 @@ impl Reader {
         self.partial = None;
     }
 
-    /// Heap bytes that an unfinished message holds now; 0 between messages. At most about twice what arrived of it.
+    /// What an unfinished message takes of the heap now; 0 between messages. At most about four times what arrived of it:
+    /// its room doubles as it grows, and the rooms that it grew out of lie beside it until others use them.
     pub fn buffered(&self) -> usize {
         let Some(partial) = &self.partial else { return 0 };
-        let message = partial.message.as_ref().map_or(0, |message| message.bytes.capacity());
+        let message = partial.message.as_ref().map_or(0, |message| 2 * message.bytes.capacity());
         mem::size_of::<Partial>() + partial.control.capacity() + message
     }
 

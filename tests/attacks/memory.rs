@@ -2,7 +2,7 @@
 
 use super::raw::{FIN, Raw, TEXT, head};
 use super::{Attacked, GATEWAY, LIMITS, MIB, Talk, started, wait};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const A: &str = r#"
 listener = "main"
@@ -16,6 +16,7 @@ receive.ping = { do = "ping" }
 receive.sub = { do = "subscribe", channels = "channels" }
 receive.pub = { do = "publish", channel = "channel", data = "data" }
 receive.add = { do = "handler", handler = "add", entity = "note:{data.name}" }
+receive.keep = { do = "handler", handler = "keep", entity = "keep:{data.name}" }
 receive.slow = { do = "handler", handler = "slow", entity = "slow:{data.name}" }
 send.pong = { type = "pong", id = "{request.id}" }
 send.subscribed = { type = "ok", channel = "{channel}" }
@@ -35,6 +36,7 @@ history = { keep = 10 }
 
 const PLUGIN: &str = r#"
 fn add(event) { this.note = event.data.note; reply(#{ type: "noted" }); }
+fn keep(event) { set(event.data.name, event.data.note); reply(#{ type: "kept" }); }
 fn slow(event) { let n = 0; while n < 20000 { n += 1; } }
 "#;
 
@@ -174,6 +176,83 @@ fn unfinished_messages_give_way_and_are_freed_at_once() {
     gateway.wait_for_metric("weir_memory_bytes{app=\"a\",kind=\"messages\"}", |n| n < 24.0 * MIB as f64);
     drop(all);
     gateway.wait_for_metric("weir_memory_bytes{app=\"a\",kind=\"messages\"}", |n| n == 0.0);
+}
+
+#[test]
+fn the_answers_of_a_batch_are_bounded_together() {
+    let gateway = two_apps("memory = \"32MiB\"");
+    let (mut a, mut b) = (gateway.talk("/a"), gateway.talk("/ws"));
+    (0..10).for_each(|_| a.say(json!({ "type": "pub", "channel": "kept:1", "data": "x".repeat(100_000) })));
+    a.pings();
+    let before = gateway.memory("VmRSS");
+    let history = json!({ "history": { "channel": "kept:1" } });
+    let batch = json!({ "app": "a", "commands": vec![history; 300] });
+    let replies = gateway.asks("/api/batch", batch)["replies"].as_array().unwrap().clone();
+    let (answered, refused): (Vec<&Value>, Vec<&Value>) = replies.iter().partition(|r| r["history"].is_object());
+    assert_eq!(answered.len() + refused.len(), 300);
+    assert!((1..9).contains(&answered.len()), "{} of 1 MB each", answered.len());
+    assert!(refused.iter().all(|r| r["error"]["code"] == "too_large"), "{}", refused[0]);
+    let grown = gateway.memory("VmHWM").saturating_sub(before);
+    assert!(grown < 64 * MIB, "{grown} bytes");
+    notices_nothing(&gateway, &mut b);
+}
+
+#[test]
+fn answers_that_nobody_reads_are_counted() {
+    const ROUTE: &str = "[[route]]\nget = \"/much\"\naccess = \"public\"\nhandler = \"much\"\n";
+    // In JSON each of them takes six bytes.
+    const MUCH: &str = "fn much(event) { let t = \"\\x01\"; t.pad(200_000, \"\\x01\"); #{ t: t } }\n";
+    let settings = format!("{GATEWAY}\n[limits]\nmemory = \"32MiB\"\n[http]\nbody_timeout = \"60s\"\n");
+    let b = A.replace("\"/a\"", "\"/ws\"").replace("plugin = \"a\"", "plugin = \"b\"");
+    let (a, plugin) = (format!("{A}{ROUTE}"), format!("{PLUGIN}{MUCH}"));
+    let files = [
+        ("gateway.toml", &*settings),
+        ("channels/a.toml", &*a),
+        ("channels/b.toml", &b),
+        ("plugins/a.rhai", &plugin),
+        ("plugins/b.rhai", PLUGIN),
+    ];
+    let gateway = started(&files, &[]);
+    let mut innocent = gateway.talk("/ws");
+    let before = gateway.memory("VmRSS");
+    // What the system's own buffers take of each is none of the gateway's memory: several answers a connection.
+    let ask = "GET /much HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(20);
+    let all: Vec<Raw> = (0..20)
+        .map(|_| {
+            let mut raw = Raw::connect(gateway.at());
+            raw.try_write(ask.as_bytes());
+            raw
+        })
+        .collect();
+    gateway.limit_hit("memory");
+    notices_nothing(&gateway, &mut innocent);
+    let grown = gateway.memory("VmHWM").saturating_sub(before);
+    assert!(grown < 64 * MIB, "{grown} bytes");
+    drop(all);
+}
+
+#[test]
+fn values_kept_in_memory_are_counted_and_the_next_is_refused() {
+    let gateway = two_apps("memory = \"32MiB\"");
+    let (mut a, mut b) = (gateway.talk("/a"), gateway.talk("/ws"));
+    let before = gateway.memory("VmRSS");
+    let mut refused = 0;
+    for n in 0..600 {
+        a.say(json!({ "type": "keep", "name": n.to_string(), "note": "x".repeat(100_000) }));
+        let told = a.hear();
+        match told["type"].as_str() {
+            Some("error") => refused += 1,
+            _ => assert_eq!(told["type"], "kept"),
+        }
+    }
+    let grown = gateway.memory("VmHWM").saturating_sub(before);
+    assert!(refused > 200 && grown < 64 * MIB, "{refused} refused, {grown} bytes");
+    notices_nothing(&gateway, &mut b);
+    // What is replaced by less makes room.
+    (0..600).for_each(|n| a.say(json!({ "type": "keep", "name": n.to_string(), "note": "" })));
+    (0..600).for_each(|_| drop(a.hear()));
+    a.say(json!({ "type": "keep", "name": "new", "note": "x".repeat(100_000) }));
+    a.hears("kept");
 }
 
 #[test]

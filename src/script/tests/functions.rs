@@ -247,7 +247,7 @@ fn timers_are_asked_for_by_name() {
 #[test]
 fn key_values_are_read_back_with_the_calls_own_writes() {
     let settings = crate::store::Settings { driver: crate::store::Driver::Memory, ..Default::default() };
-    let store = crate::store::open(&settings, std::path::Path::new(".")).unwrap();
+    let store = crate::store::open(&settings, std::path::Path::new("."), None).unwrap();
     let (tell, told) = std::sync::mpsc::channel();
     let set = |key: &str| crate::store::Write::Set {
         app: "test".into(),

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// A store in `folder`.
 fn store(driver: Driver, folder: &Path) -> Arc<dyn Store> {
-    open(&Settings { driver, ..Settings::default() }, folder).unwrap()
+    open(&Settings { driver, ..Settings::default() }, folder, None).unwrap()
 }
 
 /// Plays a conversation with each driver, on an empty store.
@@ -188,7 +188,7 @@ fn a_full_queue_answers_at_once_and_what_was_taken_is_kept() {
     for driver in [Driver::Memory, Driver::Sqlite] {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { driver, queue: 3, ..Settings::default() };
-        let store = open(&settings, folder.path()).unwrap();
+        let store = open(&settings, folder.path(), None).unwrap();
         let go_on = hold(&*store);
         let answers: Vec<_> = (0..5).map(|n| begin(&*store, vec![set("clinic", &n.to_string(), "1", None)])).collect();
         for refused in &answers[3..] {
@@ -207,7 +207,7 @@ fn bytes_bound_the_queue_too_and_the_largest_transaction_fits_an_empty_one() {
     for driver in [Driver::Memory, Driver::Sqlite] {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { driver, queue_bytes: Size(2_000), ..Settings::default() };
-        let store = open(&settings, folder.path()).unwrap();
+        let store = open(&settings, folder.path(), None).unwrap();
         let (large, go_on) = ("1".repeat(5_000), hold(&*store));
         let taken = begin(&*store, vec![set("clinic", "large", &large, None)]);
         let refused = begin(&*store, vec![set("clinic", "small", "1", None)]);
@@ -224,7 +224,7 @@ fn bytes_bound_the_queue_too_and_the_largest_transaction_fits_an_empty_one() {
 
 #[test]
 fn settings_without_sense_are_told() {
-    let path = |settings: Settings| open(&settings, Path::new("/nowhere")).err().unwrap().path;
+    let path = |settings: Settings| open(&settings, Path::new("/nowhere"), None).err().unwrap().path;
     assert_eq!(path(Settings { queue: 0, ..Settings::default() }), "queue");
     assert_eq!(path(Settings { queue_bytes: Size(0), ..Settings::default() }), "queue_bytes");
     assert_eq!(path(Settings { path: " ".into(), ..Settings::default() }), "path");

@@ -12,7 +12,7 @@ fn refused(folder: &Path) -> Problem {
 
 fn refused_at(folder: &Path, path: &str) -> Problem {
     let settings = Settings { path: path.into(), ..Settings::default() };
-    open(&settings, folder).err().expect("a problem")
+    open(&settings, folder, None).err().expect("a problem")
 }
 
 /// The message names the file, and the hint says what to do.
@@ -63,7 +63,7 @@ fn what_waits_when_the_store_is_closed_is_kept() {
 fn a_folder_that_is_missing_is_made_and_its_file_is_for_weirs_user_only() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { path: "a/b/weir.db".into(), ..Settings::default() };
-    commit(&*open(&settings, folder.path()).unwrap(), vec![set("clinic", "a", "1", None)]).unwrap();
+    commit(&*open(&settings, folder.path(), None).unwrap(), vec![set("clinic", "a", "1", None)]).unwrap();
     let mode = fs::metadata(folder.path().join("a/b/weir.db")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

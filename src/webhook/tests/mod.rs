@@ -213,7 +213,7 @@ impl Scene {
     fn with(driver: Driver, folder: &Path, webhooks: &Webhooks) -> Scene {
         let settings = store::Settings { driver, ..store::Settings::default() };
         let (seen, kept) = mpsc::unbounded_channel();
-        let inner = store::open(&settings, folder).unwrap();
+        let inner = store::open(&settings, folder, None).unwrap();
         let store = Arc::new(Seen { store: inner, kept: seen, busy: AtomicUsize::new(0) });
         let metrics = Metrics::new();
         let post = Post::new(&Handle::current(), store.clone(), metrics.clone(), &Trust::new(&Roots::default()));

@@ -69,7 +69,7 @@ fn a_call_that_changes_nothing_writes_nothing() {
 #[test]
 fn state_and_timers_are_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let sqlite = || crate::store::open(&crate::store::Settings::default(), folder.path()).unwrap();
+    let sqlite = || crate::store::open(&crate::store::Settings::default(), folder.path(), None).unwrap();
     for open in [&sqlite as &dyn Fn() -> Arc<dyn Store>, &{
         let store = memory();
         move || store.clone()

@@ -203,5 +203,5 @@ impl Store for Held {
 
 pub fn memory() -> Arc<dyn Store> {
     let settings = crate::store::Settings { driver: crate::store::Driver::Memory, ..Default::default() };
-    crate::store::open(&settings, std::path::Path::new(".")).unwrap()
+    crate::store::open(&settings, std::path::Path::new("."), None).unwrap()
 }
