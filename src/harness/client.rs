@@ -59,6 +59,11 @@ impl Client {
         self.state = State::Closing;
     }
 
+    /// Reads nothing from now on, or reads again.
+    pub fn stall(&self, stalled: bool) {
+        self.pipe.stall(stalled);
+    }
+
     /// Is gone without a word.
     pub fn vanish(&mut self) {
         self.pipe.end();

@@ -113,8 +113,13 @@ impl One {
             busy = true;
         }
         busy |= kernel.review_some();
-        for (slot, ended) in self.pipes.news() {
-            kernel.readable(slot, ended);
+        for (slot, news) in self.pipes.news() {
+            if news.writable {
+                kernel.writable(slot);
+            }
+            if let Some(ended) = news.readable {
+                kernel.readable(slot, ended);
+            }
             busy = true;
         }
         busy |= kernel.read_on();

@@ -17,6 +17,10 @@ struct Ends {
     to_client: Vec<u8>,
     /// Something happened at the client's end that the gateway has not looked at.
     news: bool,
+    /// The client reads nothing.
+    stalled: bool,
+    /// It reads again, and the gateway was not told.
+    reads_again: bool,
     client_ended: bool,
     gateway_ended: bool,
 }
@@ -40,15 +44,23 @@ impl Pipe {
         (ends.client_ended, ends.news) = (true, true);
     }
 
+    /// The client reads nothing from now on, or reads again.
+    pub fn stall(&self, stalled: bool) {
+        let mut ends = self.0.borrow_mut();
+        ends.reads_again |= ends.stalled && !stalled;
+        ends.stalled = stalled;
+    }
+
     /// Nothing more comes from the gateway.
     pub fn is_over(&self) -> bool {
         self.0.borrow().gateway_ended
     }
 
-    /// Whether there is something to look at, and whether the client has ended; told once.
-    fn news(&self) -> Option<bool> {
+    /// What the gateway has to look at; told once.
+    fn news(&self) -> News {
         let mut ends = self.0.borrow_mut();
-        std::mem::take(&mut ends.news).then_some(ends.client_ended)
+        let readable = std::mem::take(&mut ends.news).then_some(ends.client_ended);
+        News { readable, writable: std::mem::take(&mut ends.reads_again) }
     }
 }
 
@@ -69,6 +81,9 @@ impl Transport for Pipe {
         let mut ends = self.0.borrow_mut();
         if ends.gateway_ended {
             return Err(ErrorKind::BrokenPipe.into());
+        }
+        if ends.stalled {
+            return Err(ErrorKind::WouldBlock.into());
         }
         slices.iter().for_each(|slice| ends.to_client.extend_from_slice(slice));
         Ok(slices.iter().map(|slice| slice.len()).sum())
@@ -100,6 +115,13 @@ impl Transport for Pipe {
     }
 }
 
+/// What happened at a client's end.
+pub(super) struct News {
+    /// Something came; whether the client has ended.
+    pub readable: Option<bool>,
+    pub writable: bool,
+}
+
 /// The pipes of one kernel, and the judgements that wait for something.
 #[derive(Clone, Default)]
 pub(super) struct Pipes(Rc<RefCell<Watched>>);
@@ -111,10 +133,11 @@ struct Watched {
 }
 
 impl Pipes {
-    /// Connections at whose pipes something happened; whether the client has ended.
-    pub fn news(&self) -> Vec<(Slot, bool)> {
+    /// Connections at whose pipes something happened.
+    pub fn news(&self) -> Vec<(Slot, News)> {
         let watched = self.0.borrow();
-        watched.pipes.iter().filter_map(|(slot, pipe)| Some((*slot, pipe.news()?))).collect()
+        let all = watched.pipes.iter().map(|(slot, pipe)| (*slot, pipe.news()));
+        all.filter(|(_, news)| news.writable || news.readable.is_some()).collect()
     }
 
     pub fn judging(&self) -> Vec<Judging> {

@@ -155,6 +155,11 @@ impl Player {
                 self.world.clients[number].close(1000);
                 Ok(())
             }
+            Does::Stalls { who, stalled } => {
+                let number = self.open(who)?;
+                self.world.clients[number].stall(*stalled);
+                Ok(())
+            }
             Does::Disconnects(who) => {
                 let number = self.open(who)?;
                 self.world.clients[number].vanish();
@@ -254,6 +259,7 @@ impl Player {
 
     /// The path picks the endpoint of the app, as a request would.
     fn connect(&mut self, who: &str, target: &str, identity: &str) -> Result<(), String> {
+        let known = !identity.is_empty();
         let identity = match identity {
             "" => Identity::default(),
             text => Identity::described(object(text)?),
@@ -282,6 +288,9 @@ impl Player {
         if self.people.get(who).is_some_and(|number| self.world.clients[*number].is_open()) {
             return Err(format!("{who} is connected already; a second connection needs a name of its own"));
         }
+        // Who says nothing here has yet to show a token, where the endpoint takes one in a message.
+        let shows = app.endpoint(endpoint).is_some_and(|e| e.auth.iter().any(|auth| auth.takes_messages()));
+        let identity = (known || !shows).then(|| Arc::new(identity));
         let number = self.world.open(listener, endpoint, identity, request)?;
         self.people.insert(who.to_owned(), number);
         Ok(())

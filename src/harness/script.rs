@@ -12,6 +12,7 @@
 //! ann<~ {"type":"pong"}                     must have come, whatever came before it
 //! ann< raw TEXT │ ann< nothing │ ann< closed 4001 "reason"
 //! ann closes │ ann disconnects              with a close frame │ without
+//! ann stalls │ ann reads                    reads nothing from now on │ reads again
 //! POST /tickets {"name":"x"}                a route; then header lines, `as ann`, `as {"id":"u1"}` or `as nobody`, or a
 //!                                           body on a line of its own: JSON, or any text behind `> `
 //! < 200 {"id":"<uuid>"}                     and what it answers
@@ -63,18 +64,49 @@ pub struct Mistake {
 pub(super) enum Does {
     At(Millis),
     Set(String),
-    Connect { who: String, target: String, identity: String },
-    Send { who: String, text: String },
-    Hear { who: String, expected: Expected },
+    Connect {
+        who: String,
+        target: String,
+        identity: String,
+    },
+    Send {
+        who: String,
+        text: String,
+    },
+    Hear {
+        who: String,
+        expected: Expected,
+    },
     Closes(String),
     Disconnects(String),
+    /// It reads nothing from now on, or reads again.
+    Stalls {
+        who: String,
+        stalled: bool,
+    },
     Web(Exchange),
-    Publish { channel: String, data: String, event: Option<String> },
-    Refused { code: String, text: Option<String> },
+    Publish {
+        channel: String,
+        data: String,
+        event: Option<String>,
+    },
+    Refused {
+        code: String,
+        text: Option<String>,
+    },
     After(u64),
-    State { entity: String, expected: Option<String> },
-    Store { key: String, expected: Option<String> },
-    Webhook { name: String, body: String },
+    State {
+        entity: String,
+        expected: Option<String>,
+    },
+    Store {
+        key: String,
+        expected: Option<String>,
+    },
+    Webhook {
+        name: String,
+        body: String,
+    },
     Log(String),
     Fault(String),
 }
@@ -278,6 +310,8 @@ fn step(text: &str) -> Result<Does, String> {
         }
         (name, ("closes", "")) => Does::Closes(who(name)),
         (name, ("disconnects", "")) => Does::Disconnects(who(name)),
+        (name, ("stalls", "")) => Does::Stalls { who: who(name), stalled: true },
+        (name, ("reads", "")) => Does::Stalls { who: who(name), stalled: false },
         _ => return Err("this is no step".into()),
     })
 }

@@ -66,21 +66,23 @@ impl World {
         World { app, kernels, workers, store, clock, seen, clients: Vec::new(), swept_at: now }
     }
 
-    /// Somebody connects to an endpoint, already known. Its number among the clients.
+    /// Somebody connects to an endpoint; `identity`: `None`: a token is to follow. Its number among the clients.
     pub fn open(
         &mut self,
         listener: u16,
         endpoint: u16,
-        identity: Identity,
+        identity: Option<Arc<Identity>>,
         request: KeptRequest,
     ) -> Result<usize, String> {
         let limits = &self.app.limits;
         let counts = &self.kernels.port.shared().connections;
         let mut seat = counts.reserve(IP, u32::MAX, u32::MAX).map_err(|full| format!("no place: {full:?}"))?;
-        let identity = Arc::new(identity);
         let full = match seat.enter(self.app.id, limits.app_connections) {
             false => Some(Close::OVERLOADED),
-            true => seat.know(&identity, limits).err().map(|_| Close::TOO_MANY_CONNECTIONS),
+            true => identity
+                .as_ref()
+                .and_then(|identity| seat.know(identity, limits).err())
+                .map(|_| Close::TOO_MANY_CONNECTIONS),
         };
         let newcomer = Newcomer {
             leftover: Default::default(),
@@ -88,7 +90,7 @@ impl World {
             endpoint,
             endpoint_key: self.app.endpoint(endpoint).map(|e| e.key.clone()).unwrap_or_default(),
             listener,
-            identity: Some(identity.clone()),
+            identity: identity.clone(),
             refusal: full.is_some().then(|| Refusal::limit(crate::model::LimitKind::Connections)),
             close_at_once: full,
             deflate: None,
@@ -98,7 +100,7 @@ impl World {
             seat,
         };
         let (pipe, number) = (Pipe::default(), self.clients.len());
-        self.clients.push(Client::new(pipe.clone(), identity));
+        self.clients.push(Client::new(pipe.clone(), identity.unwrap_or_else(Identity::anonymous)));
         self.kernels.open(0, pipe, newcomer, CONNECTIONS | (number as u128 + 1));
         self.settle();
         Ok(number)

@@ -13,6 +13,7 @@ mod error;
 mod head;
 mod inflate;
 mod negotiate;
+mod pieces;
 mod reader;
 #[cfg(test)]
 mod tests;

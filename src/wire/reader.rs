@@ -4,6 +4,7 @@
 //! is unmasked where it lies and lent out; of all others the `Reader` keeps the bytes that came, unmasked, until the
 //! rest is there.
 
+use super::pieces::{Cut, Pieces};
 use super::{
     Arrived, DeflateParams, Incoming, Inflater, Limits, OpCode, WireError, close,
     head::{HEAD_BYTES_MAX, Head},
@@ -37,10 +38,9 @@ struct Message {
     op: OpCode,
     deflated: bool,
     fragments: u32,
-    /// Grows with what arrives, never by what a header claims.
-    bytes: Vec<u8>,
-    /// How many of `bytes` are known to be whole UTF-8 characters.
-    checked: usize,
+    bytes: Pieces,
+    /// Of text: the beginning of a character whose end has not come.
+    cut: Cut,
 }
 
 impl Reader {
@@ -59,8 +59,8 @@ impl Reader {
     pub fn close_only(&mut self) {
         self.closing = true;
         if let Some(message) = self.partial.as_mut().and_then(|partial| partial.message.as_mut()) {
-            message.bytes = Vec::new();
-            message.checked = 0;
+            message.bytes = Pieces::default();
+            message.cut = Cut::default();
         }
     }
 
@@ -70,11 +70,10 @@ impl Reader {
         self.partial = None;
     }
 
-    /// What an unfinished message takes of the heap now; 0 between messages. At most about four times what arrived of it:
-    /// its room doubles as it grows, and the rooms that it grew out of lie beside it until others use them.
+    /// Heap bytes that an unfinished message holds now; 0 between messages. At most about twice what arrived of it.
     pub fn buffered(&self) -> usize {
         let Some(partial) = &self.partial else { return 0 };
-        let message = partial.message.as_ref().map_or(0, |message| 2 * message.bytes.capacity());
+        let message = partial.message.as_ref().map_or(0, |message| message.bytes.held_bytes());
         mem::size_of::<Partial>() + partial.control.capacity() + message
     }
 
@@ -256,7 +255,8 @@ impl Frames<'_> {
         let partial = self.reader.partial.get_or_insert_default();
         if !head.is_control() {
             let (op, deflated) = (head.op, head.rsv1);
-            let start = || Message { op, deflated, fragments: 0, bytes: Vec::new(), checked: 0 };
+            let (bytes, cut) = (Pieces::default(), Cut::default());
+            let start = || Message { op, deflated, fragments: 0, bytes, cut };
             partial.message.get_or_insert_with(start).fragments += 1;
         }
         partial.frame = Some(head);
@@ -294,7 +294,7 @@ impl Frames<'_> {
             return None;
         } else {
             let message = partial.message.take()?;
-            self.held = message.bytes;
+            self.held = message.bytes.join();
             Found { op: message.op, deflated: message.deflated, place: Place::Held }
         };
         if partial.message.is_none() {
@@ -319,16 +319,9 @@ impl Frames<'_> {
 
 impl Message {
     fn push(&mut self, bytes: &[u8]) -> Result<(), WireError> {
-        self.bytes.extend_from_slice(bytes);
-        if self.op == OpCode::Text && !self.deflated {
-            // As soon as it shows, not when the message is complete; a cut character waits for its rest.
-            match simdutf8::compat::from_utf8(&self.bytes[self.checked..]) {
-                Ok(_) => self.checked = self.bytes.len(),
-                Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
-                Err(_) => return Err(WireError::InvalidText),
-            }
-        }
-        Ok(())
+        self.bytes.push(bytes);
+        // As soon as it shows, not when the message is complete.
+        if self.op == OpCode::Text && !self.deflated { self.cut.check(bytes) } else { Ok(()) }
     }
 }
 

@@ -7,9 +7,9 @@ use super::job::{Job, Token};
 use super::keep::{self, Keeping};
 use super::timers::{Owner, Timer, timer_bytes};
 use super::turn::{Ended, Turn, Undo};
-use crate::model::{Code, Now, Refusal};
+use crate::model::{Code, Now, Refusal, memory};
 use crate::observe::{CallResult, HandlerLimit, limited};
-use crate::script::{Around, Failure, Fault, FaultKind, Kept, Limits, Ran, State};
+use crate::script::{Around, Failure, Fault, FaultKind, Kept, Limits, Ran, State, Trigger};
 use crate::store::{StoreError, Write};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -242,7 +242,19 @@ impl Core {
 
     /// What goes to the store and the timers; the rest is carried out later.
     fn keep(&self, turn: &mut Turn, ran: Ran, is_durable: bool, now: Now) -> Result<(), Stopped> {
-        let Ran { effects, kept, value, reply, .. } = ran;
+        let Ran { effects, kept, mut value, mut reply, .. } = ran;
+        // What a route answers may wait for its turn.
+        if let Some(call) = turn.job.as_ref().map(|job| job.call())
+            && matches!(call.event.trigger, Trigger::Route(_))
+        {
+            let account = self.metrics.memory.app(call.app.id);
+            for data in value.iter_mut().chain(reply.as_mut().map(|reply| &mut reply.message.data)) {
+                let Some(taken) = account.reserve(memory::Kind::Calls, data.len()) else {
+                    return Err(Stopped::Unable(Refusal::new(Code::Overloaded), HandlerLimit::Memory));
+                };
+                *data = taken.held_with(std::mem::take(data), ());
+            }
+        }
         if !kept.is_empty() {
             let Some(job) = &turn.job else { return Ok(()) };
             let call = job.call();
