@@ -64,6 +64,14 @@ pub struct Compiled {
     pub store: crate::store::Settings,
     /// What is written, for telling what another reading changes.
     pub said: Said,
+    doc: Doc,
+}
+
+impl Compiled {
+    /// A problem that shows once the files are used, with its place in gateway.toml.
+    pub fn fault(&self, problem: &Problem) -> Fault {
+        self.doc.locate(problem)
+    }
 }
 
 /// What compiling needs beside the files.
@@ -189,6 +197,7 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
             script: file.script.a,
             store: file.store,
             said,
+            doc: gateway.doc,
         };
         let failed = if compiled.reload.require_tests { rehearsal::gate(&compiled, &files) } else { Vec::new() };
         return if failed.is_empty() { Ok(compiled) } else { Err(sorted(failed)) };

@@ -26,6 +26,7 @@ mod handlers;
 mod inputs;
 mod lint;
 mod load;
+mod outputs;
 mod published_schema;
 mod rehearsal;
 mod restart;
@@ -48,6 +49,7 @@ pub use compile::{Compiled, Means, SSL_CERT_FILE};
 pub use fault::{Fault, count, summary};
 pub use file::{AppFile, Channel, GatewayFile, Mode, ReloadSettings, Shards, Watching};
 pub use inputs::Inputs;
+pub use outputs::store as store_problem;
 pub use rehearsal::{Played, Wanted, rehearse};
 pub use restart::Restart;
 pub use secret::{Environment, published};
@@ -58,6 +60,19 @@ use std::path::Path;
 /// Reads the configuration whose `gateway.toml` this is. Reads files; changes nothing.
 pub fn read(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
     compile::compile(load::load(gateway, means.env), means, None)
+}
+
+/// As `read`, of files that are to be served: what the process writes to is looked at too.
+pub fn read_to_serve(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
+    let loaded = load::load(gateway, means.env);
+    let stores = loaded.apps.iter().any(|app| app.made.as_ref().is_some_and(|app| app.plugin.is_some()));
+    let problems = loaded.gateway.made.as_ref().map(|file| outputs::problems(file, stores, &loaded.files.path("")));
+    let outputs = problems.into_iter().flatten().map(|problem| loaded.gateway.doc.locate(&problem));
+    let outputs: Vec<Fault> = outputs.collect();
+    match compile::compile(loaded, means, None) {
+        Ok(compiled) if outputs.is_empty() => Ok(compiled),
+        compiled => Err(fault::sorted(compiled.err().into_iter().flatten().chain(outputs).collect())),
+    }
 }
 
 /// As `read`, and all that was looked at, whatever came of it: until that changes, nothing else can.

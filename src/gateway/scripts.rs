@@ -2,7 +2,7 @@
 
 use super::plugins::Stage;
 use crate::auth::Trust;
-use crate::config::Compiled;
+use crate::config::{self, Compiled};
 use crate::model::{Millis, Problem};
 use crate::observe::{Metrics, clock};
 use crate::script::{self, Outbox, Workers};
@@ -56,13 +56,16 @@ impl Scripts {
         Ok(Scripts { workers, store, post, base: base.to_owned() })
     }
 
-    /// Before these files are put in force: what their plugins need is there. Err: why it is not, below `[store]`.
+    /// Before these files are put in force: what their plugins need is there. Err: why it is not, as gateway.toml has it.
     pub fn prepare(&self, compiled: &Compiled) -> Result<(), Problem> {
         let wanted = compiled.apps.iter().any(|app| app.flow.handlers.is_some());
         if wanted && self.store.get().is_none() {
-            let opened = store::open(&compiled.store, &self.base)?;
+            let below = |problem: Problem| Problem { path: format!("store.{}", problem.path), ..problem };
+            // What is no file is told as such: SQLite would say that the disk fails.
+            config::store_problem(&compiled.store, &self.base).map_or(Ok(()), |problem| Err(below(problem)))?;
+            let opened = store::open(&compiled.store, &self.base).map_err(below)?;
             // What was not yet sent when the process ended goes out first.
-            let parcels = opened.outbox().map_err(|e| Problem::new("path", e.to_string()))?;
+            let parcels = opened.outbox().map_err(|e| Problem::new("store.path", e.to_string()))?;
             self.store.set(Some(opened));
             self.post.start(parcels);
         }
