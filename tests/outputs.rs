@@ -1,4 +1,5 @@
-//! What the process writes to: `weir check` tells what cannot be written, `weir run` ends with the same fault and 78.
+//! What the process writes to: `weir check` tells what cannot be written, `weir run` ends with the same fault and 78, and
+//! verbs end quietly where nobody reads what they print.
 
 use super::support::gateway::PATIENCE;
 use std::fs;
@@ -82,5 +83,42 @@ fn what_cannot_be_written_is_told_by_check_and_ends_run() {
         if expected.contains("plugni") {
             assert!(checked.1.ends_with("3 faults in 2 files\n"), "{}", checked.1);
         }
+    }
+}
+
+#[test]
+fn a_verb_whose_reader_is_gone_ends_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let definitions = folder.path().to_str().unwrap();
+    let new = format!("-c {definitions}/gateway.toml new app chat");
+    let verbs = [
+        "completions bash",
+        "completions zsh",
+        "completions fish",
+        "schema gateway",
+        "schema channels",
+        &format!("schema rhai {definitions}"),
+        "defaults",
+        "check",
+        "check --json",
+        "test",
+        "explain --app clinic --user u1 --on clinic:c2:queue",
+        "token issue --app clinic --user u1",
+        "--help",
+        "--version",
+        "check --help",
+        &new,
+    ];
+    fs::write(folder.path().join("gateway.toml"), "[listener.main]\naddress = \"127.0.0.1:0\"\n").unwrap();
+    fs::create_dir(folder.path().join("channels")).unwrap();
+    for verb in verbs {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
+        weir.args(verb.split(' ')).env_clear().stdout(writer);
+        let ended = weir.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert!(ended.status.code().is_some_and(|code| code != 101) && !told.contains("panicked"), "{verb}: {told}");
+        assert!(!told.contains("standard output"), "{verb}: {told}");
     }
 }
