@@ -59,7 +59,12 @@ impl Compiling<'_> {
         let plugin = match Plugin::compile(name, &read, limits, settings, &webhooks) {
             Ok(plugin) => plugin,
             Err(problems) => {
-                self.faults.extend(problems.into_iter().map(Fault::from));
+                // What is about the plugin as a whole, such as a file that is missing, stands where it is named.
+                let (whole, inside): (Vec<_>, Vec<_>) = problems.into_iter().partition(|p| p.file == *name);
+                self.faults.extend(inside.into_iter().map(Fault::from));
+                let named =
+                    |p: PluginProblem| Problem { expected: p.expected, ..Problem::new("plugin", p.what).hint(p.hint) };
+                self.tell("", whole.into_iter().map(named).collect());
                 return None;
             }
         };
