@@ -148,7 +148,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     let base = gateway.parent().unwrap_or(Path::new("")).to_owned();
     let stage = Arc::new(Stage::new(Port::new(shared.clone()), front.clone()));
     let scripts = Arc::new(Scripts::start(&compiled, &base, stage, &background, metrics.clone(), fetcher.trust())?);
-    scripts.prepare(&compiled).map_err(|problem| std::io::Error::other(compiled.fault(&problem).to_string()))?;
+    scripts.ready(&compiled).map_err(|fault| std::io::Error::other(fault.to_string()))?;
     shared.set_workers(scripts.workers.clone());
     let handshake = move |accepted: Accepted, door: Rc<dyn Door>| serve(accepted, door, context.clone());
     let threads = start(generation, shared.clone(), handshake)?;

@@ -275,7 +275,7 @@ impl Reload {
         if compiled.digest == self.compiled.digest {
             return Ok(self.unchanged(by));
         }
-        self.scripts.prepare(&compiled).map_err(|problem| vec![compiled.fault(&problem)])?;
+        self.scripts.ready(&compiled).map_err(|fault| vec![fault])?;
         let (number, metrics) = (self.number + 1, &self.shared.metrics);
         let mut listeners = self.listeners.lock().unwrap_or_else(|e| e.into_inner());
         let bound = listeners.bind(&compiled).map_err(|(name, why)| {

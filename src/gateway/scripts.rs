@@ -2,7 +2,7 @@
 
 use super::plugins::Stage;
 use crate::auth::Trust;
-use crate::config::{self, Compiled};
+use crate::config::Compiled;
 use crate::model::{Millis, Problem};
 use crate::observe::{Metrics, clock};
 use crate::script::{self, Outbox, Workers};
@@ -56,20 +56,30 @@ impl Scripts {
         Ok(Scripts { workers, store, post, base: base.to_owned() })
     }
 
-    /// Before these files are put in force: what their plugins need is there. Err: why it is not, as gateway.toml has it.
-    pub fn prepare(&self, compiled: &Compiled) -> Result<(), Problem> {
+    /// Before these files are put in force: what their plugins need is there. Err: why it is not, below `[store]`.
+    fn prepare(&self, compiled: &Compiled) -> Result<(), Problem> {
         let wanted = compiled.apps.iter().any(|app| app.flow.handlers.is_some());
         if wanted && self.store.get().is_none() {
-            let below = |problem: Problem| Problem { path: format!("store.{}", problem.path), ..problem };
-            // What is no file is told as such: SQLite would say that the disk fails.
-            config::store_problem(&compiled.store, &self.base).map_or(Ok(()), |problem| Err(below(problem)))?;
-            let opened = store::open(&compiled.store, &self.base).map_err(below)?;
+            let opened = store::open(&compiled.store, &self.base)?;
             // What was not yet sent when the process ended goes out first.
-            let parcels = opened.outbox().map_err(|e| Problem::new("store.path", e.to_string()))?;
+            let parcels = opened.outbox().map_err(|e| Problem::new("path", e.to_string()))?;
             self.store.set(Some(opened));
             self.post.start(parcels);
         }
         Ok(())
+    }
+
+    /// As `prepare`; Err: where gateway.toml says so.
+    pub fn ready(&self, compiled: &Compiled) -> Result<(), crate::config::Fault> {
+        // What is no file is told as such: SQLite would say that the disk fails.
+        let in_the_way = match self.store.get() {
+            None if compiled.apps.iter().any(|app| app.plugin.is_some()) => {
+                crate::config::store_problem(&compiled.store, &self.base)
+            }
+            _ => None,
+        };
+        let prepared = in_the_way.map_or_else(|| self.prepare(compiled), Err);
+        prepared.map_err(|p| compiled.fault(&Problem { path: format!("store.{}", p.path), ..p }))
     }
 
     /// Ends handlers, then calls of webhooks that are under way: what is left is in the store, and goes on at the next
