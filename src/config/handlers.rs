@@ -121,19 +121,19 @@ impl Compiling<'_> {
         made
     }
 
-    /// What classes, endpoints and message types are bound to.
+    /// What classes, endpoints and message types are bound to. Without a policy only names of handlers are judged.
     pub(super) fn handlers(
         &mut self,
         script: Arc<script::App>,
-        policy: &Policy,
+        policy: Option<&Policy>,
         dialects: &BTreeMap<String, Arc<Dialect>>,
     ) -> Arc<Handlers> {
         let file = self.file;
         let mut binding = Binding { plugin: &script.plugin, problems: Vec::new() };
-        let classes = file.channel.iter().zip(policy.classes()).enumerate();
-        let classes = classes.map(|(i, (settings, class))| {
-            let vars: Vec<&str> = class.vars().collect();
-            binding.class(&settings.b.b.handler, &vars, &format!("channel[{i}].handler"))
+        let classes = file.channel.iter().enumerate().map(|(i, settings)| {
+            let class = policy.and_then(|policy| policy.classes().get(i));
+            let vars: Option<Vec<&str>> = class.map(|class| class.vars().collect());
+            binding.class(&settings.b.b.handler, vars.as_deref(), &format!("channel[{i}].handler"))
         });
         let classes: Vec<OfClass> = classes.collect();
         let endpoints = file.endpoint.iter().enumerate();
@@ -225,8 +225,8 @@ impl Binding<'_> {
         }
     }
 
-    fn class(&mut self, s: &ChannelHandlers, vars: &[&str], path: &str) -> OfClass {
-        let entity = self.entity(s.entity.as_deref(), vars, &format!("{path}.entity"));
+    fn class(&mut self, s: &ChannelHandlers, vars: Option<&[&str]>, path: &str) -> OfClass {
+        let entity = vars.and_then(|vars| self.entity(s.entity.as_deref(), vars, &format!("{path}.entity")));
         let common = Common { entity, failed: s.failed.as_deref().map(Into::into) };
         let mut of = |name: &Option<String>, key: &str| self.handler(name.as_ref(), &common, format!("{path}.{key}"));
         OfClass {

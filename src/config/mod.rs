@@ -27,6 +27,7 @@ mod inputs;
 mod lint;
 mod load;
 mod outputs;
+mod prune;
 mod published_schema;
 mod rehearsal;
 mod restart;
