@@ -19,9 +19,9 @@ pub fn read(gateway: &Path, env: &Environment) -> Result<Files, Vec<Fault>> {
     read_by(config::read, gateway, env)
 }
 
-/// As `read`, of files that are to be served by this machine.
-pub fn read_to_serve(gateway: &Path, env: &Environment) -> Result<Files, Vec<Fault>> {
-    read_by(config::read_to_serve, gateway, env)
+/// As `read`, and whether this machine can serve them, and play their tests.
+pub fn check(gateway: &Path, env: &Environment) -> Result<Files, Vec<Fault>> {
+    read_by(config::check, gateway, env)
 }
 
 type Read = fn(&Path, &Means) -> Result<Compiled, Vec<Fault>>;

@@ -76,6 +76,16 @@ pub fn read_to_serve(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Faul
     }
 }
 
+/// As `read_to_serve`, and whether plugins' tests can be read: a gateway starts without them.
+pub fn check(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
+    let read = read_to_serve(gateway, means);
+    let tests = rehearsal::unreadable(gateway.parent().unwrap_or(Path::new("")), read.as_ref().ok());
+    match read {
+        Ok(compiled) if tests.is_empty() => Ok(compiled),
+        read => Err(fault::sorted(read.err().into_iter().flatten().chain(tests).collect())),
+    }
+}
+
 /// As `read`, and all that was looked at, whatever came of it: until that changes, nothing else can.
 pub fn read_watched(gateway: &Path, means: &Means) -> (Result<Compiled, Vec<Fault>>, Inputs) {
     let loaded = load::load(gateway, means.env);
