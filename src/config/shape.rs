@@ -22,11 +22,14 @@ pub fn places(doc: &Doc, schema: &Schema) -> Vec<At> {
     check.found.into_iter().map(|(at, _)| at).collect()
 }
 
+/// Each with the key or the value that is wrong.
+type Found = Vec<(At, Fault)>;
+
 struct Check<'d> {
     doc: &'d Doc,
     schema: &'d Schema,
     others: &'d [(&'d str, &'d Schema)],
-    found: Vec<(At, Fault)>,
+    found: Found,
 }
 
 /// The keys down to a value; an element of a list has its list's name.
@@ -175,7 +178,7 @@ impl Check<'_> {
 
     /// Alternatives without a tag: the one that fits, else the faults of the one that nearly does.
     fn nearest(&mut self, entries: &[Entry], objects: &[Object], path: &Path, key: &At) {
-        let mut best: Option<((usize, usize), Vec<(At, Fault)>)> = None;
+        let mut best: Option<((usize, usize), Found)> = None;
         for object in objects {
             let known = entries.iter().filter(|e| object.get(&e.name).is_some()).count();
             let mut trial = Check { doc: self.doc, schema: self.schema, others: self.others, found: Vec::new() };

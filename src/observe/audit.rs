@@ -238,7 +238,8 @@ fn open(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().create(true).append(true).mode(0o640).custom_flags(flags).open(path)?;
     let kind = file.metadata()?.file_type();
-    if !kind.is_file() && !kind.is_char_device() && !(kind.is_fifo() && std::fs::canonicalize(path).is_err()) {
+    let handed_in = || kind.is_fifo() && std::fs::canonicalize(path).is_err();
+    if !(kind.is_file() || kind.is_char_device() || handed_in()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     if kind.is_fifo() {
