@@ -6,7 +6,7 @@ use super::files::why;
 use crate::model::Problem;
 use crate::store::{self, Driver};
 use std::fs::{self, Metadata, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -54,12 +54,13 @@ fn is_written(found: &Metadata, path: &Path) -> bool {
 
 /// What stands in the place of the store's file or of its folder. The path is relative to `[store]`.
 ///
-/// The file is not opened: where this process had it open already, closing another handle would end SQLite's locks.
+/// Not for a store that this process has open: closing another handle of its file would end SQLite's locks.
 pub fn store(settings: &store::Settings, base: &Path) -> Option<Problem> {
     if settings.driver != Driver::Sqlite || settings.path.trim().is_empty() {
         return None;
     }
     let path = base.join(&settings.path);
+    let main = path.as_path();
     let beside = ["", ".lock", "-wal", "-shm"].map(|end| {
         let mut name = path.clone().into_os_string();
         name.push(end);
@@ -69,6 +70,7 @@ pub fn store(settings: &store::Settings, base: &Path) -> Option<Problem> {
         let what = match fs::metadata(path) {
             Ok(found) if found.is_dir() => "is a folder, not a file".to_owned(),
             Ok(found) if !found.is_file() => "is not a regular file".into(),
+            Ok(_) if path == main && is_foreign(path) => "is not a SQLite database".into(),
             Ok(_) => return None,
             // It is made, and its folder too.
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
@@ -79,6 +81,15 @@ pub fn store(settings: &store::Settings, base: &Path) -> Option<Problem> {
     let problem = Problem::new("path", format!("the store's file {} {what}", path.display()));
     let hint = "move it away, or name another file in `[store] path`".to_owned();
     Some(problem.expected("a SQLite file of Weir, or none: a missing one is made, with its folder").hint(Some(hint)))
+}
+
+/// Whether a file begins otherwise than SQLite's do (https://sqlite.org/fileformat.html, 1.3). An empty one is filled.
+fn is_foreign(path: &Path) -> bool {
+    const MAGIC: &[u8] = b"SQLite format 3\0";
+    let mut begin = Vec::new();
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let read = opened.and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut begin));
+    read.is_ok() && !begin.is_empty() && begin != MAGIC
 }
 
 #[cfg(test)]
@@ -124,7 +135,11 @@ mod tests {
         fifo(&base.join("data/pipe.db"));
         fifo(&base.join("data/weir.db-wal"));
         fs::write(base.join("file"), "").unwrap();
+        fs::write(base.join("notes.txt"), "milk, bread, and so on").unwrap();
+        fs::write(base.join("kept.db"), "SQLite format 3\0and so on").unwrap();
+        assert_eq!((told("file"), told("kept.db")), (None, None));
         for (path, what) in [
+            ("notes.txt", "notes.txt is not a SQLite database"),
             ("data/folder.db", "data/folder.db is a folder, not a file"),
             ("data/pipe.db", "data/pipe.db is not a regular file"),
             ("data/weir.db", "data/weir.db-wal is not a regular file"),
