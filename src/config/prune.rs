@@ -27,11 +27,12 @@ const LOOSE: [&str; 11] =
 /// Lists of which an entry goes as a whole: half of it would mean something else.
 const WHOLE: [&str; 3] = ["route", "timer", "check"];
 /// Keys on which other entries hang.
-const HANG_ON: [(&str, &str); 6] = [
+const HANG_ON: [(&str, &str); 7] = [
     ("channel", "home"),
     ("channel", "also"),
     ("channel", "alias"),
     ("dialect", "like"),
+    ("dialect", "envelope"),
     ("http", "origins"),
     ("limits", "memory"),
 ];
@@ -117,7 +118,7 @@ impl Pruning<'_> {
         let entries = item.table().unwrap_or_default();
         let bad = |entry: &Entry| self.bad.contains(&entry.at) || self.is_bad(&entry.node);
         match section {
-            "endpoint" => entries.iter().any(|entry| APART.contains(&entry.name.as_str()) && bad(entry)),
+            "endpoint" => entries.iter().any(|entry| is_one_of(&entry.name, APART) && bad(entry)),
             section if WHOLE.contains(&section) => entries.iter().any(bad),
             _ => false,
         }
@@ -141,9 +142,61 @@ impl Pruning<'_> {
     }
 }
 
+/// Whether a key is one of these, or one of them with a slip of the finger: `last` must not count as `also`.
+fn is_one_of<'k>(name: &str, keys: impl IntoIterator<Item = &'k str>) -> bool {
+    keys.into_iter().any(|key| strsim::damerau_levenshtein(name, key) <= 1)
+}
+
 fn may_go(path: &[&str]) -> bool {
     let section = path[0];
-    let hangs = HANG_ON.iter().any(|(of, key)| *of == section && path.contains(key));
+    let keys = HANG_ON.iter().filter(|(of, _)| *of == section).map(|(_, key)| *key);
+    let hangs = path[1..].iter().any(|name| is_one_of(name, keys.clone()));
     let deep = path.len() > 2 || path.len() == 2 && LOOSE.contains(&section);
     deep && !hangs && !NAMED.contains(&section)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file::AppFile;
+
+    fn left(text: &str) -> Option<Rest> {
+        rest_of(&Doc::parse("x.toml", text, &mut Vec::new()), &Schema::of::<AppFile>())
+    }
+
+    #[test]
+    fn what_nothing_hangs_on_goes() {
+        let rest = left("[[channel]]\nname = \"a\"\nlast = 1\n[dialect.d]\nreceive.x = { do = \"png\" }\n").unwrap();
+        let text = format!("{:?}", rest.doc.root);
+        assert!(text.contains("\"name\"") && text.contains("\"receive\""), "{text}");
+        assert!(!text.contains("\"last\"") && !text.contains("png"), "{text}");
+        assert!(rest.incomplete.contains(&(1, 1)), "{:?}", rest.incomplete);
+    }
+
+    #[test]
+    fn what_others_hang_on_does_not_go() {
+        for text in [
+            "plugni = \"x\"\n",
+            "[auth.a]\ntype = \"jtw\"\n",
+            "[settings]\na = 1\n[[channel]]\nnam = \"a\"\n",
+            "[[channel]]\nname = \"a\"\nhomex = \"b\"\n",
+            "[dialect.d]\ndelivery = { envelope = 1 }\n",
+        ] {
+            assert!(left(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_nothing_would_tell_from_another_goes_as_a_whole() {
+        let endpoint = |more: &str| format!("[[endpoint]]\npath = \"/\"\ndialect = \"d\"\n{more}");
+        for bad in ["whn = {}\n", "host = 1\n", "when = { query = 1 }\n"] {
+            let rest = left(&(endpoint("") + endpoint(bad).as_str())).unwrap();
+            let endpoints = rest.doc.root.get("endpoint").map(|node| &node.value);
+            assert!(matches!(endpoints, Some(Value::Array(items)) if items.len() == 1), "{bad}");
+        }
+        let rest = left(&endpoint("protocol = 1\n")).unwrap();
+        assert!(
+            matches!(rest.doc.root.get("endpoint").map(|n| &n.value), Some(Value::Array(items)) if items.len() == 1)
+        );
+    }
 }
