@@ -57,7 +57,7 @@ impl Scripts {
     }
 
     /// Before these files are put in force: what their plugins need is there. Err: why it is not, below `[store]`.
-    fn prepare(&self, compiled: &Compiled) -> Result<(), Problem> {
+    pub fn prepare(&self, compiled: &Compiled) -> Result<(), Problem> {
         let wanted = compiled.apps.iter().any(|app| app.flow.handlers.is_some());
         if wanted && self.store.get().is_none() {
             let opened = store::open(&compiled.store, &self.base)?;
