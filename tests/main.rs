@@ -6,6 +6,7 @@
 //! would change, `newcomers` come while that goes on, `audit` reads who did what. `rehearse` plays the tests of plugins,
 //! `reports` is a back end that is told by webhook,
 //! `handbook` the examples of plugins/README.md.
+//! `outputs` puts things in the way of what the process writes.
 //! `support` is what they stand on.
 
 mod attacks;
@@ -14,6 +15,7 @@ mod faults;
 mod fuzz;
 mod handbook;
 mod newcomers;
+mod outputs;
 mod plan;
 mod rehearse;
 mod reload;

@@ -142,6 +142,30 @@ fn a_file_that_is_no_test_is_told_with_its_line() {
 }
 
 #[test]
+fn all_mistakes_of_a_test_file_are_told_by_check_too() {
+    let folder = empty("");
+    assert_eq!(weir(folder.path(), &["new", "app", "chat"]).0, 0);
+    let more = folder.path().join("plugins/chat.more.test");
+    fs::write(&more, "# one\nann dances\n\n# two\nann connects /chat\nafter lunch\n").unwrap();
+    let told = "plugins/chat.more.test:2:1: this is no step: ann dances\n\n\
+        plugins/chat.more.test:6:1: expected a duration such as `30s`: after lunch\n\n";
+    let (code, _, err) = weir(folder.path(), &["check"]);
+    assert_eq!((code, err), (78, format!("{told}2 faults in 1 file\n")));
+    let (code, out, _) = weir(folder.path(), &["test"]);
+    assert_eq!(
+        (code, out),
+        (1, format!("{told}1 file could not be read\n5 tests: 5 passed, 0 failed; 1 check held\n"))
+    );
+    // Among the faults of other files too.
+    fs::write(folder.path().join("channels/chat.toml"), "plugni = \"chat\"\n").unwrap();
+    let (code, _, err) = weir(folder.path(), &["check"]);
+    assert!(
+        code == 78 && err.contains("unknown key `plugni`") && err.ends_with(&format!("{told}3 faults in 2 files\n")),
+        "{err}"
+    );
+}
+
+#[test]
 fn a_new_app_is_live_at_once_and_its_tests_decide_about_changes() {
     let live = Live::start(&[("WEIR_RELOAD__REQUIRE_TESTS", "true")]);
     let config = live.path("gateway.toml");

@@ -171,7 +171,7 @@ fn a_request_waits_for_what_came_of_it() {
 #[test]
 fn what_needs_a_restart_refuses_all_of_it() {
     let mut live = Live::unwatched();
-    live.edit("gateway.toml", "shards = 2", "shards = 3\n[log]\nformat = \"json\"");
+    live.edit("gateway.toml", "shards = 2", "shards = 3\n[log]\nformat = \"json\"\n[store]\nqueue_bytes = \"1MiB\"");
     live.edit(ROOM, "\"first\"", "\"second\"");
     let (status, told) = live.reload();
     assert_eq!(status, 422);
@@ -179,6 +179,7 @@ fn what_needs_a_restart_refuses_all_of_it() {
     let wanted = [
         "`shards` takes a restart to change: `2` is in force, `3` is written here",
         "`log.format` takes a restart to change: `text` is in force, `json` is written here",
+        "`store.queue_bytes` takes a restart to change: `67108864` is in force, `1048576` is written here",
     ];
     assert_eq!(told, wanted);
     assert_eq!(live.pong(), "first");

@@ -48,7 +48,7 @@ pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode
 
 /// Nothing is fetched: keys and rows behind URLs are asked for when somebody needs them.
 fn read(gateway: &Path, env: &Environment, strict: bool) -> Result<Compiled, Vec<Fault>> {
-    let compiled = files::read(gateway, env)?.compiled;
+    let compiled = files::check(gateway, env)?.compiled;
     if strict && !compiled.warnings.is_empty() { Err(compiled.warnings) } else { Ok(compiled) }
 }
 

@@ -28,6 +28,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Shell::Zsh => clap_complete::Shell::Zsh,
         Shell::Fish => clap_complete::Shell::Fish,
     };
-    clap_complete::generate(shell, &mut super::Arguments::command(), "weir", &mut std::io::stdout().lock());
+    // Into memory first: clap_complete panics where it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut super::Arguments::command(), "weir", &mut script);
+    put!("{}", String::from_utf8_lossy(&script));
     ExitCode::SUCCESS
 }

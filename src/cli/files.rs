@@ -16,10 +16,21 @@ pub struct Files {
 
 /// Reads the files. Err: every fault.
 pub fn read(gateway: &Path, env: &Environment) -> Result<Files, Vec<Fault>> {
+    read_by(config::read, gateway, env)
+}
+
+/// As `read`, and whether this machine can serve them, and play their tests.
+pub fn check(gateway: &Path, env: &Environment) -> Result<Files, Vec<Fault>> {
+    read_by(config::check, gateway, env)
+}
+
+type Read = fn(&Path, &Means) -> Result<Compiled, Vec<Fault>>;
+
+fn read_by(read: Read, gateway: &Path, env: &Environment) -> Result<Files, Vec<Fault>> {
     let runtime =
         runtime().map_err(|e| vec![Fault::of_file(&gateway.display().to_string(), format!("no runtime: {e}"))])?;
     let fetcher = Fetcher::new(runtime.handle().clone());
-    let compiled = config::read(gateway, &Means { env, fetcher: &fetcher, previous: None })?;
+    let compiled = read(gateway, &Means { env, fetcher: &fetcher, previous: None })?;
     fetcher.trust().set(&compiled.roots);
     Ok(Files { compiled, runtime })
 }

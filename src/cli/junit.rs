@@ -19,9 +19,11 @@ pub fn of(played: &[Played]) -> String {
         let sum = counts(all(), outcomes.is_err().into(), took);
         let _ = writeln!(out, "  <testsuite name=\"{}\" {sum}>", escaped(file));
         let class = escaped(app.as_deref().unwrap_or(file));
-        if let Err(fault) = outcomes {
+        if let Err(faults) = outcomes {
             let _ = writeln!(out, "    <testcase name=\"{0}\" classname=\"{class}\" time=\"0.000\">", escaped(file));
-            let (message, text) = (escaped(&fault.what), escaped(&fault.to_string()));
+            let told = faults.iter().map(|fault| fault.to_string()).collect::<Vec<_>>().join("\n");
+            let message = escaped(faults.first().map_or("", |fault| &fault.what));
+            let text = escaped(&told);
             let _ = writeln!(out, "      <error message=\"{message}\" type=\"unread\">{text}</error>");
             out.push_str("    </testcase>\n");
         }

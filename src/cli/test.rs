@@ -100,7 +100,7 @@ impl Sum {
 fn tell(played: &[Played], sum: &Sum, out: &mut impl Write) -> io::Result<()> {
     for Played { file, outcomes, .. } in played {
         match outcomes {
-            Err(fault) => writeln!(out, "{fault}\n")?,
+            Err(faults) => faults.iter().try_for_each(|fault| writeln!(out, "{fault}\n"))?,
             Ok(outcomes) => {
                 for Outcome { title, failure, .. } in outcomes {
                     if let Some(Failure { line, step, what }) = failure {

@@ -113,8 +113,8 @@ impl Compiling<'_> {
         let script = self.script((files, &sources), &bounds, &settings, policy.as_ref());
         self.tell("", check::homes(file, policy.as_deref()));
         let subscribe: Vec<_> = (0..file.endpoint.len()).map(|i| self.subscribe(i)).collect();
+        let handlers = script.map(|script| self.handlers(script, policy.as_deref(), &dialects));
         let (policy, tables) = (policy?, tables?);
-        let handlers = script.map(|script| self.handlers(script, &policy, &dialects));
         let tells_vars =
             handlers.as_ref().is_some_and(|h| h.endpoints.iter().any(|e| e.is_bound() && !e.vars.is_empty()));
         let reads = policy.classes().iter().flat_map(|c| RightKind::ALL.map(|right| c.reads(right)));

@@ -64,6 +64,14 @@ pub struct Compiled {
     pub store: crate::store::Settings,
     /// What is written, for telling what another reading changes.
     pub said: Said,
+    doc: Doc,
+}
+
+impl Compiled {
+    /// A problem that shows once the files are used, with its place in gateway.toml.
+    pub fn fault(&self, problem: &Problem) -> Fault {
+        self.doc.locate(problem)
+    }
 }
 
 /// What compiling needs beside the files.
@@ -79,13 +87,14 @@ pub struct Means<'a> {
 /// which otherwise is a fault.
 pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>>) -> Result<Compiled, Vec<Fault>> {
     let Loaded { files, gateway, apps, mut faults, mut warnings, overrides } = loaded;
+    let of_shape = faults.len();
     let mode = gateway.made.as_ref().map_or(Mode::Development, |g| g.mode);
     let secrets = Secrets::new(means.env, &files, mode == Mode::Development);
     let resolve = secrets.within("");
     let (mut keys, mut api_keys) = (None, None);
     if let Some(file) = &gateway.made {
         check::listeners(file, &gateway.doc, &mut faults);
-        if let Some(previous) = means.previous {
+        if let Some(previous) = means.previous.filter(|_| gateway.incomplete.is_empty()) {
             let found = restart::gateway(file, previous);
             match restarts {
                 Some(restarts) => *restarts = found,
@@ -149,6 +158,12 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
         rehearsal::read(&files, &mut faults);
     }
     warnings.extend(secrets.doubts());
+    let later = faults.split_off(of_shape);
+    faults.extend(later.into_iter().filter(|fault| {
+        let missed =
+            |doc: &Doc, places: &BTreeSet<_>| doc.file == fault.file && places.contains(&(fault.line, fault.column));
+        !missed(&gateway.doc, &gateway.incomplete) && !apps.iter().any(|app| missed(&app.doc, &app.incomplete))
+    }));
     if !faults.is_empty() {
         let production = gateway.doc.root.get("mode").and_then(|mode| mode.text()) == Some("production");
         let strict = Secrets::new(means.env, &files, !production);
@@ -189,6 +204,7 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
             script: file.script.a,
             store: file.store,
             said,
+            doc: gateway.doc,
         };
         let failed = if compiled.reload.require_tests { rehearsal::gate(&compiled, &files) } else { Vec::new() };
         return if failed.is_empty() { Ok(compiled) } else { Err(sorted(failed)) };

@@ -105,15 +105,16 @@ impl Files {
     }
 }
 
-fn why(path: &Path, error: &std::io::Error) -> String {
+/// Why a path could not be read or written; completes the sentence "FILE …".
+pub(super) fn why(path: &Path, error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => match std::fs::read_link(path) {
             Ok(target) => format!("is a link to {}, which does not exist", target.display()),
             Err(_) => "does not exist".into(),
         },
-        ErrorKind::PermissionDenied => "may not be read by this user".into(),
+        ErrorKind::PermissionDenied => "may not be opened by this user".into(),
         ErrorKind::NotADirectory => "lies below a file, not below a folder".into(),
-        _ => format!("cannot be read: {error}"),
+        _ => format!("cannot be opened: {error}"),
     }
 }
 

@@ -59,7 +59,12 @@ impl Compiling<'_> {
         let plugin = match Plugin::compile(name, &read, limits, settings, &webhooks) {
             Ok(plugin) => plugin,
             Err(problems) => {
-                self.faults.extend(problems.into_iter().map(Fault::from));
+                // What is about the plugin as a whole, such as a file that is missing, stands where it is named.
+                let (whole, inside): (Vec<_>, Vec<_>) = problems.into_iter().partition(|p| p.file == *name);
+                self.faults.extend(inside.into_iter().map(Fault::from));
+                let named =
+                    |p: PluginProblem| Problem { expected: p.expected, ..Problem::new("plugin", p.what).hint(p.hint) };
+                self.tell("", whole.into_iter().map(named).collect());
                 return None;
             }
         };
@@ -116,19 +121,19 @@ impl Compiling<'_> {
         made
     }
 
-    /// What classes, endpoints and message types are bound to.
+    /// What classes, endpoints and message types are bound to. Without a policy only names of handlers are judged.
     pub(super) fn handlers(
         &mut self,
         script: Arc<script::App>,
-        policy: &Policy,
+        policy: Option<&Policy>,
         dialects: &BTreeMap<String, Arc<Dialect>>,
     ) -> Arc<Handlers> {
         let file = self.file;
         let mut binding = Binding { plugin: &script.plugin, problems: Vec::new() };
-        let classes = file.channel.iter().zip(policy.classes()).enumerate();
-        let classes = classes.map(|(i, (settings, class))| {
-            let vars: Vec<&str> = class.vars().collect();
-            binding.class(&settings.b.b.handler, &vars, &format!("channel[{i}].handler"))
+        let classes = file.channel.iter().enumerate().map(|(i, settings)| {
+            let class = policy.and_then(|policy| policy.classes().get(i));
+            let vars: Option<Vec<&str>> = class.map(|class| class.vars().collect());
+            binding.class(&settings.b.b.handler, vars.as_deref(), &format!("channel[{i}].handler"))
         });
         let classes: Vec<OfClass> = classes.collect();
         let endpoints = file.endpoint.iter().enumerate();
@@ -220,8 +225,8 @@ impl Binding<'_> {
         }
     }
 
-    fn class(&mut self, s: &ChannelHandlers, vars: &[&str], path: &str) -> OfClass {
-        let entity = self.entity(s.entity.as_deref(), vars, &format!("{path}.entity"));
+    fn class(&mut self, s: &ChannelHandlers, vars: Option<&[&str]>, path: &str) -> OfClass {
+        let entity = vars.and_then(|vars| self.entity(s.entity.as_deref(), vars, &format!("{path}.entity")));
         let common = Common { entity, failed: s.failed.as_deref().map(Into::into) };
         let mut of = |name: &Option<String>, key: &str| self.handler(name.as_ref(), &common, format!("{path}.{key}"));
         OfClass {

@@ -7,18 +7,22 @@ use super::file::{AppFile, GatewayFile};
 use super::files::{Files, TOML_BYTES_MAX};
 use super::schema::Schema;
 use super::secret::Environment;
-use super::{de, shape};
+use super::{de, prune, shape};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 
-/// A file: as a tree, and as settings if nothing was wrong with it.
+/// A file: as a tree, and as settings.
 pub struct Sheet<T> {
     /// The app's name; `gateway`.
     pub name: String,
     pub doc: Doc,
+    /// Where something is wrong with its shape, what is left without that.
     pub made: Option<T>,
+    /// Places of tables that lost something so, as line and column.
+    pub incomplete: BTreeSet<(u32, u32)>,
 }
 
 /// Everything read, with what was wrong so far.
@@ -124,12 +128,17 @@ fn sheet<T: DeserializeOwned + JsonSchema>(
     faults: &mut Vec<Fault>,
 ) -> Sheet<T> {
     if unread {
-        return Sheet { name, doc, made: None };
+        return Sheet { name, doc, made: None, incomplete: BTreeSet::new() };
     }
     let before = faults.len();
     shape::check(&doc, schema, &[other], faults);
     if faults.len() > before {
-        return Sheet { name, doc, made: None };
+        return match prune::rest_of(&doc, schema) {
+            Some(rest) => {
+                Sheet { name, made: de::read(&rest.doc.root).ok(), doc: rest.doc, incomplete: rest.incomplete }
+            }
+            None => Sheet { name, doc, made: None, incomplete: BTreeSet::new() },
+        };
     }
     let made = de::read(&doc.root).map_err(|e| {
         let at = e.at.unwrap_or(doc.root.at.clone());
@@ -139,5 +148,5 @@ fn sheet<T: DeserializeOwned + JsonSchema>(
         };
         faults.push(Fault { expected, ..doc.fault(&at, what) });
     });
-    Sheet { name, made: made.ok(), doc }
+    Sheet { name, made: made.ok(), doc, incomplete: BTreeSet::new() }
 }

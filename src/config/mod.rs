@@ -26,6 +26,8 @@ mod handlers;
 mod inputs;
 mod lint;
 mod load;
+mod outputs;
+mod prune;
 mod published_schema;
 mod rehearsal;
 mod restart;
@@ -48,6 +50,7 @@ pub use compile::{Compiled, Means, SSL_CERT_FILE};
 pub use fault::{Fault, count, summary};
 pub use file::{AppFile, Channel, GatewayFile, Mode, ReloadSettings, Shards, Watching};
 pub use inputs::Inputs;
+pub use outputs::store as store_problem;
 pub use rehearsal::{Played, Wanted, rehearse};
 pub use restart::Restart;
 pub use secret::{Environment, published};
@@ -58,6 +61,29 @@ use std::path::Path;
 /// Reads the configuration whose `gateway.toml` this is. Reads files; changes nothing.
 pub fn read(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
     compile::compile(load::load(gateway, means.env), means, None)
+}
+
+/// As `read`, of files that are to be served: what the process writes to is looked at too.
+pub fn read_to_serve(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
+    let loaded = load::load(gateway, means.env);
+    let stores = loaded.apps.iter().any(|app| app.made.as_ref().is_some_and(|app| app.plugin.is_some()));
+    let problems = loaded.gateway.made.as_ref().map(|file| outputs::problems(file, stores, &loaded.files.path("")));
+    let outputs = problems.into_iter().flatten().map(|problem| loaded.gateway.doc.locate(&problem));
+    let outputs: Vec<Fault> = outputs.collect();
+    match compile::compile(loaded, means, None) {
+        Ok(compiled) if outputs.is_empty() => Ok(compiled),
+        compiled => Err(fault::sorted(compiled.err().into_iter().flatten().chain(outputs).collect())),
+    }
+}
+
+/// As `read_to_serve`, and whether plugins' tests can be read: a gateway starts without them.
+pub fn check(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
+    let read = read_to_serve(gateway, means);
+    let tests = rehearsal::unreadable(gateway.parent().unwrap_or(Path::new("")), read.as_ref().ok());
+    match read {
+        Ok(compiled) if tests.is_empty() => Ok(compiled),
+        read => Err(fault::sorted(read.err().into_iter().flatten().chain(tests).collect())),
+    }
 }
 
 /// As `read`, and all that was looked at, whatever came of it: until that changes, nothing else can.

@@ -32,7 +32,7 @@ pub struct Played {
     pub file: Arc<str>,
     pub app: Option<Arc<str>>,
     /// Err: the file holds none that could be played.
-    pub outcomes: Result<Vec<Outcome>, Box<Fault>>,
+    pub outcomes: Result<Vec<Outcome>, Vec<Fault>>,
 }
 
 /// Plays the tests beside this `gateway.toml`. Err: no such file.
@@ -71,7 +71,7 @@ pub(super) fn gate(compiled: &Compiled, files: &Files) -> Vec<Fault> {
     let mut faults = Vec::new();
     for Played { file, outcomes, .. } in played {
         match outcomes {
-            Err(fault) => faults.push(*fault),
+            Err(unread) => faults.extend(unread),
             Ok(outcomes) => faults.extend(outcomes.into_iter().filter_map(|outcome| {
                 let Failure { line, step, what } = outcome.failure?;
                 let step = step.lines().map(|line| format!("\n  > {line}")).collect::<String>();
@@ -121,21 +121,45 @@ fn find(files: &Files, wanted: &Wanted) -> Result<Vec<PathBuf>, String> {
     }
 }
 
+/// Test files that `weir test` could not play. Whose they are is judged where the other files have no faults.
+pub(super) fn unreadable(folder: &Path, compiled: Option<&Compiled>) -> Vec<Fault> {
+    let files = Files::new(folder);
+    let found = match files.tests() {
+        Ok(found) => found,
+        Err(why) => return vec![Fault::of_file("plugins", why)],
+    };
+    let of_app = |path: &Path, transcript: &Transcript| {
+        let app = compiled.map(|compiled| app_of(compiled, path, transcript.app.as_deref()));
+        app.and_then(Result::err).map(|what| Fault::of_file(&path.display().to_string(), what))
+    };
+    let told = found.iter().flat_map(|path| match transcript(&files, path) {
+        Ok(transcript) => of_app(path, &transcript).into_iter().collect(),
+        Err(faults) => faults,
+    });
+    told.collect()
+}
+
+fn transcript(files: &Files, path: &Path) -> Result<Transcript, Vec<Fault>> {
+    let file = path.display().to_string();
+    let text = files.text(path, TEST_BYTES_MAX);
+    let text = text.map_err(|why| vec![Fault::of_file(&file, format!("this file {why}"))])?;
+    Transcript::read(&text).map_err(|mistakes| {
+        let at = |line: u32| u32::from(line > 0);
+        let told = mistakes.into_iter();
+        told.map(|m| Fault { line: m.line, column: at(m.line), ..Fault::of_file(&file, m.what) }).collect()
+    })
+}
+
 fn play(files: &Files, compiled: &Compiled, path: &Path, wanted: &Wanted) -> Played {
     let file: Arc<str> = path.display().to_string().into();
-    let fault = |what: String| Box::new(Fault::of_file(&file, what));
-    let none = |fault| Played { file: file.clone(), app: None, outcomes: Err(fault) };
-    let text = match files.text(path, TEST_BYTES_MAX) {
-        Ok(text) => text,
-        Err(why) => return none(fault(format!("this file {why}"))),
-    };
-    let transcript = match Transcript::read(&text) {
+    let none = |faults| Played { file: file.clone(), app: None, outcomes: Err(faults) };
+    let transcript = match transcript(files, path) {
         Ok(transcript) => transcript,
-        Err(mistake) => return none(Box::new(Fault { line: mistake.line, column: 1, ..*fault(mistake.what) })),
+        Err(faults) => return none(faults),
     };
     let app = match app_of(compiled, path, transcript.app.as_deref()) {
         Ok(app) => app,
-        Err(what) => return none(fault(what)),
+        Err(what) => return none(vec![Fault::of_file(&file, what)]),
     };
     let front = compiled.front(1);
     let again = |settings: &Map<String, Value>| plugin(files, app, settings);

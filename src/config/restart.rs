@@ -45,6 +45,7 @@ pub fn gateway(file: &GatewayFile, previous: &Compiled) -> Vec<Restart> {
     same("store.driver", word(previous.store.driver), word(file.store.driver));
     same("store.path", previous.store.path.clone(), file.store.path.clone());
     same("store.queue", previous.store.queue.to_string(), file.store.queue.to_string());
+    same("store.queue_bytes", previous.store.queue_bytes.0.to_string(), file.store.queue_bytes.0.to_string());
     same("store.synchronous", word(previous.store.synchronous), word(file.store.synchronous));
     let (old, new) = (&previous.reload, &file.reload);
     same("reload.watch", word(old.watch), word(new.watch));
@@ -61,4 +62,23 @@ pub fn gateway(file: &GatewayFile, previous: &Compiled) -> Vec<Restart> {
 /// A setting's word: variants are written in lower case.
 fn word(value: impl Debug) -> String {
     format!("{value:?}").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    /// README.md's table of what a reload does has a row of what takes a restart.
+    #[test]
+    fn the_readme_names_every_key_that_takes_a_restart() {
+        let (readme, source) = (include_str!("../../README.md"), include_str!("restart.rs"));
+        let row = readme.lines().find(|line| line.starts_with('|') && line.contains("| a restart: ")).unwrap();
+        let source = source.split("#[cfg(test)]").next().unwrap();
+        let keys: Vec<&str> = source.split("same(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(keys.len() > 10, "{keys:?}");
+        for key in keys {
+            let (section, name) = key.split_once('.').unwrap_or(("", key));
+            let whole = row.contains(&format!("`[{section}]`"));
+            let in_part = row.contains(&format!("of `[{section}]`")) && !row.contains(&format!("`{name}`"));
+            assert!(row.contains(&format!("`{key}`")) || whole && !in_part, "README.md does not say that `{key}` does");
+        }
+    }
 }

@@ -12,14 +12,24 @@ use serde_json::Value;
 pub fn check(doc: &Doc, schema: &Schema, others: &[(&str, &Schema)], faults: &mut Vec<Fault>) {
     let mut check = Check { doc, schema, others, found: Vec::new() };
     check.node(&doc.root, schema.root(), &Path::default(), &At::File(0, 0));
-    faults.append(&mut check.found);
+    faults.extend(check.found.into_iter().map(|(_, fault)| fault));
 }
+
+/// Where a file is not as its schema has it: keys, and values.
+pub fn places(doc: &Doc, schema: &Schema) -> Vec<At> {
+    let mut check = Check { doc, schema, others: &[], found: Vec::new() };
+    check.node(&doc.root, schema.root(), &Path::default(), &At::File(0, 0));
+    check.found.into_iter().map(|(at, _)| at).collect()
+}
+
+/// Each with the key or the value that is wrong.
+type Found = Vec<(At, Fault)>;
 
 struct Check<'d> {
     doc: &'d Doc,
     schema: &'d Schema,
     others: &'d [(&'d str, &'d Schema)],
-    found: Vec<Fault>,
+    found: Found,
 }
 
 /// The keys down to a value; an element of a list has its list's name.
@@ -55,7 +65,8 @@ const KEYS_LISTED_MAX: usize = 16;
 
 impl Check<'_> {
     fn tell(&mut self, at: &At, what: String, expected: Option<String>, hint: Option<String>) {
-        self.found.push(Fault { expected: expected.filter(|e| !e.is_empty()), hint, ..self.doc.fault(at, what) });
+        let fault = Fault { expected: expected.filter(|e| !e.is_empty()), hint, ..self.doc.fault(at, what) };
+        self.found.push((at.clone(), fault));
     }
 
     fn node(&mut self, node: &Node, schema: &Value, path: &Path, key: &At) {
@@ -167,7 +178,7 @@ impl Check<'_> {
 
     /// Alternatives without a tag: the one that fits, else the faults of the one that nearly does.
     fn nearest(&mut self, entries: &[Entry], objects: &[Object], path: &Path, key: &At) {
-        let mut best: Option<((usize, usize), Vec<Fault>)> = None;
+        let mut best: Option<((usize, usize), Found)> = None;
         for object in objects {
             let known = entries.iter().filter(|e| object.get(&e.name).is_some()).count();
             let mut trial = Check { doc: self.doc, schema: self.schema, others: self.others, found: Vec::new() };

@@ -1,6 +1,6 @@
 //! Settings of an app that nothing reads, and secrets that are not there, of files that have other faults too.
 
-use super::doc::{Doc, Node, Value};
+use super::doc::{Doc, Entry, Node, Value};
 use super::fault::Fault;
 use super::file::AppFile;
 use super::secret::Secrets;
@@ -85,10 +85,22 @@ pub fn secrets(doc: &Doc, secrets: &Secrets, folder: &str, development: bool, kn
                 let tables = entry.node.table().unwrap_or_default().iter().filter_map(|table| table.node.table());
                 tables.flatten().for_each(|entry| sources(&entry.node, development, &mut each));
             }
+            "webhook" => {
+                let webhooks = entry.node.table().unwrap_or_default().iter().filter_map(|webhook| webhook.node.table());
+                webhooks.for_each(|webhook| of_webhook(webhook, development, &mut each));
+            }
             _ => sources(&entry.node, development, &mut each),
         }
     }
     faults
+}
+
+/// Nothing is signed where nothing is sent: a webhook without an address needs no `secret`.
+fn of_webhook(webhook: &[Entry], development: bool, each: &mut impl FnMut(&Node, SecretSource)) {
+    let is_off = webhook.iter().any(|entry| entry.name == "url" && entry.node.text() == Some(""));
+    for entry in webhook.iter().filter(|entry| !(is_off && entry.name == "secret")) {
+        sources(&entry.node, development, each);
+    }
 }
 
 fn sources(node: &Node, development: bool, each: &mut impl FnMut(&Node, SecretSource)) {

@@ -21,7 +21,7 @@ use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Fault, Means, summary};
 use crate::kernel::{Input, Port, Shared};
 use crate::listen::{Attempts, Context, serve};
-use crate::model::Close;
+use crate::model::{Close, Problem};
 use crate::observe::{Logs, Metrics, clock, finish_audit, finish_log, start_audit};
 use crate::shard::{Accepted, Door, start};
 use arc_swap::ArcSwap;
@@ -55,7 +55,7 @@ pub fn run(gateway: &Path, env: &Environment) -> ExitCode {
         Err(error) => return fail("no runtime", error),
     };
     let fetcher = Fetcher::new(background.handle().clone());
-    let compiled = match config::read(gateway, &Means { env, fetcher: &fetcher, previous: None }) {
+    let compiled = match config::read_to_serve(gateway, &Means { env, fetcher: &fetcher, previous: None }) {
         Ok(compiled) => compiled,
         Err(faults) => return tell(&faults),
     };
@@ -64,7 +64,7 @@ pub fn run(gateway: &Path, env: &Environment) -> ExitCode {
         Err(error) => return fail("cannot log", error),
     };
     if let Err(error) = start_audit(&compiled.audit, gateway.parent().unwrap_or(Path::new(""))) {
-        return fail("cannot audit", error);
+        return tell(&[compiled.fault(&Problem::new("audit.target", error.to_string()))]);
     }
     let systemd = Systemd::of(env);
     let (gateway, env, handle) = (gateway.to_owned(), env.clone(), background.handle().clone());
@@ -148,10 +148,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     let base = gateway.parent().unwrap_or(Path::new("")).to_owned();
     let stage = Arc::new(Stage::new(Port::new(shared.clone()), front.clone()));
     let scripts = Arc::new(Scripts::start(&compiled, &base, stage, &background, metrics.clone(), fetcher.trust())?);
-    scripts.prepare(&compiled).map_err(|problem| {
-        let hint = problem.hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-        std::io::Error::other(format!("[store] {}{hint}", problem.what))
-    })?;
+    scripts.ready(&compiled).map_err(|fault| std::io::Error::other(fault.to_string()))?;
     shared.set_workers(scripts.workers.clone());
     let handshake = move |accepted: Accepted, door: Rc<dyn Door>| serve(accepted, door, context.clone());
     let threads = start(generation, shared.clone(), handshake)?;

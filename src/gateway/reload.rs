@@ -15,7 +15,7 @@ use crate::config::{self, Compiled, Environment, Fault, Inputs, Means, Noticing,
 use crate::flow::Generation;
 use crate::kernel::{Input, Shared};
 use crate::listen::Front;
-use crate::model::{Millis, Problem, iso8601};
+use crate::model::{Millis, iso8601};
 use crate::observe::{Logs, audit_reload, clock};
 use crate::shard::Mailboxes;
 use arc_swap::ArcSwap;
@@ -270,17 +270,12 @@ impl Reload {
         Fault::of_file(&self.gateway.display().to_string(), what)
     }
 
-    fn store_fault(&self, problem: Problem) -> Fault {
-        let fault = self.fault(format!("[store] {}", problem.what));
-        Fault { expected: problem.expected, hint: problem.hint, ..fault }
-    }
-
     /// Puts it in force: shards first, so that whoever is let in by the new files finds their shard knowing them.
     fn take(&mut self, compiled: Compiled, by: &str) -> Result<Value, Vec<Fault>> {
         if compiled.digest == self.compiled.digest {
             return Ok(self.unchanged(by));
         }
-        self.scripts.prepare(&compiled).map_err(|problem| vec![self.store_fault(problem)])?;
+        self.scripts.ready(&compiled).map_err(|fault| vec![fault])?;
         let (number, metrics) = (self.number + 1, &self.shared.metrics);
         let mut listeners = self.listeners.lock().unwrap_or_else(|e| e.into_inner());
         let bound = listeners.bind(&compiled).map_err(|(name, why)| {

@@ -70,6 +70,19 @@ impl Scripts {
         Ok(())
     }
 
+    /// As `prepare`; Err: where gateway.toml says so.
+    pub fn ready(&self, compiled: &Compiled) -> Result<(), crate::config::Fault> {
+        // What is no file is told as such: SQLite would say that the disk fails.
+        let in_the_way = match self.store.get() {
+            None if compiled.apps.iter().any(|app| app.plugin.is_some()) => {
+                crate::config::store_problem(&compiled.store, &self.base)
+            }
+            _ => None,
+        };
+        let prepared = in_the_way.map_or_else(|| self.prepare(compiled), Err);
+        prepared.map_err(|p| compiled.fault(&Problem { path: format!("store.{}", p.path), ..p }))
+    }
+
     /// Ends handlers, then calls of webhooks that are under way: what is left is in the store, and goes on at the next
     /// start.
     pub async fn stop(&self, wait: Duration) {

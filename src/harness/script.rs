@@ -144,9 +144,9 @@ pub(super) struct Exchange {
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 impl Transcript {
-    /// Err: the first line that is no step.
-    pub fn read(source: &str) -> Result<Transcript, Mistake> {
-        let mut transcript = Transcript::default();
+    /// Err: all lines that are no steps.
+    pub fn read(source: &str) -> Result<Transcript, Vec<Mistake>> {
+        let (mut transcript, mut mistakes) = (Transcript::default(), Vec::new());
         let mut blank = true;
         let mut lines: Vec<(u32, String)> = Vec::new();
         for (line, text) in (1..).zip(source.lines()) {
@@ -156,7 +156,7 @@ impl Transcript {
                 continue;
             }
             if let Some(title) = text.strip_prefix('#') {
-                transcript.steps(std::mem::take(&mut lines))?;
+                transcript.steps(std::mem::take(&mut lines), &mut mistakes);
                 transcript.title(line, title.trim(), begins);
             } else if text.starts_with([' ', '\t'])
                 && let Some((_, above)) = lines.last_mut()
@@ -167,8 +167,10 @@ impl Transcript {
                 lines.push((line, text.trim_end().to_owned()));
             }
         }
-        transcript.steps(lines)?;
-        transcript.complete()
+        transcript.steps(lines, &mut mistakes);
+        transcript.complete(&mut mistakes);
+        mistakes.sort_by_key(|mistake| mistake.line);
+        if mistakes.is_empty() { Ok(transcript) } else { Err(mistakes) }
     }
 
     /// A line after `#` that follows an empty line begins a test; others go on with what stands above, or remark on it.
@@ -180,45 +182,63 @@ impl Transcript {
         }
     }
 
-    fn steps(&mut self, lines: Vec<(u32, String)>) -> Result<(), Mistake> {
+    fn steps(&mut self, lines: Vec<(u32, String)>, mistakes: &mut Vec<Mistake>) {
+        // What follows a broken request belongs to it until a step is read again: nothing of it is a mistake of its own.
+        let mut lost = false;
         for (line, text) in lines {
-            let mistake = |what: String| Mistake { line, what: format!("{what}: {text}") };
+            let mut mistake = |what: String| mistakes.push(Mistake { line, what: format!("{what}: {text}") });
             let Some(conversation) = self.conversations.last_mut() else {
                 match text.strip_prefix("app ") {
                     Some(name) => self.app = Some(name.trim().to_owned()),
-                    None => return Err(mistake("a step before the first `# title`".into())),
+                    None => mistake("a step before the first `# title`".into()),
                 }
                 continue;
             };
             if let Some(Does::Web(exchange)) = conversation.steps.last_mut().map(|step| &mut step.does)
-                && exchange.takes(&text).map_err(mistake)?
+                && !lost
             {
-                continue;
+                match exchange.takes(&text) {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(what) => {
+                        lost = true;
+                        mistake(what);
+                        continue;
+                    }
+                }
             }
-            let does = step(&text).map_err(mistake)?;
-            conversation.steps.push(Step { line, text: text.clone(), does });
+            match step(&text) {
+                Ok(does) => conversation.steps.push(Step { line, text: text.clone(), does }),
+                Err(_) if lost => continue,
+                Err(what) => mistake(what),
+            }
+            lost = false;
         }
-        Ok(())
     }
 
     /// Remarks at the head of the file are no test; else a test without steps is a mistake, as is a request whose answer
-    /// nobody looks at.
-    fn complete(mut self) -> Result<Transcript, Mistake> {
+    /// nobody looks at. A test that has a mistake already may be the one and the other because of it.
+    fn complete(&mut self, mistakes: &mut Vec<Mistake>) {
         if self.conversations.len() > 1 && self.conversations[0].steps.is_empty() {
             self.conversations.remove(0);
         }
-        for Conversation { line, title, steps } in &self.conversations {
+        if self.conversations.is_empty() && mistakes.is_empty() {
+            let what = "no test: a title such as `# a ticket is called` begins one";
+            mistakes.push(Mistake { line: 0, what: what.into() });
+        }
+        let ends = self.conversations.iter().skip(1).map(|next| next.line).chain([u32::MAX]);
+        for (Conversation { line, title, steps }, end) in self.conversations.iter().zip(ends) {
+            if mistakes.iter().any(|mistake| (*line..end).contains(&mistake.line)) {
+                continue;
+            }
             if steps.is_empty() {
-                return Err(Mistake { line: *line, what: format!("a test without steps: {title}") });
+                mistakes.push(Mistake { line: *line, what: format!("a test without steps: {title}") });
             }
             let open = |step: &&Step| matches!(&step.does, Does::Web(exchange) if exchange.status == 0);
-            if let Some(step) = steps.iter().find(open) {
-                return Err(Mistake { line: step.line, what: format!("no `< STATUS` follows: {}", step.text) });
-            }
-        }
-        match self.conversations.is_empty() {
-            true => Err(Mistake { line: 0, what: "no test: a title such as `# a ticket is called` begins one".into() }),
-            false => Ok(self),
+            let open = steps.iter().filter(open);
+            mistakes.extend(
+                open.map(|step| Mistake { line: step.line, what: format!("no `< STATUS` follows: {}", step.text) }),
+            );
         }
     }
 }
@@ -393,8 +413,21 @@ mod tests {
             ("# t\nann< closed soon", 2, "expected `closed CODE` or `closed CODE \"reason\"`: ann< closed soon"),
             ("# t\nafter lunch", 2, "expected a duration such as `30s`: after lunch"),
         ] {
-            let mistake = Transcript::read(source).unwrap_err();
-            assert_eq!((mistake.line, mistake.what.as_str()), (line, told));
+            let mistakes = Transcript::read(source).unwrap_err();
+            assert_eq!(mistakes, [Mistake { line, what: told.to_owned() }]);
         }
+    }
+
+    #[test]
+    fn all_mistakes_of_a_file_are_told_and_none_that_follows_from_another() {
+        let file = "# one\nann dances\n\n# two\nGET /\nmaybe\n> {}\n< 200\nann> {}\nafter lunch\n\n# three\nGET /\nGET /x\n< 200\n";
+        let told: Vec<_> = Transcript::read(file).unwrap_err().into_iter().map(|m| (m.line, m.what)).collect();
+        let expected = [
+            (2, "this is no step: ann dances"),
+            (6, "expected `as WHO`, a header, a body or `< STATUS`: maybe"),
+            (10, "expected a duration such as `30s`: after lunch"),
+            (14, "expected `as WHO`, a header, a body or `< STATUS`: GET /x"),
+        ];
+        assert_eq!(told, expected.map(|(line, what)| (line, what.to_owned())));
     }
 }

@@ -25,7 +25,7 @@ pub fn acceptor(settings: &TlsSettings, base: &Path) -> Result<(TlsAcceptor, Vec
     };
     let (roots, of_roots) = roots.unzip();
     times.extend(of_roots.into_iter().flatten());
-    let config = server_config(certs, key, roots).map_err(|p| vec![p.in_file(&settings.cert).at(1, 1)])?;
+    let config = server_config(certs, key, roots, settings).map_err(|problem| vec![problem])?;
     Ok((TlsAcceptor::from(Arc::new(config)), times))
 }
 
@@ -36,6 +36,7 @@ fn server_config(
     certs: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     roots: Option<RootCertStore>,
+    settings: &TlsSettings,
 ) -> Result<ServerConfig, Problem> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -49,11 +50,22 @@ fn server_config(
                 .map_err(|e| Problem::new("tls.client_ca", e.to_string()))?,
         ),
     };
-    let mut config = builder
-        .with_single_cert(certs, key)
-        .map_err(|e| Problem::new("tls", format!("bad certificate or key: {e}")))?;
+    let mut config = builder.with_single_cert(certs, key).map_err(|e| unfit(settings, &e))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Which of the two is the wrong one nobody can tell: both are named.
+fn unfit(settings: &TlsSettings, error: &rustls::Error) -> Problem {
+    let TlsSettings { cert, key, .. } = settings;
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            let what = format!("the private key `{key}` does not belong to the certificate `{cert}`");
+            let hint = "`openssl x509 -noout -pubkey -in CERT` prints what `openssl pkey -pubout -in KEY` does";
+            Problem::new("tls.key", what).expected("the key of the first certificate of `cert`").hint(Some(hint.into()))
+        }
+        error => Problem::new("tls", format!("the certificate `{cert}` with the key `{key}` is of no use: {error}")),
+    }
 }
 
 /// The largest certificate or key file.
@@ -134,5 +146,19 @@ mod tests {
         let paths: Vec<_> = problems.iter().map(|p| p.path.as_str()).collect();
         assert_eq!(paths, ["tls.cert", "tls.key", "tls.client_ca"]);
         assert_eq!(problems[0].what, "no certificate in `empty.pem`");
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_told_with_both_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let other = rcgen::KeyPair::generate().unwrap();
+        std::fs::write(folder.path().join("c.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("k.pem"), other.serialize_pem()).unwrap();
+        let settings = TlsSettings { cert: "c.pem".into(), key: "k.pem".into(), client_ca: None };
+        let problems = acceptor(&settings, folder.path()).err().unwrap();
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert_eq!((problem.path.as_str(), problem.file.is_none()), ("tls.key", true));
+        assert_eq!(problem.what, "the private key `k.pem` does not belong to the certificate `c.pem`");
     }
 }

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -231,8 +232,22 @@ fn writer(path: PathBuf, dropped: Arc<AtomicU64>) -> io::Result<SyncSender<Line>
     Ok(file)
 }
 
+/// At once, or not at all: a pipe without a reader would hold the start up for ever. A name in a folder may become a pipe
+/// at any time; a pipe without a name, such as `/dev/stdout`, was handed in and has a reader.
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().create(true).append(true).mode(0o640).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    let handed_in = || kind.is_fifo() && std::fs::canonicalize(path).is_err();
+    if !(kind.is_file() || kind.is_char_device() || handed_in()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    if kind.is_fifo() {
+        // Its reader may be slow: half a record would be worse than a late one, and only this thread waits.
+        // SAFETY: the descriptor is open as long as `file` lives.
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_APPEND) };
+    }
+    Ok(file)
 }
 
 /// Ends with the last sender.
@@ -316,5 +331,18 @@ mod tests {
         let error = Audit::open(&settings("no/such/folder"), Path::new("/nowhere")).err().unwrap();
         assert!(error.to_string().starts_with("audit file /nowhere/no/such/folder: "), "{error}");
         assert!(Audit::open(&settings("off"), Path::new("")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit");
+        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: the name is a C string that lives until the call is over.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        assert!(open(&path).is_err(), "without a reader");
+        let _reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        assert_eq!(open(&path).unwrap_err().to_string(), "not a regular file");
+        assert!(open(Path::new("/dev/null")).is_ok());
     }
 }

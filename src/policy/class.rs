@@ -130,20 +130,25 @@ pub(super) struct Context<'c> {
 }
 
 impl Class {
-    /// `path`: `channel[3]`. `None` where the name itself is no pattern: nothing else can be read then.
+    /// `path`: `channel[3]`. `None` where the name itself is no pattern: rules are judged by the variables that it seems
+    /// to have, for their mistakes are told in the same go.
     pub(super) fn compile(
         settings: &ChannelSettings,
         path: &str,
         context: &Context<'_>,
         problems: &mut Vec<Problem>,
     ) -> Option<Class> {
-        let pattern =
-            Pattern::compile(&settings.name, &format!("{path}.name")).map_err(|problem| problems.push(problem)).ok()?;
-        let wildcards: Vec<Option<&str>> = pattern.wildcards().collect();
+        let pattern = Pattern::compile(&settings.name, &format!("{path}.name"));
+        let pattern = pattern.map_err(|problem| problems.push(problem)).ok();
+        let wildcards: Vec<Option<&str>> = match &pattern {
+            Some(pattern) => pattern.wildcards().collect(),
+            None => Pattern::likely_names(&settings.name).map(Some).collect(),
+        };
         let names = Names { captures: &wildcards, tables: context.tables };
         let rights = rights(settings, path, names, context, problems);
         let refuse = settings.refuse.iter().enumerate();
         let refuse = refuse.map(|(i, r)| Refuse::compile(r, &format!("{path}.refuse[{i}]"), names, problems)).collect();
+        let pattern = pattern.as_ref()?.clone();
         let rest = matches!(pattern.segments.last(), Some(super::pattern::Segment::Rest(_)));
         let mut template = |text: &String, key: &str, user: bool| {
             let names = template::Names { wildcards: &wildcards, rest, user };

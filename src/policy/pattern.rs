@@ -59,6 +59,13 @@ impl Pattern {
         Ok(Pattern { text: text.into(), segments: segments.into() })
     }
 
+    /// The variables that a text seems to name which is no pattern.
+    pub(super) fn likely_names(text: &str) -> impl Iterator<Item = &str> {
+        let word = |c: char| c.is_alphanumeric() || c == '_';
+        let names = text.split('{').skip(1).map(|rest| rest.trim_start_matches('*'));
+        names.map(move |rest| rest.split(|c| !word(c)).next().unwrap_or_default()).filter(|name| !name.is_empty())
+    }
+
     /// As written.
     pub fn text(&self) -> &str {
         &self.text

@@ -233,13 +233,16 @@ fn called(context: &Context, call: &FnCallExpr, place: Position, problems: &mut 
             counted(&counts.into_iter().map(|n| n.to_string()).collect::<Vec<_>>())
         }
     };
-    problems.push(problem(file, place, format!("`{name}` is called with {given} arguments")).expected(expected));
+    problems.push(problem(file, place, format!("`{name}` is called with {}", arguments(given))).expected(expected));
+}
+
+fn arguments(n: usize) -> String {
+    format!("{n} argument{}", if n == 1 { "" } else { "s" })
 }
 
 fn counted(counts: &[String]) -> String {
     match counts {
-        [one] if one == "1" => "1 argument".to_owned(),
-        [one] => format!("{one} arguments"),
+        [one] => one.parse().map_or_else(|_| format!("{one} arguments"), arguments),
         [first @ .., last] => format!("{} or {last} arguments", first.join(", ")),
         [] => String::new(),
     }
@@ -285,7 +288,7 @@ fn method(
     let counts = own().map(|f| f.params.len()).chain(native.into_iter().flatten().filter_map(|n| n.checked_sub(1)));
     let counts: BTreeSet<usize> = counts.collect();
     let expected = counted(&counts.into_iter().map(|n| n.to_string()).collect::<Vec<_>>());
-    problems.push(problem(file, place, format!("`.{name}` is called with {given} arguments")).expected(expected));
+    problems.push(problem(file, place, format!("`.{name}` is called with {}", arguments(given))).expected(expected));
 }
 
 fn qualified_call(context: &Context, call: &FnCallExpr, place: Position, problems: &mut Vec<PluginProblem>) {
@@ -306,7 +309,7 @@ fn qualified_call(context: &Context, call: &FnCallExpr, place: Position, problem
         }
         Some(_) => {
             let counts: Vec<String> = found.iter().map(|(_, params, _)| params.to_string()).collect();
-            problem(format!("`{alias}::{name}` is called with {given} arguments")).expected(counted(&counts))
+            problem(format!("`{alias}::{name}` is called with {}", arguments(given))).expected(counted(&counts))
         }
     });
 }

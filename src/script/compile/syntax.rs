@@ -10,11 +10,30 @@ use rhai::{LexError, ParseError, ParseErrorType as E, Position};
 
 /// `source`: where it was parsed before without a word on names.
 pub fn problem_of(file: &str, text: &str, error: &ParseError, source: Option<&Source>) -> PluginProblem {
+    if let Some(word) = reserved_name(text, error) {
+        return problem(file, error.position(), format!("`{word}` is a word of Rhai: no function can be called so"))
+            .hint(format!("choose another name, such as `on_{word}`, also where the function is named"));
+    }
     let told = described(file, error, source);
     match foreign::hint(text, error.position(), error.err_type()) {
         Some(hint) if !is_gone(error.err_type()) => told.hint(hint),
         _ => told,
     }
+}
+
+/// The word after `fn` where the parser wants another one.
+fn reserved_name<'t>(text: &'t str, error: &ParseError) -> Option<&'t str> {
+    if !matches!(error.err_type(), E::Reserved(_) | E::FnMissingName | E::BadInput(LexError::ImproperSymbol(..))) {
+        return None;
+    }
+    let (line, column) = (error.position().line()?, error.position().position()?);
+    let line = text.lines().nth(line - 1)?;
+    let at = line.char_indices().nth(column - 1).map_or(line.len(), |(at, _)| at);
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let before = line[..at].trim_end();
+    let after_fn = before.strip_suffix("fn").is_some_and(|more| !more.ends_with(is_word));
+    let word = line[at..].split(|c| !is_word(c)).next()?;
+    (after_fn && word.starts_with(char::is_alphabetic)).then_some(word)
 }
 
 fn is_gone(found: &E) -> bool {
@@ -47,7 +66,9 @@ fn described(file: &str, error: &ParseError, source: Option<&Source>) -> PluginP
         E::Reserved(word) | E::BadInput(LexError::ImproperSymbol(word, _)) if GONE.contains(&word.as_str()) => {
             gone(file, error.position(), word)
         }
-        E::Reserved(word) if keywords().contains(&word.as_str()) => at(format!("`{word}` stands where it cannot")),
+        E::Reserved(word) if keywords().contains(&word.as_str()) => {
+            at(format!("`{word}` is a word of Rhai and stands where it cannot"))
+        }
         E::Reserved(word) => at(format!("`{word}` is a word that Rhai keeps for itself"))
             .hint(format!("choose another name; a field of a message is read as `[\"{word}\"]`")),
         E::FnDuplicatedDefinition(name, params) => {

@@ -32,8 +32,24 @@ fn a_wrong_number_of_arguments_is_told_with_the_forms_that_there_are() {
     );
     assert_eq!(
         faults(&[("test", "fn add(a, b) { a + b }\nfn f(event) { add(1); this.add(1, 2, 3); }")]),
-        "plugins/test.rhai:2:15: `add` is called with 1 arguments\n  expected 2 arguments\nplugins/test.rhai:2:28: `.add` is called with 3 arguments\n  expected 2 arguments\n"
+        "plugins/test.rhai:2:15: `add` is called with 1 argument\n  expected 2 arguments\nplugins/test.rhai:2:28: `.add` is called with 3 arguments\n  expected 2 arguments\n"
     );
+}
+
+#[test]
+fn a_function_cannot_be_called_as_a_word_of_rhai() {
+    let words = "call curry print debug type_of is_shared is_def_var is_def_fn Fn this if else for while loop let const fn \
+        private return throw import export as in switch do until break continue try catch true false eval \
+        var static shared with goto match case public protected new use module package super thread spawn go await async \
+        sync yield default void null nil";
+    for word in words.split_whitespace() {
+        assert_eq!(
+            faults(&[("test", &format!("fn f(event) {{}}\nfn {word}(event) {{}}"))]),
+            format!(
+                "plugins/test.rhai:2:4: `{word}` is a word of Rhai: no function can be called so\n  hint: choose another name, such as `on_{word}`, also where the function is named\n"
+            )
+        );
+    }
 }
 
 #[test]

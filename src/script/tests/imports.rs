@@ -76,7 +76,7 @@ fn calls_into_an_import_are_checked() {
             ("lib/a", "export const MAX = 1;\nconst LOW = 0;\nfn next() { LOW }\nprivate fn own() {}"),
         ]),
         "plugins/test.rhai:2:18: `a` has no function `nxt`\n  hint: did you mean `next`?\n\
-         plugins/test.rhai:2:28: `a::next` is called with 1 arguments\n  expected 0 arguments\n\
+         plugins/test.rhai:2:28: `a::next` is called with 1 argument\n  expected 0 arguments\n\
          plugins/test.rhai:2:40: `a::own` is private\n  hint: remove `private` before its `fn`\n\
          plugins/test.rhai:2:47: unknown function `next`\n  expected a function of the file, of an import, or of plugins/README.md\n  hint: write `a::next(…)`\n\
          plugins/test.rhai:2:67: `a` has no constant `LOW` for others\n  hint: write `export const` there\n"
