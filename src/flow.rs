@@ -291,7 +291,7 @@ fn is_for_newcomers(command: &Command<'_>) -> bool {
 /// The shard that numbers a channel's events.
 pub fn home(app: &App, shards: u16, name: &ChannelName) -> u16 {
     match app.policy.find(name).map(|found| found.home()) {
-        Some(Ok(home)) => hub::home_of(shards, app.id, home.as_str()),
-        _ => hub::home_of(shards, app.id, name.as_str()),
+        Some(Ok(home)) => hub::home_of(shards, home.as_str()),
+        _ => hub::home_of(shards, name.as_str()),
     }
 }

@@ -191,7 +191,7 @@ impl Target {
 
     /// The shard that numbers it.
     pub fn home(&self, shards: u16) -> u16 {
-        hub::home_of(shards, self.app, self.key.as_str())
+        hub::home_of(shards, self.key.as_str())
     }
 }
 
@@ -212,7 +212,7 @@ pub fn publish(
     let mut channels: SmallVec<[(ChannelName, u16); 1]> =
         smallvec::smallvec![(target.permit.channel().clone(), target.permit.class())];
     channels.extend(target.also);
-    let home = hub::home_of(hub.shards(), app.id, target.key.as_str());
+    let home = hub::home_of(hub.shards(), target.key.as_str());
     let generation = target.permit.generation();
     hub.publish(home, Publication { app: app.id, channels, generation, event, tally, answer });
 }

@@ -117,8 +117,19 @@ pub struct Hub {
 }
 
 /// The home of a channel among so many shards: `key` is its name, or what its class's `home` expands to.
-pub fn home_of(shards: u16, app: AppId, key: &str) -> u16 {
-    if shards == 1 { 0 } else { (channel::hash(app, key) >> 32) as u16 % shards }
+///
+/// FNV-1a of 64 bits and SplitMix64's last steps: the same in each process, so that a channel's home is where its name says,
+/// and a seed's simulation is the same everywhere.
+pub fn home_of(shards: u16, key: &str) -> u16 {
+    if shards == 1 {
+        return 0;
+    }
+    let fnv = key
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let mixed = (fnv ^ (fnv >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((mixed >> 32) % u64::from(shards)) as u16
 }
 
 impl Hub {

@@ -53,10 +53,10 @@ impl Moves {
 }
 
 /// The shard that numbers a channel by these classes.
-fn home_by(policy: &Policy, shards: u16, app: AppId, name: &ChannelName) -> u16 {
+fn home_by(policy: &Policy, shards: u16, name: &ChannelName) -> u16 {
     match policy.find(name).map(|found| found.home()) {
-        Some(Ok(home)) => home_of(shards, app, home.as_str()),
-        _ => home_of(shards, app, name.as_str()),
+        Some(Ok(home)) => home_of(shards, home.as_str()),
+        _ => home_of(shards, name.as_str()),
     }
 }
 
@@ -79,12 +79,12 @@ impl Hub {
     /// The home of a channel as its app's files are now; `None` where they tell nothing.
     pub(super) fn home_now(&self, app: AppId, name: &ChannelName) -> Option<u16> {
         let policy = self.classes.get(app.0 as usize)?.policy.as_ref()?;
-        Some(home_by(policy, self.shards, app, name))
+        Some(home_by(policy, self.shards, name))
     }
 
     fn home_before(&self, app: AppId, name: &ChannelName) -> Option<u16> {
         let policy = self.classes.get(app.0 as usize)?.before.as_ref()?;
-        Some(home_by(policy, self.shards, app, name))
+        Some(home_by(policy, self.shards, name))
     }
 
     /// A generation begins: everybody is told, and what came early is heard.
@@ -191,15 +191,16 @@ impl Hub {
             return self.moves.early.push(message);
         }
         let (settled, current) = (self.moves.settled == self.generation, generation == self.generation);
-        if !settled && current && homes(&|name| self.home_before(app, name)).is_some() {
+        // Here is its home by what is in force. What was decided longer ago may have come from anywhere.
+        let is_new_home = current || homes(&|name| self.home_now(app, name)).is_none();
+        if !settled && is_new_home && homes(&|name| self.home_before(app, name)).is_some() {
             return self.moves.held.push(message);
         }
+        // Channels that are to be handed over are still where they were by the generation before: not by whatever
+        // decided this, which may be older than that, as a publication that waited for its handler.
         let still_home = !settled && self.moves.handed[self.me as usize] < self.generation;
-        if !current
-            && !still_home
-            && let Some(home) = homes(&|name| self.home_now(app, name))
-        {
-            return self.pass_on(message, home);
+        if !current && homes(&|name| self.home_of_old(app, name, still_home)).is_some() {
+            return self.pass_on(message, still_home);
         }
         match message {
             Message::Join(join) => self.join(*join),
@@ -210,15 +211,23 @@ impl Hub {
         }
     }
 
-    /// Decided by files that are no longer in force, and its home is another one now.
-    fn pass_on(&mut self, message: Message, home: u16) {
+    /// Where a channel is, for what files decided that are no longer in force. `still`: nothing was handed over from here.
+    fn home_of_old(&self, app: AppId, name: &ChannelName, still: bool) -> Option<u16> {
+        let before = if still { self.home_before(app, name) } else { None };
+        before.or_else(|| self.home_now(app, name))
+    }
+
+    /// Decided by files that are no longer in force, and its home is another one.
+    fn pass_on(&mut self, message: Message, still: bool) {
         let Message::Publish(publication) = message else {
+            let Some((app, _)) = message.generation() else { return };
+            let home = message.channels().find_map(|name| self.home_of_old(app, name, still)).unwrap_or(self.me);
             return self.out.push(Out::To { shard: home, message });
         };
         // What went to one home together may be of several now.
         let Publication { app, channels, generation, event, tally, mut answer } = *publication;
         for channel in channels {
-            let home = self.home_now(app, &channel.0).unwrap_or(self.me);
+            let home = self.home_of_old(app, &channel.0, still).unwrap_or(self.me);
             let (event, tally, answer) = (event.clone(), tally.clone(), answer.take());
             let one = Publication { app, channels: smallvec![channel], generation, event, tally, answer };
             match home == self.me {

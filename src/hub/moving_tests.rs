@@ -47,7 +47,7 @@ fn classes(generation: u64) -> (Arc<[ClassOptions]>, Arc<Policy>) {
 }
 
 fn home(generation: u64) -> u16 {
-    home_of(SHARDS, APP, &format!("home{generation}"))
+    home_of(SHARDS, &format!("home{generation}"))
 }
 
 fn member(shard: u16, slot: u32) -> Member {
@@ -155,7 +155,11 @@ impl World {
     }
 
     fn publish(&mut self, shard: u16, n: u64) {
-        let generation = self.begun[shard as usize];
+        self.publish_by(self.begun[shard as usize], shard, n);
+    }
+
+    /// As one that was decided by this generation, and waited for its handler since.
+    fn publish_by(&mut self, generation: u64, shard: u16, n: u64) {
         let event = Event {
             kind: EventKind::Message,
             data: format!("{shard}:{n}").into(),
@@ -298,4 +302,47 @@ fn a_publication_decided_long_ago_finds_the_home_of_today() {
     (0..SHARDS).for_each(|shard| world.seal(shard));
     world.drain();
     assert_eq!(world.heard[&(1, 0)].len(), SHARDS as usize);
+}
+
+/// A publication waits for its handler while files change twice: it goes to where its channel is by then.
+#[test]
+fn what_was_decided_two_generations_ago_goes_to_where_its_channel_is() {
+    for chance in 0..500 {
+        let mut world = World::new(chance);
+        (0..3).for_each(|n| world.publish(0, n));
+        world.drain();
+        (0..SHARDS).for_each(|shard| world.open(shard, Letter::Begin(2)));
+        world.drain();
+        assert!(world.settled(2));
+        let mut to_tell: Vec<u16> = (0..SHARDS).collect();
+        let mut late = 3;
+        while !to_tell.is_empty() || late < 9 || world.inboxes.iter().any(|inbox| !inbox.is_empty()) {
+            let shard = world.roll(SHARDS.into()) as u16;
+            match world.roll(6) {
+                0 if !to_tell.is_empty() => {
+                    let shard = to_tell.remove(0);
+                    world.inboxes[shard as usize].push_back(Letter::Begin(3));
+                }
+                1 if late < 9 => {
+                    // Its call ends at the home that it was decided for.
+                    world.publish_by(1, home(1), late);
+                    late += 1;
+                }
+                2 => world.seal(shard),
+                _ => {
+                    if let Some(letter) = world.inboxes[shard as usize].pop_front() {
+                        world.open(shard, letter);
+                    }
+                }
+            }
+        }
+        world.drain();
+        assert!(world.settled(3), "{chance}");
+        for shard in 0..SHARDS {
+            let heard = &world.heard[&(shard, 0)];
+            let offsets: Vec<u64> = heard.iter().map(|(_, offset, _)| *offset).collect();
+            assert_eq!(offsets, (1..=9).collect::<Vec<_>>(), "chance {chance}, shard {shard}: {heard:?}");
+            assert!(heard.iter().all(|(epoch, ..)| *epoch == heard[0].0), "chance {chance}: {heard:?}");
+        }
+    }
 }
