@@ -5,7 +5,7 @@
 //! `verbs` runs the operators' verbs as processes. `reload` changes files under a running one, `plan` asks what others
 //! would change, `newcomers` come while that goes on, `audit` reads who did what. `rehearse` plays the tests of plugins,
 //! `reports` is a back end that is told by webhook,
-//! `handbook` the examples of plugins/README.md.
+//! `simulation` plays whole gateways from seeds, `handbook` the examples of plugins/README.md.
 //! `outputs` puts things in the way of what the process writes.
 //! `support` is what they stand on.
 
@@ -21,6 +21,7 @@ mod rehearse;
 mod reload;
 mod reports;
 mod rooms;
+mod simulation;
 mod support;
 mod transcripts;
 mod verbs;

@@ -59,9 +59,9 @@ impl Client {
         self.state = State::Closing;
     }
 
-    /// Reads nothing from now on, or reads again.
-    pub fn stall(&self, stalled: bool) {
-        self.pipe.stall(stalled);
+    /// Takes so many bytes from now on; `None`: all.
+    pub fn take(&self, room: Option<usize>) {
+        self.pipe.take(room);
     }
 
     /// Is gone without a word.

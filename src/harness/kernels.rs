@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Writes of one turn: all.
+/// Inputs or writes of one turn: all.
 const ALL: usize = 1 << 20;
 /// Turns that one step may take; beyond, something goes on for ever.
 const TURNS_MAX: usize = 100_000;
@@ -57,7 +57,8 @@ impl Kernels {
         shared.set_inboxes(inboxes.iter().map(|inbox| inbox.clone() as Arc<dyn Inbox>).collect());
         let all = inboxes.into_iter().enumerate().map(|(me, inbox)| {
             let pipes = Pipes::default();
-            let kernel = Kernel::new(me as u16, generation.clone(), shared.clone(), clock.now(), 1, pipes.clone());
+            let (number, epoch) = (me as u16, me as u32 + 1);
+            let kernel = Kernel::new(number, generation.clone(), shared.clone(), clock.now(), epoch, pipes.clone());
             One { kernel: RefCell::new(kernel), pipes, inbox, judging: RefCell::default() }
         });
         Kernels { port: Port::new(shared.clone()), all: all.collect(), clock }
@@ -70,10 +71,24 @@ impl Kernels {
         kernel.open(pipe, newcomer, chance);
     }
 
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// One turn of one kernel, which takes up `inputs` at most and makes `writes` at most. Whether anything happened.
+    pub fn turn(&self, number: usize, inputs: usize, writes: usize) -> bool {
+        self.all[number].turn(&self.clock, inputs, writes)
+    }
+
+    /// Connections that are there, those included that are on their way out.
+    pub fn connections(&self) -> usize {
+        self.all.iter().map(|one| one.kernel.borrow().connections()).sum()
+    }
+
     /// Until nothing is left to do for them. Handlers are not called meanwhile.
     pub fn settle(&self) {
         for _ in 0..TURNS_MAX {
-            let busy: Vec<bool> = self.all.iter().map(|one| one.turn(&self.clock)).collect();
+            let busy: Vec<bool> = self.all.iter().map(|one| one.turn(&self.clock, ALL, ALL)).collect();
             if !busy.contains(&true) {
                 return;
             }
@@ -104,11 +119,11 @@ impl Kernels {
 
 impl One {
     /// Returns whether anything happened.
-    fn turn(&self, clock: &Clock) -> bool {
+    fn turn(&self, clock: &Clock, inputs: usize, writes: usize) -> bool {
         let mut kernel = self.kernel.borrow_mut();
         kernel.begin_turn(clock.now());
         let mut busy = self.judge();
-        while let Some(input) = self.inbox.take() {
+        for input in std::iter::from_fn(|| self.inbox.take()).take(inputs) {
             kernel.input(input);
             busy = true;
         }
@@ -124,7 +139,10 @@ impl One {
         }
         busy |= kernel.read_on();
         busy |= kernel.end_turn();
-        while kernel.flush_some(ALL) {}
+        match writes {
+            ALL => while kernel.flush_some(ALL) {},
+            _ => drop(kernel.flush_some(writes)),
+        }
         busy
     }
 

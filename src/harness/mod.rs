@@ -18,6 +18,7 @@ mod look;
 mod pipe;
 mod play;
 mod script;
+pub mod simulation;
 mod web;
 mod words;
 mod world;

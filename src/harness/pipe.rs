@@ -17,8 +17,10 @@ struct Ends {
     to_client: Vec<u8>,
     /// Something happened at the client's end that the gateway has not looked at.
     news: bool,
-    /// The client reads nothing.
-    stalled: bool,
+    /// What one read gets at most; `None`: all.
+    read_max: Option<usize>,
+    /// What the client's side still takes; `None`: all.
+    room: Option<usize>,
     /// It reads again, and the gateway was not told.
     reads_again: bool,
     client_ended: bool,
@@ -44,11 +46,16 @@ impl Pipe {
         (ends.client_ended, ends.news) = (true, true);
     }
 
-    /// The client reads nothing from now on, or reads again.
-    pub fn stall(&self, stalled: bool) {
+    /// The client's side takes so many bytes from now on; `None`: all.
+    pub fn take(&self, room: Option<usize>) {
         let mut ends = self.0.borrow_mut();
-        ends.reads_again |= ends.stalled && !stalled;
-        ends.stalled = stalled;
+        ends.reads_again |= ends.room.is_some() && room != Some(0);
+        ends.room = room;
+    }
+
+    /// What the client has sent comes in pieces.
+    pub fn cut(&self, read_max: usize) {
+        self.0.borrow_mut().read_max = Some(read_max.max(1));
     }
 
     /// Nothing more comes from the gateway.
@@ -70,7 +77,10 @@ impl Transport for Pipe {
         if ends.to_gateway.is_empty() {
             return if ends.client_ended { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
         }
-        io::Read::read(&mut ends.to_gateway, buffer)
+        let max = ends.read_max.unwrap_or(usize::MAX).min(buffer.len());
+        let read = io::Read::read(&mut ends.to_gateway, &mut buffer[..max])?;
+        ends.news |= !ends.to_gateway.is_empty();
+        Ok(read)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -82,11 +92,14 @@ impl Transport for Pipe {
         if ends.gateway_ended {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        if ends.stalled {
+        let all: usize = slices.iter().map(|slice| slice.len()).sum();
+        let taken = ends.room.map_or(all, |room| room.min(all));
+        if taken == 0 && all > 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
-        slices.iter().for_each(|slice| ends.to_client.extend_from_slice(slice));
-        Ok(slices.iter().map(|slice| slice.len()).sum())
+        ends.to_client.extend(slices.iter().flat_map(|slice| slice.iter()).take(taken));
+        ends.room = ends.room.map(|room| room - taken);
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -157,7 +157,7 @@ impl Player {
             }
             Does::Stalls { who, stalled } => {
                 let number = self.open(who)?;
-                self.world.clients[number].stall(*stalled);
+                self.world.clients[number].take(stalled.then_some(0));
                 Ok(())
             }
             Does::Disconnects(who) => {

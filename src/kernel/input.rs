@@ -305,12 +305,26 @@ impl fmt::Debug for Input {
             Input::Decide(decide) => write!(f, "Decide({})", decide.publishing.target.channel()),
             Input::Each(each) => write!(f, "Each({:?}, {:?})", each.target, each.act),
             Input::Ask(ask) => write!(f, "Ask({ask:?})"),
-            Input::Ended(ended) => write!(f, "Ended({:?})", ended.finished.event.trigger),
+            Input::Ended(ended) => write!(f, "Ended({:?}, {:?})", ended.cause, ended.finished.result),
             Input::Reply(reply) => write!(f, "Reply({})", reply.to.id),
             Input::Refused(told) => write!(f, "Refused({}, {})", told.to.id, told.refusal.code.as_str()),
             Input::Answer(answered) => write!(f, "Answer({})", answered.to.id),
             Input::Judged(judged) => write!(f, "Judged({})", judged.client.id),
             Input::Relieve(app) => write!(f, "Relieve({})", app.0),
+        }
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Cause::Client { client, .. } => write!(f, "of {}", client.id),
+            Cause::Subscribe { client, text, .. } => write!(f, "{} subscribes {text}", client.id),
+            Cause::ClientPublish { client, generation, publishing, .. } => {
+                write!(f, "{} publishes to {} by {generation}", client.id, publishing.target.channel())
+            }
+            Cause::Publish(publish) => write!(f, "publish to {}", publish.publishing.target.channel()),
+            Cause::Decide(decide) => write!(f, "decide about {}", decide.publishing.target.channel()),
         }
     }
 }
