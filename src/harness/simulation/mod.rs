@@ -311,8 +311,20 @@ impl<'a> Simulation<'a> {
             for person in self.people.iter().filter(|person| person.is_open()) {
                 person.has_heard(&name, page.position)?;
             }
+            self.is_counted(&name, page.position.offset)?;
         }
         Ok(())
+    }
+
+    /// What a handler let pass is what its entity's state says: both happened, or none.
+    fn is_counted(&self, name: &str, published: u64) -> Result<(), String> {
+        let (Some(x), Some(handlers)) = (name.strip_prefix("asked:"), &self.app().handlers) else { return Ok(()) };
+        let state = self.workers.state(&handlers.script, &format!("count:{x}"))?.unwrap_or_default();
+        let kept = serde_json::from_str::<serde_json::Value>(&state).ok().and_then(|state| state["n"].as_u64());
+        match kept.unwrap_or_default() == published {
+            true => Ok(()),
+            false => Err(format!("`{name}` has {published} events, and its handler counted {kept:?}")),
+        }
     }
 
     /// Nobody is left, and so is nothing of anybody.
