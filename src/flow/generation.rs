@@ -11,6 +11,7 @@ use crate::policy::{Policy, Template};
 use std::sync::Arc;
 
 /// The apps of one loading of the files.
+#[derive(Clone)]
 pub struct Generation {
     pub number: u64,
     /// SHA-256 over all files, in hex.

@@ -48,16 +48,8 @@ impl Compiled {
         let real = &subject.front.generation;
         let mut apps = real.apps.clone();
         apps[usize::from(app.id.0)] = Some(app.clone());
-        let generation = Arc::new(Generation {
-            number: GENERATION,
-            digest: real.digest.clone(),
-            development: real.development,
-            limits: real.limits.clone(),
-            revoke: real.revoke,
-            listeners: real.listeners.clone(),
-            keys: Default::default(),
-            apps,
-        });
+        let (number, keys) = (GENERATION, Default::default());
+        let generation = Arc::new(Generation { number, keys, apps, ..(**real).clone() });
         let front = Front {
             generation: generation.clone(),
             entrance: subject.front.entrance.clone(),

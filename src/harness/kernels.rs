@@ -2,14 +2,18 @@
 
 use super::clock::Clock;
 use super::pipe::{Pipe, Pipes};
-use crate::flow::Generation;
+use crate::flow::{App, Generation, KeptRequest};
 use crate::kernel::{Inbox, Input, Judged, Judging, Kernel, Newcomer, Port, Shared};
+use crate::model::{Close, Identity, LimitKind, Refusal};
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+/// Where everybody comes from.
+pub(super) const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Inputs or writes of one turn: all.
 const ALL: usize = 1 << 20;
 /// Turns that one step may take; beyond, something goes on for ever.
@@ -19,6 +23,17 @@ pub(super) struct Kernels {
     pub port: Port,
     clock: Arc<Clock>,
     all: Vec<One>,
+}
+
+/// A client that comes.
+pub(super) struct Arrival {
+    pub listener: u16,
+    pub endpoint: u16,
+    /// `None`: a token is to follow.
+    pub identity: Option<Arc<Identity>>,
+    pub request: Option<KeptRequest>,
+    /// Of which its id is made.
+    pub chance: u128,
 }
 
 struct One {
@@ -64,11 +79,36 @@ impl Kernels {
         Kernels { port: Port::new(shared.clone()), all: all.collect(), clock }
     }
 
-    /// A client's handshake is done.
-    pub fn open(&self, shard: usize, pipe: Pipe, newcomer: Newcomer, chance: u128) {
-        let mut kernel = self.all[shard].kernel.borrow_mut();
+    /// A client's handshake with this kernel is done. Where it has no place it is told so and closed.
+    pub fn connect(&self, kernel: usize, app: &App, arrival: Arrival) -> Result<Pipe, String> {
+        let Arrival { listener, endpoint, identity, request, chance } = arrival;
+        let counts = &self.port.shared().connections;
+        let mut seat = counts.reserve(IP, u32::MAX, u32::MAX).map_err(|full| format!("no place: {full:?}"))?;
+        let close_at_once = match (seat.enter(app.id, app.limits.app_connections), &identity) {
+            (false, _) => Some(Close::OVERLOADED),
+            (true, Some(identity)) => seat.know(identity, &app.limits).err().map(|_| Close::TOO_MANY_CONNECTIONS),
+            (true, None) => None,
+        };
+        let newcomer = Newcomer {
+            leftover: Default::default(),
+            app: app.id,
+            endpoint,
+            endpoint_key: app.endpoint(endpoint).map(|e| e.key.clone()).unwrap_or_default(),
+            listener,
+            identity,
+            refusal: close_at_once.is_some().then(|| Refusal::limit(LimitKind::Connections)),
+            close_at_once,
+            deflate: None,
+            ip: IP,
+            user_agent: Some("weir test".into()),
+            request: request.map(Box::new),
+            seat,
+        };
+        let pipe = Pipe::default();
+        let mut kernel = self.all[kernel].kernel.borrow_mut();
         kernel.begin_turn(self.clock.now());
-        kernel.open(pipe, newcomer, chance);
+        kernel.open(pipe.clone(), newcomer, chance);
+        Ok(pipe)
     }
 
     pub fn len(&self) -> usize {

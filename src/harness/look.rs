@@ -115,7 +115,7 @@ impl Player {
         if let Some((line, refusal)) = self.refused.take() {
             return Err((line, format!("the publication was refused: {}", said(&refusal))));
         }
-        let seen = self.world.seen.all();
+        let seen = self.world.parts.seen.all();
         let mut left: Vec<(u32, String)> = Vec::new();
         left.extend(seen.faults.iter().map(|(line, fault)| (*line, format!("a handler failed: {fault}"))));
         for (who, number) in &self.people {

@@ -15,6 +15,7 @@ pub mod expect;
 mod host;
 mod kernels;
 mod look;
+mod parts;
 mod pipe;
 mod play;
 mod script;

@@ -3,15 +3,16 @@
 use super::BEGINNING;
 use super::compiled::{Compiled, Subject};
 use super::expect::Captured;
+use super::kernels::IP;
 use super::look::{json, said, told};
 use super::script::{Conversation, Does, Step};
 use super::words::fill;
-use super::world::{IP, World};
+use super::world::World;
 use crate::api::State;
 use crate::flow::{Draft, KeptRequest};
 use crate::listen::Asked;
 use crate::model::{ChannelName, Identity, Priority, Refusal, iso8601, one_of, query_pairs};
-use crate::observe::{Metrics, Via, unaudited};
+use crate::observe::{Via, unaudited};
 use crate::policy::Scope;
 use hyper::HeaderMap;
 use serde_json::{Map, Value};
@@ -76,9 +77,7 @@ impl Player {
         }
         let first = &conversation.steps[setting.saturating_sub(1)];
         let compiled = Compiled::new(subject, &settings).map_err(|what| failed(first, what))?;
-        let metrics = Metrics::new();
-        drop(metrics.app(compiled.app.id, &compiled.app.name));
-        let world = World::new(compiled.app.clone(), &compiled.generation, now, metrics);
+        let world = World::new(compiled.app.clone(), &compiled.generation, now);
         let (state, people, captured) = (Arc::default(), BTreeMap::new(), Captured::new());
         let mut player = Player { world, compiled, state, people, captured, refused: None };
         for step in &conversation.steps[setting..] {
@@ -90,7 +89,7 @@ impl Player {
 
     /// A handler that failed is why most steps do.
     fn with_faults(&self, what: String) -> String {
-        let seen = self.world.seen.all();
+        let seen = self.world.parts.seen.all();
         seen.faults.iter().fold(what, |what, (_, fault)| format!("{what}\na handler failed: {fault}"))
     }
 
@@ -107,7 +106,7 @@ impl Player {
         );
         if !looks {
             self.nothing_wrong()?;
-            self.world.seen.line.store(step.line, Relaxed);
+            self.world.parts.seen.line.store(step.line, Relaxed);
         }
         self.does(&step.does, step.line)?;
         self.world.settle();
@@ -119,7 +118,7 @@ impl Player {
         if let Some((line, refusal)) = self.refused.take() {
             return Err(format!("the publication of line {line} was refused: {}", said(&refusal)));
         }
-        match self.world.seen.all().faults.front() {
+        match self.world.parts.seen.all().faults.front() {
             Some((line, _)) => Err(format!("a handler had failed after line {line}")),
             None => Ok(()),
         }
@@ -173,7 +172,7 @@ impl Player {
                 let name = ChannelName::parse(&channel).map_err(|bad| format!("`{channel}` is no channel: {bad}"))?;
                 let (data, event) = (parsed.to_string().into(), event.as_deref().map(Into::into));
                 let draft = Draft { data, event, key: None, exclude: None, priority: Priority::default() };
-                let (port, scope) = (self.world.kernels.port.clone(), Scope::everywhere());
+                let (port, scope) = (self.world.parts.kernels.port.clone(), Scope::everywhere());
                 let (generation, app, names) = (self.compiled.generation.clone(), self.compiled.app.clone(), [name]);
                 let published = port.publish(&generation, &app, &scope, &names, draft, Via::Api);
                 match self.world.answer(published) {
@@ -196,7 +195,7 @@ impl Player {
                 let (entity, expected) = (fill(entity)?, expected.as_deref().map(fill).transpose()?);
                 let handlers = self.compiled.app.handlers.clone();
                 let state = match &handlers {
-                    Some(handlers) => self.world.workers.state(&handlers.script, &entity)?,
+                    Some(handlers) => self.world.parts.workers.state(&handlers.script, &entity)?,
                     None => None,
                 };
                 self.is(expected.as_deref(), state.as_deref().filter(|text| *text != "{}"), &format!("`{entity}`"))
@@ -209,7 +208,7 @@ impl Player {
             }
             Does::Webhook { name, body } => {
                 let body = fill(body)?;
-                let called = self.world.seen.all().webhooks.pop_front();
+                let called = self.world.parts.seen.all().webhooks.pop_front();
                 match called {
                     None => Err("no webhook was asked for".into()),
                     Some((_, called, got)) if *called != **name => Err(format!("webhook `{called}` came: {got}")),
@@ -218,7 +217,7 @@ impl Player {
             }
             Does::Log(text) => {
                 let text = fill(text)?;
-                let printed = &mut self.world.seen.all().printed;
+                let printed = &mut self.world.parts.seen.all().printed;
                 match printed.iter().position(|line| line.contains(&text)) {
                     Some(at) => drop(printed.drain(..=at)),
                     None => return Err(told("printed", printed.iter())),
@@ -227,7 +226,7 @@ impl Player {
             }
             Does::Fault(text) => {
                 let text = fill(text)?;
-                let faults = &mut self.world.seen.all().faults;
+                let faults = &mut self.world.parts.seen.all().faults;
                 match faults.front() {
                     None => Err("no handler failed".into()),
                     Some((_, fault)) if fault.contains(&text) => {

@@ -1,7 +1,7 @@
 //! A request to a route of the app, answered by the HTTP API's own code.
 
+use super::kernels::IP;
 use super::play::Player;
-use super::world::IP;
 use crate::api::{self, Body, Caller, Context, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -42,14 +42,14 @@ pub(super) fn request(
         ip: IP,
         listener: "".into(),
         port: 0,
-        now: player.world.clock.now(),
+        now: player.world.parts.clock.now(),
     };
     let context = Context {
         site: player.compiled.front.site.clone(),
         generation: player.compiled.generation.clone(),
         state: player.state.clone(),
-        gateway: player.world.kernels.port.clone(),
-        metrics: player.world.kernels.port.shared().metrics.clone(),
+        gateway: player.world.parts.kernels.port.clone(),
+        metrics: player.world.parts.kernels.port.shared().metrics.clone(),
         not_ready: [].into(),
         admin: None,
     };

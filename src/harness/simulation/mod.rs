@@ -13,16 +13,11 @@ use self::chance::Dice;
 use self::person::Person;
 use self::store::Late;
 use self::truth::Truth;
-use super::clock::{Chance, Clock};
-use super::host::{Seen, Stage};
-use super::kernels::Kernels;
+use super::parts::Parts;
 use crate::flow::{App, Generation};
-use crate::kernel::{Input, Shared};
+use crate::kernel::Input;
 use crate::model::{AppId, ChannelName};
-use crate::observe::{Metrics, unaudited};
-use crate::script::{self, Workers};
-use fragile::Fragile;
-use std::rc::Rc;
+use crate::observe::unaudited;
 use std::sync::Arc;
 
 /// The only app.
@@ -61,17 +56,12 @@ pub struct Site {
 struct Simulation<'a> {
     site: &'a Site,
     dice: Dice,
-    kernels: Rc<Kernels>,
-    workers: Arc<Workers>,
+    parts: Parts,
     store: Arc<Late>,
-    clock: Arc<Clock>,
-    shared: Arc<Shared>,
-    seen: Arc<Seen>,
     people: Vec<Person>,
     truth: Truth,
     /// Number of the generation, and its variant.
     generation: (u64, usize),
-    connected: u128,
     report: Report,
 }
 
@@ -82,69 +72,25 @@ pub fn simulate(site: &Site, seed: u64, steps: usize) -> Result<Report, String> 
     tracing::subscriber::with_default(silent, run)
 }
 
-/// A variant under another number.
-fn numbered(variant: &Generation, number: u64) -> Arc<Generation> {
-    Arc::new(Generation {
-        number,
-        digest: variant.digest.clone(),
-        development: variant.development,
-        limits: variant.limits.clone(),
-        revoke: variant.revoke,
-        listeners: variant.listeners.clone(),
-        apps: variant.apps.clone(),
-        keys: variant.keys.clone(),
-    })
-}
-
 impl<'a> Simulation<'a> {
     fn new(site: &'a Site, seed: u64) -> Simulation<'a> {
-        let metrics = Metrics::new();
-        drop(metrics.app(APP, "sim"));
-        let (clock, seen, store) = (Arc::new(Clock::new(BEGINNING)), Arc::new(Seen::default()), Arc::new(Late::new()));
-        let shared = Shared::new(site.kernels, metrics.clone());
-        let generation = numbered(&site.variants[0], 1);
-        shared.take_limits(&generation);
-        let kernels = Rc::new(Kernels::new(&generation, &shared, clock.clone()));
-        let app = generation.app(APP).cloned().expect("a variant has the app");
-        let stage = Arc::new(Stage {
-            app,
-            generation,
-            clock: clock.clone(),
-            chance: Chance::default(),
-            seen: seen.clone(),
-            kernels: Fragile::new(Rc::downgrade(&kernels)),
-        });
-        let (host, carry, outbox) = (stage.clone(), stage.clone(), stage);
-        let process = script::Process::default();
-        let workers = Workers::stepwise(&process, host, carry, Some(store.clone()), Some(outbox), metrics);
-        shared.set_workers(workers.clone());
-        let simulation = Simulation {
+        let (store, generation) = (Arc::new(Late::new()), site.variants[0].clone());
+        let app = generation.app(APP).expect("a variant has the app");
+        let parts = Parts::new(app, &generation, site.kernels, store.clone(), BEGINNING);
+        Simulation {
             site,
             dice: Dice::new(seed),
-            kernels,
-            workers,
+            parts,
             store,
-            clock,
-            shared,
-            seen,
             people: Vec::new(),
             truth: Truth::default(),
-            generation: (1, 0),
-            connected: 0,
+            generation: (generation.number, 0),
             report: Report::default(),
-        };
-        simulation.set_apps();
-        simulation
+        }
     }
 
     fn app(&self) -> Arc<App> {
         self.site.variants[self.generation.1].app(APP).cloned().expect("a variant has the app")
-    }
-
-    fn set_apps(&self) {
-        if let Some(handlers) = &self.app().handlers {
-            let _ = self.workers.set_apps(vec![handlers.script.clone()]);
-        }
     }
 
     fn run(mut self, steps: usize) -> Result<Report, String> {
@@ -162,13 +108,13 @@ impl<'a> Simulation<'a> {
         match self.dice.below(100) {
             0..40 => {
                 let (kernel, inputs, writes) =
-                    (self.dice.below(self.kernels.len()), 1 + self.dice.below(6), 1 + self.dice.below(8));
-                self.kernels.turn(kernel, inputs, writes);
+                    (self.dice.below(self.parts.kernels.len()), 1 + self.dice.below(6), 1 + self.dice.below(8));
+                self.parts.kernels.turn(kernel, inputs, writes);
             }
             40..65 => self.act()?,
             65..80 => self.listen()?,
             80..88 => {
-                self.workers.step();
+                self.parts.workers.step();
             }
             88..94 => {
                 if self.store.decide(!self.dice.one_in(5)) == Some(false) {
@@ -189,27 +135,27 @@ impl<'a> Simulation<'a> {
 
     /// No pause of the process: kernels have a turn at each second at least.
     fn go_on(&mut self, ms: u64) {
-        let until = self.clock.now().wall + ms;
-        while self.clock.now().wall < until {
-            self.clock.go_on((self.clock.now().wall + 500).min(until));
-            for kernel in 0..self.kernels.len() {
-                self.kernels.turn(kernel, 2, 2);
+        let until = self.parts.clock.now().wall + ms;
+        while self.parts.clock.now().wall < until {
+            self.parts.clock.go_on((self.parts.clock.now().wall + 500).min(until));
+            for kernel in 0..self.parts.kernels.len() {
+                self.parts.kernels.turn(kernel, 2, 2);
             }
         }
-        self.workers.fire_due();
+        self.parts.workers.fire_due();
     }
 
     /// Other files, once the last ones are settled: the gateway begins no change before that.
     fn reload(&mut self) {
-        if self.shared.settled() < self.generation.0 {
+        if self.parts.kernels.port.shared().settled() < self.generation.0 {
             return;
         }
         let (number, variant) = (self.generation.0 + 1, self.dice.below(self.site.variants.len()));
         self.generation = (number, variant);
         self.report.reloads += 1;
-        let generation = numbered(&self.site.variants[variant], number);
-        self.shared.put_all(|| Input::Generation(generation.clone()));
-        self.set_apps();
+        let generation = Arc::new(Generation { number, ..(*self.site.variants[variant]).clone() });
+        self.parts.kernels.port.shared().put_all(|| Input::Generation(generation.clone()));
+        self.parts.set_handlers(&self.app());
     }
 
     /// Somebody does something.
@@ -221,7 +167,6 @@ impl<'a> Simulation<'a> {
         if !self.people[who].is_open() {
             // Comes back, and wants to go on where it was.
             let gone = self.people.swap_remove(who);
-            self.report.slow += u64::from(gone.was_slow());
             return self.connect(Some(gone));
         }
         let channel = self.site.channels[self.dice.below(self.site.channels.len())].clone();
@@ -251,11 +196,9 @@ impl<'a> Simulation<'a> {
     }
 
     fn connect(&mut self, before: Option<Person>) -> Result<(), String> {
-        self.connected += 1;
         self.report.connections += 1;
-        let kernel = self.dice.below(self.kernels.len());
-        let counts = &self.shared.connections;
-        let person = Person::connect(&self.kernels, kernel, counts, &self.app(), self.connected, before)?;
+        let (kernel, number) = (self.dice.below(self.parts.kernels.len()), self.report.connections);
+        let person = Person::connect(&self.parts.kernels, kernel, &self.app(), number, before)?;
         self.people.push(person);
         Ok(())
     }
@@ -283,10 +226,10 @@ impl<'a> Simulation<'a> {
         self.people.iter_mut().for_each(|person| person.takes(None));
         for _ in 0..REST_MAX {
             let mut busy = false;
-            for kernel in 0..self.kernels.len() {
-                busy |= self.kernels.turn(kernel, usize::MAX >> 1, 1 << 20);
+            for kernel in 0..self.parts.kernels.len() {
+                busy |= self.parts.kernels.turn(kernel, usize::MAX >> 1, 1 << 20);
             }
-            busy |= self.workers.step();
+            busy |= self.parts.workers.step();
             busy |= self.store.decide(true).is_some();
             for who in 0..self.people.len() {
                 let before = self.report.heard;
@@ -305,8 +248,8 @@ impl<'a> Simulation<'a> {
         let app = self.app();
         for name in self.site.channels.clone() {
             let channel = ChannelName::parse(&name).map_err(|bad| format!("{name}: {bad}"))?;
-            let port = self.kernels.port.clone();
-            let page = self.kernels.answer(port.history(&app, &channel, None, 1));
+            let port = self.parts.kernels.port.clone();
+            let page = self.parts.kernels.answer(port.history(&app, &channel, None, 1));
             let page = page.ok_or("no answer of a home")?.map_err(|refusal| refusal.code.as_str().to_owned())?;
             for person in self.people.iter().filter(|person| person.is_open()) {
                 person.has_heard(&name, page.position)?;
@@ -319,7 +262,7 @@ impl<'a> Simulation<'a> {
     /// What a handler let pass is what its entity's state says: both happened, or none.
     fn is_counted(&self, name: &str, published: u64) -> Result<(), String> {
         let (Some(x), Some(handlers)) = (name.strip_prefix("asked:"), &self.app().handlers) else { return Ok(()) };
-        let state = self.workers.state(&handlers.script, &format!("count:{x}"))?.unwrap_or_default();
+        let state = self.parts.workers.state(&handlers.script, &format!("count:{x}"))?.unwrap_or_default();
         let kept = serde_json::from_str::<serde_json::Value>(&state).ok().and_then(|state| state["n"].as_u64());
         match kept.unwrap_or_default() == published {
             true => Ok(()),
@@ -337,21 +280,22 @@ impl<'a> Simulation<'a> {
         self.rest()?;
         self.go_on(60_000);
         self.rest()?;
-        let (connections, places) = (self.kernels.connections(), self.shared.connections.connections());
+        let (connections, places) =
+            (self.parts.kernels.connections(), self.parts.kernels.port.shared().connections.connections());
         if (connections, places) != (0, 0) {
             return Err(format!("{connections} connections and {places} places are left"));
         }
-        let port = self.kernels.port.clone();
-        let left = self.kernels.answer(port.channels(APP, 100, |_| true)).ok_or("no answer")?;
+        let port = self.parts.kernels.port.clone();
+        let left = self.parts.kernels.answer(port.channels(APP, 100, |_| true)).ok_or("no answer")?;
         let left = left.map_err(|refusal| refusal.code.as_str().to_owned())?;
         if let Some(channel) = left.iter().find(|channel| channel.subscribers > 0) {
             return Err(format!("`{}` has {} subscribers", channel.name, channel.subscribers));
         }
-        if let Some((_, fault)) = self.seen.all().faults.front() {
+        if let Some((_, fault)) = self.parts.seen.all().faults.front() {
             return Err(format!("a handler failed: {fault}"));
         }
         use crate::model::memory::Kind;
-        for holding in self.shared.memory().holdings() {
+        for holding in self.parts.kernels.port.shared().memory().holdings() {
             for kind in [Kind::Connections, Kind::Messages, Kind::Queues, Kind::Calls] {
                 let bytes = holding.kinds[kind as usize];
                 if bytes > 0 {

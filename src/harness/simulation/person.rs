@@ -4,10 +4,8 @@ use super::Report;
 use super::truth::Truth;
 use crate::flow::App;
 use crate::harness::client::{Client, Heard};
-use crate::harness::kernels::Kernels;
+use crate::harness::kernels::{Arrival, Kernels};
 use crate::harness::pipe::Pipe;
-use crate::harness::world::IP;
-use crate::kernel::{Counts, Newcomer};
 use crate::model::{Identity, Position};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -28,7 +26,6 @@ pub struct Person {
     said: BTreeMap<u64, (String, u64)>,
     next: u64,
     answered: bool,
-    slow: bool,
     /// The last things that it said and heard, for whoever looks for a mistake.
     tale: VecDeque<String>,
 }
@@ -50,34 +47,15 @@ impl Person {
     pub fn connect(
         kernels: &Kernels,
         kernel: usize,
-        counts: &Arc<Counts>,
         app: &App,
-        number: u128,
+        number: u64,
         before: Option<Person>,
     ) -> Result<Person, String> {
         let name = if number.is_multiple_of(2) { "even" } else { "odd" };
         let identity = Arc::new(Identity::described(json!({ "id": name }).as_object().cloned().unwrap_or_default()));
-        let mut seat = counts.reserve(IP, u32::MAX, u32::MAX).map_err(|full| format!("no place: {full:?}"))?;
-        seat.enter(app.id, u32::MAX);
-        seat.know(&identity, &app.limits).map_err(|limit| format!("no place: {limit:?}"))?;
-        let endpoint = app.endpoint(0).ok_or("the app has no endpoint")?;
-        let newcomer = Newcomer {
-            leftover: Default::default(),
-            app: app.id,
-            endpoint: 0,
-            endpoint_key: endpoint.key.clone(),
-            listener: 0,
-            identity: Some(identity.clone()),
-            close_at_once: None,
-            refusal: None,
-            deflate: None,
-            ip: IP,
-            user_agent: None,
-            request: None,
-            seat,
-        };
-        let pipe = Pipe::default();
-        kernels.open(kernel, pipe.clone(), newcomer, number);
+        let (chance, shown) = (u128::from(number), Some(identity.clone()));
+        let arrival = Arrival { listener: 0, endpoint: 0, identity: shown, request: None, chance };
+        let pipe = kernels.connect(kernel, app, arrival)?;
         let mut knew = BTreeMap::new();
         if let Some(before) = before {
             knew = before.knew;
@@ -94,17 +72,12 @@ impl Person {
             said: BTreeMap::new(),
             next: 0,
             answered: false,
-            slow: false,
             tale: VecDeque::new(),
         })
     }
 
     pub fn is_open(&self) -> bool {
         self.client.is_open()
-    }
-
-    pub fn was_slow(&self) -> bool {
-        self.slow
     }
 
     pub fn answered(&mut self) -> bool {
@@ -246,9 +219,7 @@ impl Person {
                 self.hears.insert(channel, Place::Anywhere);
             }
             "closed" => {
-                self.slow = message["code"] == 1013;
-                report.slow += u64::from(self.slow);
-                self.slow = false;
+                report.slow += u64::from(message["code"] == 1013);
             }
             other => return Err(format!("`{other}` was heard: {message}")),
         }
