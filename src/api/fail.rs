@@ -1,11 +1,14 @@
 //! Why a request failed, as its sender reads it: problem details (RFC 9457) with a stable `code`.
 
-use crate::model::{Code, Refusal};
+use crate::model::{Code, Fault, Refusal};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 macro_rules! whys {
@@ -86,6 +89,40 @@ impl Why {
     }
 }
 
+/// Problem details (RFC 9457), as the sender of a failed request reads them.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ProblemDetails {
+    /// What is wrong with requests of this kind.
+    pub title: Cow<'static, str>,
+    /// The reply's status.
+    pub status: u16,
+    /// Stable: what programs go by. Not there where HTTP itself is at fault, and no part of the API was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What is wrong with this request.
+    pub detail: String,
+    /// What a handler gave along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+    /// Whose answer it is, where the request named no app.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// Line in the body, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// Column in that line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
+    /// Of `invalid_config`: all mistakes in the files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults: Option<Vec<Fault>>,
+}
+
+impl ProblemDetails {
+    /// Its media type.
+    pub const KIND: &'static str = "application/problem+json";
+}
+
 /// A failed request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fail {
@@ -148,28 +185,23 @@ impl Fail {
         }
     }
 
-    /// The problem as JSON; `title` fits the code, `status` is the reply's.
-    pub fn to_json(&self) -> Value {
-        let mut problem = Map::new();
-        problem.insert("title".into(), self.why.title().into());
-        problem.insert("status".into(), self.why.status().into());
-        problem.insert("code".into(), self.code.as_deref().unwrap_or(self.why.as_str()).into());
-        problem.insert("detail".into(), self.detail.clone().into());
-        if let Some(details) = self.details.as_deref().and_then(|text| serde_json::from_str(text).ok()) {
-            problem.insert("details".into(), details);
+    /// As its sender reads it.
+    pub fn problem(&self) -> ProblemDetails {
+        ProblemDetails {
+            title: self.why.title().into(),
+            status: self.why.status(),
+            code: Some(self.code.as_deref().unwrap_or(self.why.as_str()).to_owned()),
+            detail: self.detail.clone(),
+            details: self.details.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+            app: self.app.as_deref().map(Into::into),
+            line: self.position.map(|(line, _)| line),
+            column: self.position.map(|(_, column)| column),
+            faults: None,
         }
-        if let Some(app) = &self.app {
-            problem.insert("app".into(), (&**app).into());
-        }
-        if let Some((line, column)) = self.position {
-            problem.insert("line".into(), json!(line));
-            problem.insert("column".into(), json!(column));
-        }
-        problem.into()
     }
 
     pub fn response(&self) -> Response<Full<Bytes>> {
-        let mut response = reply(self.why.status(), "application/problem+json", self.to_json().to_string().into());
+        let mut response = reply(self.why.status(), ProblemDetails::KIND, json(&self.problem()).into());
         self.headers(&mut response);
         response
     }
@@ -227,6 +259,11 @@ pub(super) fn reply(status: u16, kind: &'static str, body: Bytes) -> Response<Fu
     response
 }
 
-pub(super) fn reply_json(status: u16, body: &Value) -> Response<Full<Bytes>> {
-    reply(status, "application/json", body.to_string().into())
+pub(super) fn reply_json(status: u16, body: &impl Serialize) -> Response<Full<Bytes>> {
+    reply(status, "application/json", json(body).into())
+}
+
+/// JSON text of an answer. The API's own types have neither keys that are no text nor numbers that JSON has not.
+pub(super) fn json(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).unwrap_or_default()
 }

@@ -3,10 +3,11 @@
 use super::State;
 use super::access::Caller;
 use super::admin::{Admin, admin};
+use super::answers::{Alive, Failed, Readiness, ReadyStatus};
 use super::app::AppHttp;
 use super::args::Args;
 use super::call::Call;
-use super::fail::{Fail, Why, reply, reply_json};
+use super::fail::{Fail, Why, json, reply, reply_json};
 use super::gateway::{Gateway, Ground};
 use super::json::members;
 use super::keys::ApiKey;
@@ -24,7 +25,6 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Response};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -151,9 +151,8 @@ fn health<G>(
         return None;
     }
     let (word, response) = match request.path.as_str() {
-        "/healthz" => ("healthz", reply_json(200, &json!({ "status": "ok" }))),
-        "/readyz" if context.not_ready.is_empty() => ("readyz", reply_json(200, &ready(&context.generation))),
-        "/readyz" => ("readyz", reply_json(503, &json!({ "status": "not ready", "reasons": &*context.not_ready }))),
+        "/healthz" => ("healthz", reply_json(200, &Alive { status: "ok".into() })),
+        "/readyz" => ("readyz", ready(context)),
         "/metrics" => {
             ("metrics", reply(200, "text/plain; version=0.0.4; charset=utf-8", context.metrics.text().into()))
         }
@@ -167,11 +166,13 @@ fn health<G>(
 
 /// A source that is down does not take the whole gateway out of service: those who need none of it are served, and all
 /// others are told to come back. What is missing, and why, is said.
-fn ready(generation: &Generation) -> Value {
-    match generation.troubles() {
-        none if none.is_empty() => json!({ "status": "ready" }),
-        troubles => json!({ "status": "ready", "degraded": troubles }),
+fn ready<G>(context: &Context<G>) -> Response<Full<Bytes>> {
+    if !context.not_ready.is_empty() {
+        let reasons = Some(context.not_ready.to_vec());
+        return reply_json(503, &Readiness { status: ReadyStatus::NotReady, degraded: None, reasons });
     }
+    let degraded = Some(context.generation.troubles()).filter(|troubles| !troubles.is_empty());
+    reply_json(200, &Readiness { status: ReadyStatus::Ready, degraded, reasons: None })
 }
 
 pub(super) fn expect(request: &Request, method: Method) -> Result<(), Fail> {
@@ -207,7 +208,7 @@ async fn api<G: Gateway>(
 
 /// Who named no app, where there are several, reads which one it was: also where that one knows no such channel.
 fn with_app(answer: Answer, app: &str) -> Answer {
-    let name = json!(app);
+    let name = json(&app);
     match answer {
         Ok(json) => Ok(match json.strip_prefix('{') {
             Some("}") => format!("{{\"app\":{name}}}"),
@@ -281,7 +282,7 @@ async fn batch<G: Gateway>(context: &Context<G>, request: &Request, listener: &L
         if !replies.ends_with('[') {
             replies.push(',');
         }
-        replies.push_str(&reply.unwrap_or_else(|fail| json!({ "error": fail.to_json() }).to_string()));
+        replies.push_str(&reply.unwrap_or_else(|fail| json(&Failed { error: fail.problem() })));
     }
     replies.push_str("]}");
     Ok(replies)

@@ -7,7 +7,8 @@
 //! In: `Request`, a `Site` compiled from the files. Out: `http::Response`; errors as RFC 9457 problem details.
 
 mod access;
-mod admin;
+pub mod admin;
+mod answers;
 mod app;
 mod args;
 mod call;
@@ -38,7 +39,7 @@ mod verb;
 pub use access::Caller;
 pub use admin::{Admin, Doing, NotDone, Wanted};
 pub use app::{AppHttp, AppParts, Surroundings};
-pub use fail::{Fail, Why};
+pub use fail::{Fail, ProblemDetails, Why};
 pub use gateway::{Gateway, Ground};
 pub use handle::{Context, handle, rehearse};
 pub use keys::Keys;

@@ -1,7 +1,8 @@
 //! `weir check`: everything that is wrong with the files, at once.
 
 use super::{EX_CONFIG, files};
-use crate::config::{self, Compiled, Environment, Fault, count, summary};
+use crate::config::{self, Compiled, Environment};
+use crate::model::{Fault, count, summary};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

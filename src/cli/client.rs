@@ -11,6 +11,7 @@ use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -95,11 +96,14 @@ impl Found {
         self.post(&format!("/api/{verb}"), body).await
     }
 
-    /// What the admin listener answers to a question about files. Err: also where it refuses.
-    pub fn admin(&self, path: &str, body: &impl Serialize) -> Result<serde_json::Value, String> {
+    /// What the admin listener answers to a question about files, and its JSON. Err: also where it refuses.
+    pub fn admin<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<(T, String), String> {
         let runtime = files::runtime().map_err(|e| e.to_string())?;
         match runtime.block_on(self.post(path, body))? {
-            (status, text) if status.is_success() => serde_json::from_str(&text).map_err(|e| format!("{text}: {e}")),
+            (status, text) if status.is_success() => match serde_json::from_str(&text) {
+                Ok(answer) => Ok((answer, text)),
+                Err(e) => Err(format!("{text}: {e}")),
+            },
             (status, text) => Err(format!("{}{path} answered {status}\n{text}", self.url)),
         }
     }

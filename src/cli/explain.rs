@@ -2,11 +2,13 @@
 
 use super::client::Door;
 use super::files::{self, Files, fail, object};
+use crate::api::admin::{KeptRequest, LiveExplanation};
 use crate::auth::Outcome;
 use crate::config::{App, AsIf, Environment};
 use crate::model::{ChannelName, Identity, is_exact};
 use crate::observe::clock;
 use crate::policy::{Explanation, Part, RightKind};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::path::Path;
@@ -112,11 +114,7 @@ fn explain(files: &Files, arguments: &Arguments) -> Result<(String, bool), Strin
     let allowed = why.allowed;
     let user = as_if.identity.user.as_deref();
     let told = match arguments.json {
-        true => {
-            let mut json = why.to_json();
-            json["assumed"] = json!(assumed);
-            json.to_string()
-        }
+        true => serde_json::to_string(&Assuming { why, assumed }).map_err(|e| e.to_string())?,
         false => {
             let assumed = assumed.map(|assumed| format!("\nassumed   {assumed}")).unwrap_or_default();
             format!("{}{assumed}", text(&why, user, &arguments.on, arguments.does))
@@ -125,26 +123,41 @@ fn explain(files: &Files, arguments: &Arguments) -> Result<(String, bool), Strin
     Ok((told, allowed))
 }
 
+/// As JSON.
+#[derive(Serialize)]
+struct Assuming {
+    #[serde(flatten)]
+    why: Explanation,
+    /// What nobody said of who asks.
+    assumed: Option<String>,
+}
+
 /// Of a live connection.
 fn live(gateway: &Path, connection: &str, arguments: &Arguments, env: &Environment) -> ExitCode {
     let asked = json!({ "connection": connection, "does": arguments.does.word(), "on": arguments.on });
-    let told = match arguments.door.found(gateway, env).admin("/admin/explain", &asked) {
-        Ok(told) => told,
+    let (told, json): (LiveExplanation, _) = match arguments.door.found(gateway, env).admin("/admin/explain", &asked) {
+        Ok(answered) => answered,
         Err(what) => return fail(what),
     };
-    let Some(why) = Explanation::of_json(&told) else { return fail(format!("no explanation: {told}")) };
     match arguments.json {
-        true => say!("{told}"),
-        false => say!("{}\n{}", text(&why, told["user"].as_str(), &arguments.on, arguments.does), of_whom(&told)),
+        true => say!("{json}"),
+        false => {
+            let why = text(&told.why, told.user.as_deref(), &arguments.on, arguments.does);
+            say!("{why}\n{}", of_whom(&told));
+        }
     }
-    if why.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if told.why.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// `live      ws_1… of app reports on /ws, its request not kept; generation 3`
-fn of_whom(told: &Value) -> String {
-    let word = |key: &str| told[key].as_str().unwrap_or("?").to_owned();
-    let (id, app, endpoint, request) = (word("connection"), word("app"), word("endpoint"), word("request"));
-    format!("live      {id} of app {app} on {endpoint}, its request {request}; generation {}", told["generation"])
+fn of_whom(told: &LiveExplanation) -> String {
+    let LiveExplanation { connection, app, generation, .. } = told;
+    let endpoint = told.endpoint.as_deref().unwrap_or("?");
+    let request = match told.request {
+        KeptRequest::Kept => "kept",
+        KeptRequest::NotKept => "not kept",
+    };
+    format!("live      {connection} of app {app} on {endpoint}, its request {request}; generation {generation}")
 }
 
 /// Who asks, and what of it nobody said.
@@ -228,10 +241,9 @@ fn text(why: &Explanation, user: Option<&str>, on: &str, does: Does) -> String {
         one(&mut out, target);
         step = target;
     }
-    if let Some(refusal) = &why.refusal {
-        let message = refusal.message.as_deref().unwrap_or(refusal.code.text());
-        let _ =
-            writeln!(out, "\nclient    reads {}: {message} (unless its dialect says otherwise)", refusal.code.as_str());
+    if let Some(code) = why.code {
+        let message = why.message.as_deref().unwrap_or(code.text());
+        let _ = writeln!(out, "\nclient    reads {}: {message} (unless its dialect says otherwise)", code.as_str());
     }
     out
 }

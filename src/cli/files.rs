@@ -2,8 +2,8 @@
 
 use super::EX_CONFIG;
 use crate::auth::Fetcher;
-use crate::config::{self, App, Compiled, Environment, Fault, Means, summary};
-use crate::model::{did_you_mean, one_of};
+use crate::config::{self, App, Compiled, Environment, Means};
+use crate::model::{Fault, did_you_mean, one_of, summary};
 use std::path::Path;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};

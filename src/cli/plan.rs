@@ -2,12 +2,17 @@
 
 use super::client::Door;
 use super::files::fail;
-use crate::config::{Environment, Fault, count};
+use crate::api::admin::{Changes, Group, Item, Plan};
+use crate::config::Environment;
+use crate::flow::Revoke;
+use crate::kernel::Revoked;
+use crate::model::count;
 use serde_json::{Value, json};
-use std::fmt::{self, Write};
+use std::fmt;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -38,12 +43,13 @@ pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode
         Ok(path) => path.display().to_string(),
         Err(error) => return fail(format!("{}: {error}", arguments.candidate.display())),
     };
-    let plan = match arguments.door.found(gateway, env).admin("/admin/plan", &json!({ "candidate": candidate })) {
-        Ok(plan) => plan,
-        Err(what) => return fail(what),
-    };
+    let (plan, json): (Plan, _) =
+        match arguments.door.found(gateway, env).admin("/admin/plan", &json!({ "candidate": candidate })) {
+            Ok(answered) => answered,
+            Err(what) => return fail(what),
+        };
     if arguments.json {
-        say!("{plan}");
+        say!("{json}");
     } else {
         let colours = std::io::stdout().is_terminal() && !env.contains_key("NO_COLOR");
         put!("{}", Told { plan: &plan, candidate: &candidate, colours });
@@ -51,17 +57,9 @@ pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode
     if good(&plan, arguments.strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn good(plan: &Value, strict: bool) -> bool {
-    let in_force = plan["ok"] == true && list(&plan["restart"]).is_empty();
-    in_force && !(strict && (number(plan, "connection_count") > 0 || number(plan, "subscription_count") > 0))
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], |list| list)
-}
-
-fn number(plan: &Value, key: &str) -> u64 {
-    plan["revoked"][key].as_u64().unwrap_or(0)
+fn good(plan: &Plan, strict: bool) -> bool {
+    let ends = plan.revoked.as_ref().is_some_and(|r| r.connection_count > 0 || r.subscription_count > 0);
+    plan.ok && plan.restart.is_empty() && !(strict && ends)
 }
 
 /// Texts without quotes.
@@ -75,7 +73,7 @@ fn plain(value: &Value) -> String {
 
 /// A plan for people.
 struct Told<'a> {
-    plan: &'a Value,
+    plan: &'a Plan,
     candidate: &'a str,
     colours: bool,
 }
@@ -91,69 +89,64 @@ impl Told<'_> {
         if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_string() }
     }
 
-    fn changes(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let changes = &self.plan["changes"];
-        let head = |name: &str| format!("{name}\n");
-        if !list(&changes["files"]).is_empty() {
-            f.write_str(&head("files"))?;
-            list(&changes["files"]).iter().try_for_each(|file| writeln!(f, "  ~ {}", plain(file)))?;
+    fn changes(&self, changes: &Changes, f: &mut fmt::Formatter) -> fmt::Result {
+        if !changes.files.is_empty() {
+            writeln!(f, "files")?;
+            changes.files.iter().try_for_each(|file| writeln!(f, "  ~ {file}"))?;
         }
-        if !list(&changes["settings"]).is_empty() {
-            f.write_str(&head("settings"))?;
+        if !changes.settings.is_empty() {
+            writeln!(f, "settings")?;
         }
-        for setting in list(&changes["settings"]) {
-            let app = setting["app"].as_str().map_or(String::new(), |app| format!("{app}  "));
-            let (key, from, to) = (plain(&setting["key"]), plain(&setting["from"]), plain(&setting["to"]));
-            writeln!(f, "  ~ {app}{key}   {from} → {to}")?;
+        for setting in &changes.settings {
+            let (key, from, to) = (&setting.key, plain(&setting.from), plain(&setting.to));
+            writeln!(f, "  ~ {}{key}   {from} → {to}", of_app(setting.app.as_deref()))?;
         }
-        for (name, group) in changes.as_object().into_iter().flatten().filter(|(_, group)| group.is_object()) {
-            let marked = [("added", '+', GREEN), ("removed", '-', RED), ("changed", '~', YELLOW)];
-            if marked.iter().any(|(key, _, _)| !list(&group[key]).is_empty()) {
-                f.write_str(&head(name))?;
-            }
-            for (key, mark, colour) in marked {
-                for item in list(&group[key]) {
-                    let app = item["app"].as_str().map_or(String::new(), |app| format!("{app}  "));
-                    let name = item["name"].as_str().or(item.as_str()).unwrap_or_default();
-                    let parts: Vec<&str> = list(&item["parts"]).iter().filter_map(Value::as_str).collect();
-                    let parts = if parts.is_empty() { String::new() } else { format!("   {}", parts.join(", ")) };
-                    writeln!(f, "  {} {app}{name}{parts}", self.colour(colour, mark))?;
-                }
+        let item = |name: &String| Item { app: None, name: name.clone(), parts: Vec::new() };
+        let items = |names: &[String]| names.iter().map(item).collect();
+        let apps = &changes.apps;
+        let (added, removed, changed) = (items(&apps.added), items(&apps.removed), items(&apps.changed));
+        self.group("apps", &Group { added, removed, changed }, f)?;
+        changes.groups.iter().try_for_each(|(name, group)| self.group(name, group, f))
+    }
+
+    fn group(&self, name: &str, group: &Group, f: &mut fmt::Formatter) -> fmt::Result {
+        let marked = [(&group.added, '+', GREEN), (&group.removed, '-', RED), (&group.changed, '~', YELLOW)];
+        if marked.iter().any(|(items, _, _)| !items.is_empty()) {
+            writeln!(f, "{name}")?;
+        }
+        for (items, mark, colour) in marked {
+            for Item { app, name, parts } in items {
+                let parts = if parts.is_empty() { String::new() } else { format!("   {}", parts.join(", ")) };
+                writeln!(f, "  {} {}{name}{parts}", self.colour(colour, mark), of_app(app.as_deref()))?;
             }
         }
         Ok(())
     }
 
-    fn endings(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let who = |one: &Value| one["user"].as_str().unwrap_or("anonymous").to_owned();
-        let (revoked, plan) = (&self.plan["revoked"], self.plan);
-        let (connections, subscriptions) = (number(plan, "connection_count"), number(plan, "subscription_count"));
-        if connections > 0 {
-            writeln!(
-                f,
-                "{}",
-                self.colour(RED, format!("{} would be closed", count(connections as usize, "connection")))
-            )?;
-        }
-        for one in list(&revoked["connections"]).iter().take(SHOWN_MAX) {
-            writeln!(f, "  {}  {}  {}: {}", plain(&one["id"]), who(one), plain(&one["app"]), plain(&one["why"]))?;
-        }
-        more(f, connections)?;
-        if subscriptions > 0 {
-            let fate = match plan["revoke"].as_str() {
-                Some("report") => "would stay, though not allowed any more",
-                Some("disconnect") => "would end with their connections",
-                _ => "would be taken back",
-            };
-            let what = format!("{} {fate}", count(subscriptions as usize, "subscription"));
+    fn endings(&self, revoked: &Revoked, f: &mut fmt::Formatter) -> fmt::Result {
+        let who = |user: &Option<Arc<str>>| user.as_deref().unwrap_or("anonymous").to_owned();
+        if revoked.connection_count > 0 {
+            let what = format!("{} would be closed", count(revoked.connection_count, "connection"));
             writeln!(f, "{}", self.colour(RED, what))?;
         }
-        for one in list(&revoked["subscriptions"]).iter().take(SHOWN_MAX) {
-            let (id, app, channel) = (plain(&one["id"]), plain(&one["app"]), plain(&one["channel"]));
-            writeln!(f, "  {id}  {}  {app}  {channel}: {}", who(one), plain(&one["why"]))?;
+        for one in revoked.connections.iter().take(SHOWN_MAX) {
+            writeln!(f, "  {}  {}  {}: {}", one.id, who(&one.user), one.app, one.why)?;
         }
-        more(f, subscriptions)?;
-        match number(plan, "undecidable_count") {
+        more(f, revoked.connection_count)?;
+        if revoked.subscription_count > 0 {
+            let fate = match self.plan.revoke {
+                Some(Revoke::Report) => "would stay, though not allowed any more",
+                Some(Revoke::Disconnect) => "would end with their connections",
+                Some(Revoke::Unsubscribe) | None => "would be taken back",
+            };
+            let what = format!("{} {fate}", count(revoked.subscription_count, "subscription"));
+            writeln!(f, "{}", self.colour(RED, what))?;
+        }
+        for one in revoked.subscriptions.iter().take(SHOWN_MAX) {
+            writeln!(f, "  {}  {}  {}  {}: {}", one.id, who(&one.user), one.app, one.channel, one.why)?;
+        }
+        more(f, revoked.subscription_count)?;
+        match revoked.undecidable_count {
             0 => Ok(()),
             n => writeln!(
                 f,
@@ -164,8 +157,13 @@ impl Told<'_> {
     }
 }
 
-fn more(f: &mut fmt::Formatter, count: u64) -> fmt::Result {
-    match count.saturating_sub(SHOWN_MAX as u64) {
+/// `reports  `
+fn of_app(app: Option<&str>) -> String {
+    app.map_or(String::new(), |app| format!("{app}  "))
+}
+
+fn more(f: &mut fmt::Formatter, count: usize) -> fmt::Result {
+    match count.saturating_sub(SHOWN_MAX) {
         0 => Ok(()),
         n => writeln!(f, "  and {n} more"),
     }
@@ -173,24 +171,27 @@ fn more(f: &mut fmt::Formatter, count: u64) -> fmt::Result {
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let (plan, mut head) = (self.plan, String::new());
-        let _ = write!(head, "{} against generation {}", self.candidate, plan["generation"]);
-        writeln!(f, "{head}\n")?;
-        for fault in list(&plan["faults"]) {
-            writeln!(f, "{}\n", self.colour(RED, told(fault)))?;
+        let plan = self.plan;
+        writeln!(f, "{} against generation {}\n", self.candidate, plan.generation)?;
+        for fault in &plan.faults {
+            writeln!(f, "{}\n", self.colour(RED, fault))?;
         }
-        for warning in list(&plan["warnings"]) {
-            writeln!(f, "{} {}\n", self.colour(YELLOW, "warning:"), told(warning))?;
+        for warning in &plan.warnings {
+            writeln!(f, "{} {warning}\n", self.colour(YELLOW, "warning:"))?;
         }
-        self.changes(f)?;
-        for one in list(&plan["restart"]) {
-            let (key, from, to) = (plain(&one["key"]), plain(&one["from"]), plain(&one["to"]));
-            writeln!(f, "{} {key}   {from} → {to}", self.colour(RED, "takes a restart:"))?;
+        if let Some(changes) = &plan.changes {
+            self.changes(changes, f)?;
         }
-        self.endings(f)?;
-        let faults = list(&plan["faults"]).len();
-        match (faults, list(&plan["restart"]).len()) {
-            (0, 0) if list(&plan["changes"]["files"]).is_empty() => writeln!(f, "nothing would change"),
+        for one in &plan.restart {
+            writeln!(f, "{} {}   {} → {}", self.colour(RED, "takes a restart:"), one.key, one.from, one.to)?;
+        }
+        if let Some(revoked) = &plan.revoked {
+            self.endings(revoked, f)?;
+        }
+        match (plan.faults.len(), plan.restart.len()) {
+            (0, 0) if plan.changes.as_ref().is_none_or(|changes| changes.files.is_empty()) => {
+                writeln!(f, "nothing would change")
+            }
             (0, 0) => writeln!(f, "{}", self.colour(GREEN, "can be put in force")),
             (0, _) => writeln!(f, "{}", self.colour(RED, "cannot be put in force without a restart")),
             (n, _) => writeln!(f, "{}", self.colour(RED, format!("cannot be put in force: {}", count(n, "fault")))),
@@ -198,24 +199,13 @@ impl fmt::Display for Told<'_> {
     }
 }
 
-/// As the log tells it.
-fn told(fault: &Value) -> String {
-    let text = |key: &str| fault[key].as_str();
-    let number = |key: &str| fault[key].as_u64().unwrap_or(0) as u32;
-    let file = text("file").unwrap_or_default();
-    let mut made = Fault::of_file(file, text("what").unwrap_or_default());
-    (made.line, made.column) = (number("line"), number("column"));
-    (made.expected, made.hint) = (text("expected").map(str::to_owned), text("hint").map(str::to_owned));
-    made.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plan() -> Value {
-        json!({
-            "ok": true, "faults": [], "generation": 3, "revoke": "unsubscribe",
+    fn plan() -> Plan {
+        let told = json!({
+            "ok": true, "faults": [], "generation": 3, "digest": "d1", "revoke": "unsubscribe",
             "warnings": [{ "file": "a.toml", "line": 1, "column": 2, "what": "odd" }],
             "changes": {
                 "files": ["channels/a.toml"],
@@ -226,9 +216,10 @@ mod tests {
             "restart": [],
             "revoked": {
                 "connections": [], "connection_count": 0, "subscription_count": 25, "undecidable_count": 0,
-                "subscriptions": [{ "id": "ws_1", "user": null, "app": "a", "channel": "x:1", "why": "a.toml:7:1 subscribe" }],
+                "subscriptions": [{ "id": "ws_1", "user": null, "app": "a", "channel": "x:1", "rule": null, "code": "denied", "why": "a.toml:7:1 subscribe" }],
             },
-        })
+        });
+        serde_json::from_value(told).unwrap()
     }
 
     #[test]
@@ -247,7 +238,7 @@ mod tests {
     fn what_ends_something_is_bad_only_where_it_is_asked_for() {
         let mut plan = plan();
         assert!(good(&plan, false) && !good(&plan, true));
-        plan["restart"] = json!([{ "key": "shards", "from": "1", "to": "2" }]);
+        plan.restart = serde_json::from_value(json!([{ "key": "shards", "from": "1", "to": "2" }])).unwrap();
         assert!(!good(&plan, false));
     }
 }

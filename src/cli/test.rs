@@ -2,8 +2,9 @@
 
 use super::files::{self, fail};
 use super::junit;
-use crate::config::{self, App, Compiled, Environment, Played, Wanted, count};
+use crate::config::{self, App, Compiled, Environment, Played, Wanted};
 use crate::harness::{Failure, Outcome};
+use crate::model::count;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use super::files::{self, Files, fail, object};
 use crate::auth::{Authenticator, Inspection, Issue, Outcome, Unverified};
 use crate::config::{App, Environment};
-use crate::model::{Millis, Ms, did_you_mean, iso8601, one_of};
+use crate::model::{Millis, Ms, count, did_you_mean, iso8601, one_of};
 use crate::observe::clock;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -185,7 +185,7 @@ fn when(at: Millis, now: Millis) -> String {
         7_200..172_800 => (s / 3_600, "hour"),
         _ => (s / 86_400, "day"),
     };
-    let span = crate::config::count(n as usize, unit);
+    let span = count(n as usize, unit);
     if at > now { format!("{}, in {span}", iso8601(at)) } else { format!("{}, {span} ago", iso8601(at)) }
 }
 

@@ -1,13 +1,12 @@
 //! One app's file → what the rooms use of it.
 
 use super::compile::{Means, tell};
-use super::fault::Fault;
 use super::file::{AppFile, Endpoint, GatewayFile, Mode};
 use super::files::Files;
 use super::load::Sheet;
 use super::{cases, check, lint, rehearsal, unread};
 use crate::dialect::{self, Dialect, Json};
-use crate::model::{AppId, Problem};
+use crate::model::{AppId, Fault, Problem};
 use crate::policy::{Policy, Reads, RightKind, Template};
 use crate::{api, auth, flow, listen, webhook};
 use serde_json::{Map, Value};

@@ -6,61 +6,11 @@ use super::app::App;
 use super::compile::Compiled;
 use super::doc::Doc;
 use super::written::{self, Said};
-use serde::Serialize;
+use crate::api::admin::{Changes, Group, Item, Setting};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::LazyLock;
-
-/// All that differs. Everything is named as its file names it.
-#[derive(Clone, PartialEq, Debug, Default, Serialize)]
-pub struct Changes {
-    /// Relative to the folder of `gateway.toml`.
-    pub files: BTreeSet<String>,
-    pub settings: Vec<Setting>,
-    pub apps: Names,
-    /// `listeners`, `endpoints`, `classes`, `routes`, `dialects`, `handlers` and the like.
-    #[serde(flatten)]
-    pub groups: BTreeMap<String, Group>,
-}
-
-/// A plain setting.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Setting {
-    /// Whose file; not there: `gateway.toml`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub app: Option<String>,
-    /// `limits.connections`
-    pub key: String,
-    /// What is in force, the default where nothing is written; null where there is none.
-    pub from: Value,
-    pub to: Value,
-}
-
-#[derive(Clone, PartialEq, Debug, Default, Serialize)]
-pub struct Names {
-    pub added: Vec<String>,
-    pub removed: Vec<String>,
-    pub changed: Vec<String>,
-}
-
-/// Things of one kind.
-#[derive(Clone, PartialEq, Debug, Default, Serialize)]
-pub struct Group {
-    pub added: Vec<Item>,
-    pub removed: Vec<Item>,
-    pub changed: Vec<Item>,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Item {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub app: Option<String>,
-    pub name: String,
-    /// Which keys of it changed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parts: Vec<String>,
-}
 
 /// Always told, though nothing of the kind changed.
 const GROUPS: [&str; 6] = ["listeners", "endpoints", "classes", "routes", "dialects", "handlers"];

@@ -1,13 +1,12 @@
 //! What only the whole configuration shows: names that point nowhere, limits that make no sense, modes that forbid.
 
 use super::doc::Doc;
-use super::fault::Fault;
 use super::file::{AppFile, GatewayFile, Mode};
 use crate::api::AccessSettings;
 use crate::auth::Settings;
 use crate::dialect;
 use crate::flow::limits::{AppLimits, AppLimitsOverride};
-use crate::model::{ChannelName, Ms, MsOrOff, Problem, Rate, Size, did_you_mean, one_of};
+use crate::model::{ChannelName, Fault, Ms, MsOrOff, Problem, Rate, Size, did_you_mean, one_of};
 use crate::policy::Policy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

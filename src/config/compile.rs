@@ -2,17 +2,17 @@
 
 use super::app::{App, Compiling};
 use super::doc::Doc;
-use super::fault::{Fault, sorted};
 use super::file::{AppFile, GatewayFile, Mode, ReloadSettings, Shards};
 use super::files::{DATA_BYTES_MAX, Files};
 use super::inputs::Inputs;
 use super::load::{Loaded, Sheet};
-use super::restart::{self, Restart};
+use super::restart;
 use super::secret::{Environment, Secrets};
 use super::written::Said;
 use super::{check, lint, rehearsal, unread};
+use crate::api::admin::Restart;
 use crate::flow::Limits;
-use crate::model::{AppId, Origins, Problem};
+use crate::model::{AppId, Fault, Origins, Problem, sorted};
 use crate::{api, auth, listen, observe};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;

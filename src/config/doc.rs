@@ -3,8 +3,7 @@
 //! A value that the environment sets carries the variable's name instead of a position, so that whatever is wrong
 //! with it later is told about the variable.
 
-use super::fault::Fault;
-use crate::model::{NamedFile, Problem};
+use crate::model::{Fault, NamedFile, Problem};
 use std::path::Path;
 use std::sync::Arc;
 use toml::de::{DeTable, DeValue};

@@ -1,13 +1,12 @@
 //! An app's plugin, and what of it the app's file binds to what.
 
 use super::app::Compiling;
-use super::fault::Fault;
 use super::file::AppFile;
 use super::files::Files;
 use crate::dialect::Dialect;
 use crate::flow::{Bound, Handlers, OfClass, OfEndpoint};
 use crate::listen::PathPattern;
-use crate::model::{Problem, did_you_mean};
+use crate::model::{Fault, Problem, did_you_mean};
 use crate::policy::Policy;
 use crate::script::{self, ChannelHandlers, EndpointHandlers, EntityKey, Plugin, PluginProblem};
 use crate::webhook;

@@ -2,12 +2,12 @@
 
 use super::doc::Doc;
 use super::env;
-use super::fault::Fault;
 use super::file::{AppFile, GatewayFile};
 use super::files::{Files, TOML_BYTES_MAX};
 use super::schema::Schema;
 use super::secret::Environment;
 use super::{de, prune, shape};
+use crate::model::Fault;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;

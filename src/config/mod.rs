@@ -18,7 +18,6 @@ mod compile;
 mod de;
 mod doc;
 mod env;
-mod fault;
 mod file;
 mod files;
 mod front;
@@ -45,17 +44,17 @@ pub use app::App;
 pub use as_if::AsIf;
 pub use both::Both;
 pub use cases::CheckSettings;
-pub use changes::{Changes, Group, Item, Setting, default_apps};
+pub use changes::default_apps;
 pub use compile::{Compiled, Means, SSL_CERT_FILE};
-pub use fault::{Fault, count, summary};
 pub use file::{AppFile, Channel, GatewayFile, Mode, ReloadSettings, Shards, Watching};
 pub use inputs::Inputs;
 pub use outputs::store as store_problem;
 pub use rehearsal::{Played, Wanted, rehearse};
-pub use restart::Restart;
 pub use secret::{Environment, published};
-pub use watch::{Noticing, Watch};
+pub use watch::Watch;
 
+use crate::api::admin::Restart;
+use crate::model::{Fault, sorted};
 use std::path::Path;
 
 /// Reads the configuration whose `gateway.toml` this is. Reads files; changes nothing.
@@ -72,7 +71,7 @@ pub fn read_to_serve(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Faul
     let outputs: Vec<Fault> = outputs.collect();
     match compile::compile(loaded, means, None) {
         Ok(compiled) if outputs.is_empty() => Ok(compiled),
-        compiled => Err(fault::sorted(compiled.err().into_iter().flatten().chain(outputs).collect())),
+        compiled => Err(sorted(compiled.err().into_iter().flatten().chain(outputs).collect())),
     }
 }
 
@@ -82,7 +81,7 @@ pub fn check(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
     let tests = rehearsal::unreadable(gateway.parent().unwrap_or(Path::new("")), read.as_ref().ok());
     match read {
         Ok(compiled) if tests.is_empty() => Ok(compiled),
-        read => Err(fault::sorted(read.err().into_iter().flatten().chain(tests).collect())),
+        read => Err(sorted(read.err().into_iter().flatten().chain(tests).collect())),
     }
 }
 

@@ -2,12 +2,11 @@
 
 use super::app::App;
 use super::compile::Compiled;
-use super::fault::Fault;
 use super::file::AppFile;
 use super::files::Files;
 use super::handlers::plugin_file;
 use crate::harness::{self, Failure, Outcome, Subject, Transcript};
-use crate::model::{Problem, did_you_mean, one_of};
+use crate::model::{Fault, Problem, did_you_mean, one_of};
 use crate::script::{Plugin, PluginProblem, STACK_BYTES};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};

@@ -2,17 +2,9 @@
 
 use super::compile::Compiled;
 use super::file::{GatewayFile, Shards};
+use crate::api::admin::Restart;
 use crate::model::Problem;
-use serde::Serialize;
 use std::fmt::Debug;
-
-/// A key of gateway.toml that takes a restart to change: what is in force and what is written.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Restart {
-    pub key: String,
-    pub from: String,
-    pub to: String,
-}
 
 impl Restart {
     /// As a reload tells it.

@@ -1,10 +1,9 @@
 //! Where secrets come from: the environment, a file, and in development mode a published value for what is missing.
 
-use super::fault::Fault;
 use super::files::{Files, SECRET_BYTES_MAX};
 use super::strength::{is_blank, judge, readable_by_others};
 use crate::auth::Purpose;
-use crate::model::{Secret, SecretSource};
+use crate::model::{Fault, Secret, SecretSource};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

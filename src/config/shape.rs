@@ -3,9 +3,8 @@
 //! What passes here, serde reads. What only a room can judge (a rule, a template, a name) comes later.
 
 use super::doc::{At, Doc, Entry, Node, Value as Written};
-use super::fault::Fault;
 use super::schema::{Object, Others, Schema, is_secret, range, types};
-use crate::model::{did_you_mean, one_of};
+use crate::model::{Fault, did_you_mean, one_of};
 use serde_json::Value;
 
 /// Checks a file against its schema; `others` are the other file kinds, for keys that belong there.

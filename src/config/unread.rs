@@ -1,11 +1,10 @@
 //! Settings of an app that nothing reads, and secrets that are not there, of files that have other faults too.
 
 use super::doc::{Doc, Entry, Node, Value};
-use super::fault::Fault;
 use super::file::AppFile;
 use super::secret::Secrets;
 use crate::auth::Purpose;
-use crate::model::{Problem, SecretSource};
+use crate::model::{Fault, Problem, SecretSource};
 use std::collections::BTreeSet;
 
 /// `[settings]` keys, and the `[env]` names that set them, of which neither a text of the file nor its plugin makes use.

@@ -7,8 +7,8 @@
 
 use super::file::{ReloadSettings, Watching};
 use super::inputs::{Inputs, is_listed};
+use crate::api::admin::{NoticedBy, Noticing};
 use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -38,19 +38,10 @@ struct Names {
     listed: BTreeSet<(PathBuf, &'static str)>,
 }
 
-/// How changes are noticed now.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Noticing {
-    pub by: &'static str,
-    /// Why not by events, where that was wanted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
-}
-
 impl Noticing {
-    pub const OFF: Noticing = Noticing { by: "off", why: None };
-    const EVENTS: Noticing = Noticing { by: "events", why: None };
-    const POLL: Noticing = Noticing { by: "poll", why: None };
+    pub const OFF: Noticing = Noticing { by: NoticedBy::Off, why: None };
+    const EVENTS: Noticing = Noticing { by: NoticedBy::Events, why: None };
+    const POLL: Noticing = Noticing { by: NoticedBy::Poll, why: None };
 
     fn poll(why: String) -> Noticing {
         Noticing { why: Some(why), ..Noticing::POLL }
@@ -90,7 +81,7 @@ impl Watch {
 
     /// Whether anything has changed since it was looked at. Blocks on the file system.
     pub fn differs(&self, inputs: &mut Inputs) -> bool {
-        inputs.changed(self.noticing.by == Noticing::POLL.by)
+        inputs.changed(self.noticing.by == NoticedBy::Poll)
     }
 
     /// From now on these count: folders that came back or are led to by other links are others. Whoever calls it looks
@@ -300,7 +291,7 @@ mod tests {
         let mut watch = Watch::start(&settings()).unwrap();
         watch.watcher = Some(Box::new(Full));
         watch.follow(&looked(folder.path()));
-        assert_eq!(watch.noticing().by, "poll");
+        assert_eq!(watch.noticing().by, NoticedBy::Poll);
         assert!(watch.noticing().why.as_deref().is_some_and(|why| why.contains("fs.inotify.max_user_watches")));
         assert!(Watch::start(&ReloadSettings { watch: Watching::Off, ..settings() }).is_none());
     }

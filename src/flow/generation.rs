@@ -48,7 +48,7 @@ impl Generation {
 }
 
 /// What becomes of a live subscription that new rules do not allow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Revoke {
     /// It is taken back, and its client is told in its dialect.

@@ -18,10 +18,10 @@ mod triggers;
 
 use self::notify::Systemd;
 use crate::auth::Fetcher;
-use crate::config::{self, Compiled, Environment, Fault, Means, summary};
+use crate::config::{self, Compiled, Environment, Means};
 use crate::kernel::{Input, Port, Shared};
 use crate::listen::{Attempts, Context, serve};
-use crate::model::{Close, Problem};
+use crate::model::{Close, Fault, Problem, summary};
 use crate::observe::{Logs, Metrics, clock, finish_audit, finish_log, start_audit};
 use crate::shard::{Accepted, Door, start};
 use arc_swap::ArcSwap;

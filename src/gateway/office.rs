@@ -2,8 +2,8 @@
 
 use super::plan::Planner;
 use super::reload::Desk;
+use crate::api::admin::{LiveExplanation, Plan, Reloaded, Status};
 use crate::api::{Admin, Doing, NotDone, Wanted};
-use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,22 +19,22 @@ impl Office {
 }
 
 impl Admin for Office {
-    fn status(&self) -> Value {
+    fn status(&self) -> Status {
         self.desk.told()
     }
 
-    fn reload(&self, by: &str) -> Doing {
+    fn reload(&self, by: &str) -> Doing<Reloaded> {
         match self.draining() {
             true => Box::pin(async { Err(NotDone::Draining) }),
             false => self.desk.reload(by),
         }
     }
 
-    fn plan(&self, candidate: String) -> Doing {
+    fn plan(&self, candidate: String) -> Doing<Plan> {
         Box::pin(self.planner.clone().plan(candidate))
     }
 
-    fn explain(&self, wanted: Wanted) -> Doing {
+    fn explain(&self, wanted: Wanted) -> Doing<LiveExplanation> {
         Box::pin(self.planner.clone().explain(wanted))
     }
 }

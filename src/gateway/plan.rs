@@ -4,18 +4,17 @@
 //! every live connection, and forgotten. No listener is bound, nothing is fetched, no figure of reloads moves.
 
 use super::process::aside;
+use crate::api::admin::{Changes, KeptRequest, LiveExplanation, Plan, Restart};
 use crate::api::{NotDone, Wanted};
 use crate::auth::Fetcher;
-use crate::config::{self, Changes, Compiled, Environment, Means, Restart};
-use crate::flow::{Revoke, Rows};
-use crate::kernel::{Port, Revoked};
+use crate::config::{self, Compiled, Environment, Means};
+use crate::flow::Rows;
+use crate::kernel::Port;
 use crate::listen::Front;
-use crate::model::Refusal;
+use crate::model::{Fault, Refusal};
 use crate::observe::clock;
 use crate::policy::{Asking, RequestView};
 use arc_swap::ArcSwap;
-use serde::Serialize;
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,24 +37,6 @@ pub struct Planner {
     turns: Semaphore,
 }
 
-/// The answer to a plan.
-#[derive(Serialize)]
-struct Plan {
-    /// No faults. What needs a restart is told apart.
-    ok: bool,
-    faults: Vec<config::Fault>,
-    warnings: Vec<config::Fault>,
-    /// In force now.
-    generation: u64,
-    /// The candidate's.
-    digest: Option<Arc<str>>,
-    changes: Option<Changes>,
-    restart: Vec<Restart>,
-    /// What becomes of `revoked.subscriptions`: the candidate's `[reload] revoke`.
-    revoke: Option<&'static str>,
-    revoked: Option<Revoked>,
-}
-
 const BUSY: NotDone = NotDone::Overloaded("Other plans are being made");
 
 impl Planner {
@@ -70,7 +51,7 @@ impl Planner {
     }
 
     /// `candidate`: a folder with a `gateway.toml`, or such a file.
-    pub async fn plan(self: Arc<Planner>, candidate: String) -> Result<Value, NotDone> {
+    pub async fn plan(self: Arc<Planner>, candidate: String) -> Result<Plan, NotDone> {
         let _turn = self.turns.try_acquire().map_err(|_| BUSY)?;
         let path = Path::new(&candidate);
         if !path.is_absolute() {
@@ -89,7 +70,7 @@ impl Planner {
             let revoked = self.port.foresee(&candidate.generation).await;
             plan.revoked = Some(revoked.map_err(|_: Refusal| NotDone::Overloaded("The shards are overloaded"))?);
         }
-        serde_json::to_value(plan).map_err(|error| NotDone::Internal(error.to_string()))
+        Ok(plan)
     }
 
     /// What the files came to, and their generation: one is told of a reload a moment before the other.
@@ -104,7 +85,7 @@ impl Planner {
     }
 
     /// Why a live connection may or may not, by the files in force.
-    pub async fn explain(self: Arc<Planner>, wanted: Wanted) -> Result<Value, NotDone> {
+    pub async fn explain(self: Arc<Planner>, wanted: Wanted) -> Result<LiveExplanation, NotDone> {
         let _turn = self.turns.try_acquire().map_err(|_| BUSY)?;
         let found = self.port.look(wanted.connection).await;
         let found = found.map_err(|_| NotDone::Overloaded("The shards are overloaded"))?;
@@ -116,21 +97,22 @@ impl Planner {
             let rows = Rows { tables: &live.app.tables, now: now.mono, asks: false };
             let request = live.request.as_deref().map(|r| r as &dyn RequestView);
             let asking = Asking { identity: &live.identity, request, tables: &rows, now: now.wall };
-            let mut told = live.app.policy.explain(wanted.does, &wanted.on, &asking).to_json();
-            told["generation"] = live.generation.into();
-            told["connection"] = wanted.connection.to_string().into();
-            told["app"] = (*live.app.name).into();
-            told["user"] = live.identity.user.as_deref().into();
-            told["endpoint"] = live.endpoint.as_deref().into();
-            told["request"] = if live.request.is_some() { "kept" } else { "not kept" }.into();
-            told
+            LiveExplanation {
+                why: live.app.policy.explain(wanted.does, &wanted.on, &asking),
+                generation: live.generation,
+                connection: wanted.connection.to_string(),
+                app: live.app.name.to_string(),
+                user: live.identity.user.as_deref().map(Into::into),
+                endpoint: live.endpoint.as_deref().map(Into::into),
+                request: if live.request.is_some() { KeptRequest::Kept } else { KeptRequest::NotKept },
+            }
         });
         explained.await.map_err(|error| NotDone::Internal(error.to_string()))
     }
 }
 
 fn compiled_plan(
-    compiled: Result<Compiled, Vec<config::Fault>>,
+    compiled: Result<Compiled, Vec<Fault>>,
     restart: Vec<Restart>,
     (previous, live, generation): (&Compiled, &Path, u64),
     file: &Path,
@@ -154,12 +136,8 @@ fn compiled_plan(
         }
         Ok(made) => {
             plan.changes = Some(Changes::between((previous, &folder(live)), (&made, &folder(file))));
-            plan.digest = Some(made.digest.clone());
-            plan.revoke = Some(match made.reload.revoke {
-                Revoke::Unsubscribe => "unsubscribe",
-                Revoke::Disconnect => "disconnect",
-                Revoke::Report => "report",
-            });
+            plan.digest = Some(made.digest.to_string());
+            plan.revoke = Some(made.reload.revoke);
             let front = made.front(generation + 1);
             plan.warnings = made.warnings;
             (plan, Some(front))

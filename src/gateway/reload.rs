@@ -9,17 +9,17 @@ use super::notify::Systemd;
 use super::process::{self, aside};
 use super::removal::Away;
 use super::scripts::Scripts;
+use crate::api::admin::{InForce, LastReload, Noticing, ReloadResult, Reloaded, Removing, Status as Told};
 use crate::api::{Doing, NotDone};
 use crate::auth::Fetcher;
-use crate::config::{self, Compiled, Environment, Fault, Inputs, Means, Noticing, count};
+use crate::config::{self, Compiled, Environment, Inputs, Means};
 use crate::flow::Generation;
 use crate::kernel::{Input, Shared};
 use crate::listen::Front;
-use crate::model::{Millis, iso8601};
+use crate::model::{Fault, count, iso8601};
 use crate::observe::{Logs, audit_reload, clock};
 use crate::shard::Mailboxes;
 use arc_swap::ArcSwap;
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// What a reload came to.
-type Outcome = Result<Value, Value>;
+type Outcome = Result<Reloaded, Vec<Fault>>;
 
 /// Somebody wants the files read again.
 struct Request {
@@ -62,19 +62,11 @@ pub struct Desk {
 }
 
 struct Status {
-    in_force: Value,
-    last: Option<Last>,
+    in_force: InForce,
+    last: Option<LastReload>,
     noticing: Noticing,
     /// Files that are away and may still come back.
-    removing: Value,
-}
-
-#[derive(Clone)]
-struct Last {
-    at: Millis,
-    by: String,
-    result: &'static str,
-    faults: Vec<Fault>,
+    removing: Vec<Removing>,
 }
 
 /// What others hand in; ends with the process.
@@ -86,17 +78,20 @@ pub fn desk(compiled: &Compiled) -> (Arc<Desk>, Requests) {
         in_force: in_force(compiled, 1),
         last: None,
         noticing: Noticing::OFF,
-        removing: json!([]),
+        removing: Vec::new(),
     });
     (Arc::new(Desk { requests, status }), Requests(received))
 }
 
-fn in_force(compiled: &Compiled, number: u64) -> Value {
-    let shown =
-        |path: &PathBuf, digest: &str| if compiled.secrets.contains(path) { "secret".into() } else { digest.into() };
-    let files: serde_json::Map<String, Value> =
-        compiled.files.iter().map(|(path, digest)| (path.display().to_string(), shown(path, digest))).collect();
-    json!({ "generation": number, "digest": &*compiled.digest, "loaded_at": iso8601(clock().wall), "files": files })
+fn in_force(compiled: &Compiled, number: u64) -> InForce {
+    let shown = |path, digest: &String| if compiled.secrets.contains(path) { "secret".into() } else { digest.clone() };
+    let files = compiled.files.iter().map(|(path, digest)| (path.display().to_string(), shown(path, digest))).collect();
+    InForce { generation: number, digest: compiled.digest.to_string(), loaded_at: iso8601(clock().wall), files }
+}
+
+/// For `/admin/config`.
+fn last(by: &str, result: ReloadResult, faults: Vec<Fault>) -> Option<LastReload> {
+    Some(LastReload { at: iso8601(clock().wall), by: by.to_owned(), result, faults })
 }
 
 impl Desk {
@@ -119,20 +114,14 @@ impl Desk {
 
 impl Desk {
     /// What is in force, and what the last reload came to.
-    pub fn told(&self) -> Value {
-        let status = self.status();
-        let mut told = status.in_force.clone();
-        told["watch"] = json!(status.noticing);
-        told["removing"] = status.removing.clone();
-        told["last_reload"] = status.last.as_ref().map_or(
-            Value::Null,
-            |last| json!({ "at": iso8601(last.at), "by": last.by, "result": last.result, "faults": last.faults }),
-        );
-        told
+    pub fn told(&self) -> Told {
+        let Status { in_force, last, noticing, removing } = &*self.status();
+        let (in_force, watch, removing) = (in_force.clone(), noticing.clone(), removing.clone());
+        Told { in_force, watch, removing, last_reload: last.clone() }
     }
 
     /// Reads the files and waits for what comes of it.
-    pub fn reload(&self, by: &str) -> Doing {
+    pub fn reload(&self, by: &str) -> Doing<Reloaded> {
         let (answer, answered) = oneshot::channel();
         let requests = self.requests.clone();
         self.ask(&format!("api key {by}"), Some(answer));
@@ -198,7 +187,7 @@ impl Reload {
 
     /// For the audit and the service manager. `told`: somebody waits for it; `news`: it is not what it was.
     fn note(&self, by: &str, from: u64, outcome: &Outcome, (told, news): (bool, bool)) {
-        let faults = outcome.as_ref().err().map_or(0, |faults| faults.as_array().map_or(1, |f| f.len().max(1)));
+        let faults = outcome.as_ref().err().map_or(0, |faults| faults.len().max(1));
         if told || self.number != from || faults > 0 && news {
             audit_reload(by, from, self.number, faults);
         }
@@ -271,7 +260,7 @@ impl Reload {
     }
 
     /// Puts it in force: shards first, so that whoever is let in by the new files finds their shard knowing them.
-    fn take(&mut self, compiled: Compiled, by: &str) -> Result<Value, Vec<Fault>> {
+    fn take(&mut self, compiled: Compiled, by: &str) -> Outcome {
         if compiled.digest == self.compiled.digest {
             return Ok(self.unchanged(by));
         }
@@ -318,13 +307,12 @@ impl Reload {
         metrics.in_force(number, clock().wall);
         certificates::show(metrics, &self.front.load().entrance);
         metrics.reload("success");
-        let mut told = in_force(&compiled, number);
+        let in_force = in_force(&compiled, number);
         self.compiled = Arc::new(compiled);
         let mut status = self.desk.status();
-        status.in_force = told.clone();
-        status.last = Some(Last { at: clock().wall, by: by.to_owned(), result: "success", faults: Vec::new() });
-        told["changed"] = changed.into();
-        Ok(told)
+        status.in_force = in_force.clone();
+        status.last = last(by, ReloadResult::Success, Vec::new());
+        Ok(Reloaded { in_force, changed })
     }
 
     /// Time series of apps that are gone end once their last connection has: until then they tell of it.
@@ -345,7 +333,7 @@ impl Reload {
     }
 
     /// What is on disk is in force already.
-    fn unchanged(&self, by: &str) -> Value {
+    fn unchanged(&self, by: &str) -> Reloaded {
         let mut status = self.desk.status();
         let mended = status.last.as_ref().is_some_and(|last| !last.faults.is_empty());
         // A file was touched, or read by somebody: nothing to speak of.
@@ -354,19 +342,16 @@ impl Reload {
             tracing::info!(by, generation, mended, "the files are those in force");
             self.shared.metrics.reload("unchanged");
             self.shared.metrics.reloaded(true, clock().wall);
-            status.last = Some(Last { at: clock().wall, by: by.to_owned(), result: "unchanged", faults: Vec::new() });
+            status.last = last(by, ReloadResult::Unchanged, Vec::new());
         }
-        let mut told = status.in_force.clone();
-        told["changed"] = json!([]);
-        told
+        Reloaded { in_force: status.in_force.clone(), changed: Vec::new() }
     }
 
-    fn refuse(&self, faults: Vec<Fault>, by: &str) -> Value {
+    fn refuse(&self, faults: Vec<Fault>, by: &str) -> Vec<Fault> {
         let mut status = self.desk.status();
-        let told = json!(faults);
         let known = status.last.as_ref().map_or(&[][..], |last| &last.faults);
         if by == WATCH && known == faults {
-            return told;
+            return faults;
         }
         // Each once, however often it is seen.
         faults.iter().filter(|fault| !known.contains(fault)).for_each(|fault| {
@@ -381,8 +366,8 @@ impl Reload {
         );
         self.shared.metrics.reload("fault");
         self.shared.metrics.reloaded(false, clock().wall);
-        status.last = Some(Last { at: clock().wall, by: by.to_owned(), result: "fault", faults });
-        told
+        status.last = last(by, ReloadResult::Fault, faults.clone());
+        faults
     }
 }
 
@@ -415,8 +400,12 @@ mod tests {
     #[tokio::test]
     async fn a_reload_of_a_gateway_that_stops_is_told_so() {
         let (requests, received) = mpsc::unbounded_channel();
-        let status =
-            Mutex::new(Status { in_force: json!({}), last: None, noticing: Noticing::OFF, removing: json!([]) });
+        let status = Mutex::new(Status {
+            in_force: InForce::default(),
+            last: None,
+            noticing: Noticing::OFF,
+            removing: Vec::new(),
+        });
         let desk = Desk { requests, status };
         let asked = desk.reload("default");
         drop(Requests(received));

@@ -4,9 +4,9 @@
 //! are gone, and all the rest is sound. Taken at its word it would end an app and close all its connections. So a file
 //! that the watch misses must stay away for `[reload] remove_after`; until then everything stays as it is.
 
+use crate::api::admin::Removing;
 use crate::config::Compiled;
 use crate::model::{Millis, iso8601};
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokio::time::Instant;
@@ -51,9 +51,9 @@ impl Away {
         self.0.clear();
     }
 
-    pub fn shown(&self) -> Value {
+    pub fn shown(&self) -> Vec<Removing> {
         let one =
-            |(path, until): (&PathBuf, &Until)| json!({ "file": path.display().to_string(), "at": iso8601(until.at) });
+            |(path, until): (&PathBuf, &Until)| Removing { file: path.display().to_string(), at: iso8601(until.at) };
         self.0.iter().map(one).collect()
     }
 }

@@ -71,7 +71,7 @@ impl Scripts {
     }
 
     /// As `prepare`; Err: where gateway.toml says so.
-    pub fn ready(&self, compiled: &Compiled) -> Result<(), crate::config::Fault> {
+    pub fn ready(&self, compiled: &Compiled) -> Result<(), crate::model::Fault> {
         // What is no file is told as such: SQLite would say that the disk fails.
         let in_the_way = match self.store.get() {
             None if compiled.apps.iter().any(|app| app.plugin.is_some()) => {

@@ -2,7 +2,8 @@
 
 use super::process::aside;
 use super::reload::{Desk, WATCH};
-use crate::config::{Inputs, Noticing, ReloadSettings, Watch};
+use crate::api::admin::Noticing;
+use crate::config::{Inputs, ReloadSettings, Watch};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch::Receiver;
@@ -63,6 +64,6 @@ fn tell(desk: &Desk, noticing: &Noticing) {
     }
     match &noticing.why {
         Some(why) => tracing::warn!(why, "changed files are looked for every now and then: the system does not tell"),
-        None => tracing::debug!(by = noticing.by, "changed files are noticed"),
+        None => tracing::debug!(by = ?noticing.by, "changed files are noticed"),
     }
 }

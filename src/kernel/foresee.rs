@@ -12,7 +12,8 @@ use super::port::{Port, ask};
 use crate::dialect::Dialect;
 use crate::flow::{App, Foreseen, Generation, Replies, Revoke, Rows, Walk};
 use crate::model::{Close, ConnectionId, Refusal, Slot};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use std::sync::Arc;
 pub const LISTED_MAX: usize = 1_000;
 
 /// What would end.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Revoked {
     pub connections: Vec<EndingConnection>,
     pub subscriptions: Vec<EndingSubscription>,
@@ -30,7 +31,7 @@ pub struct Revoked {
     pub undecidable_count: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EndingConnection {
     pub id: String,
     pub user: Option<Arc<str>>,
@@ -41,7 +42,7 @@ pub struct EndingConnection {
     pub why: Cow<'static, str>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EndingSubscription {
     pub id: String,
     pub user: Option<Arc<str>>,
@@ -50,7 +51,7 @@ pub struct EndingSubscription {
     /// Where the rule stands that refuses: `channels/clinic.toml:68:13`.
     pub rule: Option<String>,
     /// The refusal's; `unsubscribed` where its endpoint subscribes it no longer.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     pub why: String,
 }
 
@@ -183,7 +184,7 @@ fn told(id: ConnectionId, user: Option<Arc<str>>, app: &App, one: &Foreseen) -> 
         }
     };
     let (app, channel) = (app.name.clone(), one.channel.to_string());
-    EndingSubscription { id: id.to_string(), user, app, channel, rule, code, why }
+    EndingSubscription { id: id.to_string(), user, app, channel, rule, code: code.into(), why }
 }
 
 /// The place of `channels/clinic.toml:68:13 subscribe: why`.
@@ -206,7 +207,7 @@ mod tests {
                     app: "a".into(),
                     channel: "c".into(),
                     rule: None,
-                    code: "denied",
+                    code: "denied".into(),
                     why: String::new(),
                 })
                 .collect(),

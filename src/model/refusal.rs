@@ -1,10 +1,13 @@
 //! Why something did not happen, as its client and its operator read it.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The stable codes of refusals. `as_str` is what clients, APIs and metrics see; a dialect may rename them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Code {
     /// Not JSON, or JSON of the wrong shape.
     InvalidMessage,

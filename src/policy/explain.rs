@@ -4,30 +4,39 @@ use super::class::Match;
 use super::decide::{Asking, Policy};
 use super::permit::RightKind;
 use super::rule::{Names, Rule};
-use crate::model::{ChannelName, Refusal};
+use crate::model::{ChannelName, Code, Refusal};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// A decision, taken apart.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A decision, taken apart; also as JSON.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
-    /// The class's pattern; `None`: no class, so the channel does not exist.
+    pub allowed: bool,
+    /// The class's pattern; null: no class, so the channel does not exist.
     pub class: Option<String>,
-    /// The pattern's variables.
+    /// The pattern's variables, in its order.
+    #[serde(with = "pairs")]
+    #[schemars(with = "BTreeMap<String, String>")]
     pub vars: Vec<(String, String)>,
     /// `channels/clinic.toml:41:13 subscribe`, or that there is no rule.
+    #[serde(rename = "rule")]
     pub origin: String,
-    /// The rule, taken apart; `None`: there is none.
+    /// The rule, taken apart; null: there is none.
+    #[serde(rename = "expression")]
     pub rule: Option<Part>,
-    pub allowed: bool,
     /// Why the rule came to nothing.
     pub error: Option<String>,
-    /// What the client reads.
-    pub refusal: Option<Refusal>,
+    /// What the client reads where it is refused, unless its dialect has another word.
+    pub code: Option<Code>,
+    /// The text beside it, where the class has one.
+    pub message: Option<String>,
     /// What an allowed alias leads to.
     pub alias: Option<Box<Explanation>>,
 }
 
 /// A part of a rule and its value.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Part {
     pub text: String,
     /// As JSON, so that 7 and "7" do not look alike; `()` for what is missing; or what went wrong.
@@ -51,6 +60,44 @@ impl Explanation {
         }
         told.extend(self.error.clone());
         told.join("; ")
+    }
+
+    /// A channel that does not exist.
+    fn unknown(class: Option<String>, origin: String) -> Explanation {
+        Explanation {
+            allowed: false,
+            class,
+            vars: Vec::new(),
+            origin,
+            rule: None,
+            error: None,
+            code: Some(Code::UnknownChannel),
+            message: None,
+            alias: None,
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.allowed = false;
+        (self.code, self.message) = (Some(refusal.code), refusal.message.map(Into::into));
+    }
+}
+
+/// Pairs as one object, in their order.
+mod pairs {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use serde_json::{Map, Value};
+
+    pub fn serialize<S: Serializer>(pairs: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(pairs.iter().map(|(name, value)| (name, value)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
+        let text = |value| if let Value::String(text) = value { Some(text) } else { None };
+        let members = Map::<String, Value>::deserialize(from)?;
+        let pairs = members.into_iter().map(|(name, value)| Some((name, text(value)?)));
+        pairs.collect::<Option<_>>().ok_or_else(|| D::Error::custom("a text for each variable is expected"))
     }
 }
 
@@ -84,16 +131,7 @@ impl Policy {
     /// The decision on `name`, with its reasons. Slow: it compiles each part of the rule anew.
     pub fn explain(&self, right: RightKind, name: &ChannelName, asking: &Asking<'_>) -> Explanation {
         let Some(found) = self.find(name) else {
-            return Explanation {
-                class: None,
-                vars: Vec::new(),
-                origin: format!("no class matches `{name}`"),
-                rule: None,
-                allowed: false,
-                error: None,
-                refusal: Some(Refusal::new(crate::model::Code::UnknownChannel)),
-                alias: None,
-            };
+            return Explanation::unknown(None, format!("no class matches `{name}`"));
         };
         let verdict = found.verdict(right, asking);
         let mut explanation = Explanation {
@@ -103,23 +141,21 @@ impl Policy {
             rule: found.class.ruled(right).rule.as_ref().map(|rule| self.part(rule.text(), &found, asking)),
             allowed: verdict == Ok(true),
             error: verdict.as_ref().err().map(ToString::to_string),
-            refusal: None,
+            code: None,
+            message: None,
             alias: None,
         };
         if !explanation.allowed {
-            explanation.refusal = Some(found.refusal(right, asking, verdict.err().as_ref()));
+            explanation.refuse(found.refusal(right, asking, verdict.err().as_ref()));
         } else if found.class.is_alias() {
             match self.resolve(name, asking.identity) {
                 Ok(target) => {
                     let target = self.explain_target(right, &target, asking);
                     explanation.allowed = target.allowed;
-                    explanation.refusal = target.refusal.clone();
+                    (explanation.code, explanation.message) = (target.code, target.message.clone());
                     explanation.alias = Some(Box::new(target));
                 }
-                Err(refusal) => {
-                    explanation.allowed = false;
-                    explanation.refusal = Some(refusal);
-                }
+                Err(refusal) => explanation.refuse(refusal),
             }
         }
         explanation
@@ -143,16 +179,10 @@ impl Policy {
     /// An alias leads to a channel, never to another alias.
     fn explain_target(&self, right: RightKind, name: &ChannelName, asking: &Asking<'_>) -> Explanation {
         match self.find(name) {
-            Some(found) if found.class.is_alias() => Explanation {
-                class: Some(found.class.pattern.text().into()),
-                vars: Vec::new(),
-                origin: format!("`{name}` is an alias itself"),
-                rule: None,
-                allowed: false,
-                error: None,
-                refusal: Some(Refusal::new(crate::model::Code::UnknownChannel)),
-                alias: None,
-            },
+            Some(found) if found.class.is_alias() => {
+                let class = found.class.pattern.text().to_owned();
+                Explanation::unknown(Some(class), format!("`{name}` is an alias itself"))
+            }
             _ => self.explain(right, name, asking),
         }
     }

@@ -20,7 +20,6 @@ mod settings;
 mod template;
 #[cfg(test)]
 mod tests;
-mod told;
 mod trie;
 
 pub use class::{Class, Match};

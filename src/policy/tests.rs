@@ -305,7 +305,7 @@ fn a_decision_is_explained() {
     let why = policy.explain(RightKind::Subscribe, &name, &asking(&ann));
     assert_eq!(why.class.as_deref(), Some("clinic:{clinicId}:queue"));
     assert_eq!(why.vars, [("clinicId".to_owned(), "c2".to_owned())]);
-    assert!(!why.allowed && why.refusal.is_some() && why.error.is_none());
+    assert!(!why.allowed && why.code == Some(Code::Denied) && why.error.is_none());
     fn lines(part: &Part, depth: usize, out: &mut Vec<String>) {
         out.push(format!("{:depth$}{} = {}", "", part.text, part.value));
         part.parts.iter().for_each(|p| lines(p, depth + 1, out));
@@ -362,4 +362,26 @@ fn shipped_channels_compile() {
         Policy::compile(&channels, &tables, &|p| p.into()).unwrap_or_else(|p| panic!("{}: {p:#?}", path.display()));
     }
     assert!(files >= 2, "{files}");
+}
+
+#[test]
+fn an_explanation_is_read_back_from_its_json() {
+    let part = |text: &str, parts| Part { text: text.into(), value: "false".into(), parts };
+    let mut why = Explanation {
+        allowed: false,
+        class: Some("clinic:{id}:{a}".into()),
+        vars: vec![("id".into(), "c1".into()), ("a".into(), "b".into())],
+        origin: "channels/clinic.toml:1:2 subscribe".into(),
+        rule: Some(part("a && b", vec![part("a", Vec::new()), part("b", Vec::new())])),
+        error: Some("no row".into()),
+        code: Some(Code::Denied),
+        message: Some("not yours".into()),
+        alias: None,
+    };
+    why.alias = Some(Box::new(why.clone()));
+    let json = serde_json::to_string(&why).unwrap();
+    let head = r#"{"allowed":false,"class":"clinic:{id}:{a}","vars":{"id":"c1","a":"b"},"rule":"channels/clinic.toml:1:2 subscribe","expression":{"#;
+    assert!(json.starts_with(head) && json.contains(r#""code":"denied","message":"not yours""#), "{json}");
+    assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), why);
+    assert!(serde_json::from_str::<Explanation>(r#"{"allowed":true}"#).is_err());
 }

@@ -1,7 +1,8 @@
 //! `weir new`: writes a small app that works, for people to change.
 
 use super::files::{self, fail};
-use crate::config::{self, Compiled, Environment, Wanted, count};
+use crate::config::{self, Compiled, Environment, Wanted};
+use crate::model::count;
 use crate::model::one_of;
 use std::fs::{self, OpenOptions};
 use std::io::Write;

@@ -8,10 +8,9 @@ mod names;
 mod value;
 
 use super::doc::{Doc, Node};
-use super::fault::Fault;
 use super::schema::{Schema, types};
 use super::secret::Environment;
-use crate::model::did_you_mean;
+use crate::model::{Fault, did_you_mean};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use value::{like, typed};

@@ -1,12 +1,11 @@
 //! An app's `[env]`: the names that its documents use, and the settings that they set.
 
 use super::super::doc::{Doc, Node, Value as Written};
-use super::super::fault::Fault;
 use super::super::schema::{Schema, types};
 use super::super::secret::Environment;
 use super::value::{like, node, typed};
 use super::{Applied, Files, fault, is_service_link, names};
-use crate::model::did_you_mean;
+use crate::model::{Fault, did_you_mean};
 
 /// Applies one app's names. Every target is checked, set or not: a slip is found before the variable is needed.
 pub fn apply(files: &mut Files, app: usize, env: &Environment, out: &mut Applied) {

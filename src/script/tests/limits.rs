@@ -2,7 +2,7 @@
 
 use super::support::*;
 use crate::model::*;
-use crate::script::*;
+use crate::script::{Fault, *};
 
 fn fault(text: &str, limits: Limits) -> Fault {
     bench_with(text, limits).fault("f", &message("{}"))

@@ -2,7 +2,7 @@
 
 use super::support::*;
 use crate::model::*;
-use crate::script::*;
+use crate::script::{Fault, *};
 
 fn fault(body: &str, limits: Limits) -> Fault {
     bench_with(&format!("fn f(event) {{ {body} }}"), limits).fault("f", &message("{}"))

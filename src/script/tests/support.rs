@@ -1,8 +1,8 @@
 //! A gateway of fixed answers, and one call after another.
 
 use crate::model::{self, *};
-use crate::script::Event;
 use crate::script::*;
+use crate::script::{Event, Fault};
 use crate::store::Store;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use weir::auth::Fetcher;
-use weir::config::{self, Compiled, Environment, Fault, Means};
+use weir::config::{self, Compiled, Environment, Means};
+use weir::model::Fault;
 
 /// Stands between `gateway.toml`, the app's file and the environment's `NAME=value` lines.
 const BETWEEN: &str = "\n=====\n";

@@ -1,29 +1,35 @@
 //! `/admin/…` on admin listeners: which files are in force, putting changed ones in force, what others would change,
 //! and why a live connection may or may not.
 
+mod answers;
+
+pub use answers::{
+    Changes, Group, InForce, Item, KeptRequest, LastReload, LiveExplanation, Names, NoticedBy, Noticing, Plan,
+    ReloadResult, Reloaded, Removing, Restart, Setting, Status,
+};
+
 use super::args::Args;
-use super::fail::{Fail, Why, reply_json};
+use super::fail::{Fail, ProblemDetails, Why, json, reply};
 use super::handle::{Context, expect};
 use super::request::{Known, Request};
-use crate::model::{ChannelName, ConnectionId, one_of};
+use crate::model::{ChannelName, ConnectionId, Fault, count, one_of};
 use crate::observe::{Record, audit};
 use crate::policy::RightKind;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Response};
-use serde_json::Value;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 /// What was asked came to this.
-pub type Doing = Pin<Box<dyn Future<Output = Result<Value, NotDone>> + Send>>;
+pub type Doing<T> = Pin<Box<dyn Future<Output = Result<T, NotDone>> + Send>>;
 
 /// Why it was not done.
 #[derive(Clone, Debug)]
 pub enum NotDone {
-    /// All mistakes in the files, as a list.
-    Faults(Value),
+    /// All mistakes in the files.
+    Faults(Vec<Fault>),
     /// What was asked makes no sense.
     Invalid(String),
     NotFound(String),
@@ -34,16 +40,15 @@ pub enum NotDone {
     Internal(String),
 }
 
-/// Who reads files. Its answers are JSON for people and their tools.
+/// Who reads files.
 pub trait Admin: Send + Sync {
-    /// `{generation, digest, files, loaded_at, last_reload}`
-    fn status(&self) -> Value;
+    fn status(&self) -> Status;
     /// Reads all files again and waits: what is in force then. `by`: the API key's name.
-    fn reload(&self, by: &str) -> Doing;
-    /// What the files in this folder would change: `{ok, faults, warnings, changes, restart, revoked, …}`.
-    fn plan(&self, candidate: String) -> Doing;
+    fn reload(&self, by: &str) -> Doing<Reloaded>;
+    /// What the files in this folder would change.
+    fn plan(&self, candidate: String) -> Doing<Plan>;
     /// Why a live connection may or may not.
-    fn explain(&self, wanted: Wanted) -> Doing;
+    fn explain(&self, wanted: Wanted) -> Doing<LiveExplanation>;
 }
 
 /// A decision to be explained.
@@ -77,12 +82,12 @@ pub(super) async fn admin<G>(context: &Context<G>, request: &Request) -> Option<
         Err(fail) => return Some((word, fail.response())),
     };
     let done = match word {
-        "admin_config" => Ok(admin.status()),
-        "admin_reload" => admin.reload(&by).await,
-        "admin_plan" => plan(&**admin, request, &by).await,
-        _ => explain(&**admin, request, &by).await,
+        "admin_config" => Ok(json(&admin.status())),
+        "admin_reload" => admin.reload(&by).await.map(|reloaded| json(&reloaded)),
+        "admin_plan" => plan(&**admin, request, &by).await.map(|plan| json(&plan)),
+        _ => explain(&**admin, request, &by).await.map(|why| json(&why)),
     };
-    Some((word, done.map_or_else(failed, |told| reply_json(200, &told))))
+    Some((word, done.map_or_else(failed, |answer| reply(200, "application/json", answer.into()))))
 }
 
 /// The key's name. In development mode nobody needs one.
@@ -97,19 +102,20 @@ fn who<G>(context: &Context<G>, request: &Request) -> Result<Arc<str>, Fail> {
 }
 
 /// `{"candidate": "/srv/weir/next"}`
-async fn plan(admin: &dyn Admin, request: &Request, by: &str) -> Result<Value, NotDone> {
+async fn plan(admin: &dyn Admin, request: &Request, by: &str) -> Result<Plan, NotDone> {
     let mut args = args(request).await?;
     let candidate = required(args.text("candidate"), "candidate")?;
     finish(args)?;
     let done = admin.plan(candidate.clone()).await;
-    let count = done.as_ref().ok().and_then(|plan| plan["revoked"]["subscription_count"].as_u64());
-    let record = Record { verb: Some("plan"), target: Some(&candidate), count, ..noted(by, &done) };
-    audit(&record);
+    let revoked = done.as_ref().ok().and_then(|plan| plan.revoked.as_ref());
+    let count = revoked.map(|revoked| revoked.subscription_count as u64);
+    let result = if matches!(&done, Ok(plan) if !plan.ok) { "faults" } else { result(&done) };
+    audit(&Record { verb: Some("plan"), target: Some(&candidate), count, result, ..noted(by) });
     done
 }
 
 /// `{"connection": "ws_1…", "does": "subscribe", "on": "clinic:c1:queue"}`
-async fn explain(admin: &dyn Admin, request: &Request, by: &str) -> Result<Value, NotDone> {
+async fn explain(admin: &dyn Admin, request: &Request, by: &str) -> Result<LiveExplanation, NotDone> {
     let mut args = args(request).await?;
     let connection = required(args.text("connection"), "connection")?;
     let does = args.text("does").map_err(|fail| NotDone::Invalid(fail.detail))?.unwrap_or("subscribe".into());
@@ -122,17 +128,16 @@ async fn explain(admin: &dyn Admin, request: &Request, by: &str) -> Result<Value
     let name = ChannelName::parse(&on).map_err(|bad| NotDone::Invalid(format!("`on`: {bad}")))?;
     let done = admin.explain(Wanted { connection: id, does: right, on: name }).await;
     let (verb, connection, channel) = (Some("explain"), Some(&*connection), Some(&*on));
-    audit(&Record { verb, connection, channel, ..noted(by, &done) });
+    audit(&Record { verb, connection, channel, result: result(&done), ..noted(by) });
     done
 }
 
-fn noted<'a>(by: &'a str, done: &'a Result<Value, NotDone>) -> Record<'a> {
-    let result = match done {
-        Ok(plan) if plan["ok"] == false => "faults",
-        Ok(_) => "ok",
-        Err(why) => why.fail().why.as_str(),
-    };
-    Record { audit: "verb", who: Some(by), result, ..Record::default() }
+fn noted(by: &str) -> Record<'_> {
+    Record { audit: "verb", who: Some(by), ..Record::default() }
+}
+
+fn result<T>(done: &Result<T, NotDone>) -> &'static str {
+    done.as_ref().map_or_else(|why| why.fail().why.as_str(), |_| "ok")
 }
 
 async fn args(request: &Request) -> Result<Args<'_>, NotDone> {
@@ -153,8 +158,7 @@ impl NotDone {
     fn fail(&self) -> Fail {
         match self {
             NotDone::Faults(faults) => {
-                let count = faults.as_array().map_or(0, Vec::len);
-                let what = if count == 1 { "1 fault".to_owned() } else { format!("{count} faults") };
+                let what = count(faults.len(), "fault");
                 Fail::new(Why::InvalidConfig, format!("{what}; what was in force still is"))
             }
             NotDone::Invalid(what) => Fail::body(what.clone()),
@@ -169,9 +173,8 @@ impl NotDone {
 fn failed(why: NotDone) -> Response<Full<Bytes>> {
     let fail = why.fail();
     let NotDone::Faults(faults) = why else { return fail.response() };
-    let mut problem = fail.to_json();
-    problem["faults"] = faults;
-    super::fail::reply(fail.why.status(), "application/problem+json", problem.to_string().into())
+    let problem = ProblemDetails { faults: Some(faults), ..fail.problem() };
+    reply(fail.why.status(), ProblemDetails::KIND, json(&problem).into())
 }
 
 #[cfg(test)]
@@ -182,7 +185,7 @@ mod tests {
     fn what_was_not_done_says_whether_to_try_again() {
         let status = |why: NotDone| failed(why).status().as_u16();
         assert_eq!(status(NotDone::Draining), 503);
-        assert_eq!(status(NotDone::Faults(serde_json::json!([{}]))), 422);
+        assert_eq!(status(NotDone::Faults(vec![Fault::of_file("x", "y")])), 422);
         assert_eq!(status(NotDone::NotFound("x".into())), 404);
         let busy = failed(NotDone::Overloaded("x"));
         assert_eq!((busy.status().as_u16(), busy.headers()["retry-after"].as_bytes()), (503, &b"1"[..]));

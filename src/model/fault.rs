@@ -1,12 +1,13 @@
 //! One mistake in the files, as its operator reads it.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 /// One mistake: where it stands, what is wrong, what was expected, a hint. JSON has the same fields.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Fault {
     /// As the operator would open it, relative to where `weir` runs; [`Fault::ENVIRONMENT`] for a variable.
     pub file: Arc<str>,
