@@ -3,6 +3,7 @@
 use crate::support::client::{Client, Got, Reply, http};
 use crate::support::gateway::Gateway;
 use crate::support::live::{Live, ROOM, connect, hear, pong, publish, say, subscribe};
+use crate::support::rows::RowService;
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
@@ -150,6 +151,26 @@ fn a_secret_is_never_part_of_a_plan() {
     assert_eq!(plan["changes"]["api_keys"]["added"], json!([{ "name": "extra" }]), "{plan:#}");
     assert!(plan["changes"]["files"].to_string().contains("hush"), "{plan:#}");
     assert!(!plan.to_string().contains("words"), "{plan:#}");
+    live.end();
+}
+
+/// `[[check]]`s read rows as rules do, and rows behind a URL may be another system's to count.
+#[test]
+fn a_plan_fetches_no_row() {
+    let (mut live, service) = (Live::unwatched(), RowService::start());
+    let table = format!(
+        "[table.rooms]\nurl = {:?}\n\n[[check]]\ndoes = \"subscribe\"\non = \"room:check\"\nexpect = \"refused\"\n\n\
+         [[channel]]\nname      = \"room:{{id}}\"\nsubscribe = \"tables.rooms[id].open\"",
+        service.url
+    );
+    let next = live.candidate(&[(ROOM, "[[channel]]\nname      = \"room:{id}\"\nsubscribe = \"true\"", &table)]);
+    let plan = live.plan(&next);
+    assert_eq!((&plan["ok"], &plan["faults"]), (&json!(true), &json!([])), "{plan:#}");
+    fs::copy(next.path().join(ROOM), live.path(ROOM)).unwrap();
+    assert_eq!(live.reload().0, 200);
+    say(&mut live.ann, json!({ "type": "sub", "channel": "room:client" }));
+    assert_eq!(hear(&mut live.ann)["code"], "unavailable");
+    assert_eq!(service.asked(), "client");
     live.end();
 }
 

@@ -4,5 +4,6 @@
 pub mod client;
 pub mod gateway;
 pub mod live;
+pub mod rows;
 pub mod script;
 pub mod words;
