@@ -67,23 +67,22 @@ pub struct Room<'a> {
 pub struct Rows<'a> {
     pub tables: &'a Tables,
     pub now: Mono,
-    /// Asks for rows that are not here, for the next decision; else they stay unknown.
+    /// Asks for rows that are not here or too old, for the next decision; else they stay as they are.
     pub asks: bool,
 }
 
 impl crate::model::Tables for Rows<'_> {
     fn row(&self, table: &str, key: &str) -> Result<Option<Arc<Row>>, RowUnknown> {
         let Some(table) = self.tables.get(table) else { return Ok(None) };
+        if self.asks {
+            // What comes of it, the next decision finds. A row that is used and never asked for again would be the one of
+            // `ttl` and `stale_for` ago.
+            table.prepare(key, self.now);
+        }
         match table.cached(key, self.now) {
             Lookup::Row(row) => Ok(Some(row)),
             Lookup::Absent => Ok(None),
-            Lookup::Unknown => {
-                if self.asks {
-                    // Not here yet: the next decision finds it.
-                    table.prepare(key, self.now);
-                }
-                Err(RowUnknown)
-            }
+            Lookup::Unknown => Err(RowUnknown),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Files changed under a running gateway, with sockets open. What is waited for is a status or a message, never time.
 
 use crate::support::client::{Client, Got};
+use crate::support::gateway::PATIENCE;
 use crate::support::live::{Live, ROOM, connect, hear, hex, pong, publish, say, subscribe};
+use crate::support::rows::RowService;
 use serde_json::{Value, json};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_good_edit_is_in_force_on_an_open_socket() {
@@ -432,6 +434,61 @@ fn a_changed_row_takes_subscriptions_back() {
     assert_eq!(live.reload().0, 200);
     assert_eq!(hear(&mut live.ann), json!({ "type": "revoked", "channel": "room:1" }));
     assert_eq!(live.pong(), "first");
+    live.end();
+}
+
+/// Rooms that are open where a service says so; ann is in two of them.
+fn rooms_of(service: &RowService, revoke: &str) -> Live {
+    let mut live = Live::unwatched();
+    live.write("gateway.toml", format!("{}\n[reload]\nrevoke = {revoke:?}\n", live.read("gateway.toml")));
+    let table = format!("[table.rooms]\nurl = {:?}\nttl = \"50ms\"\n\n[[channel]]\nname      = \"room", service.url);
+    live.edit(ROOM, "[[channel]]\nname      = \"room", &table);
+    live.edit(
+        ROOM,
+        "name      = \"room:{id}\"\nsubscribe = \"true\"",
+        "name      = \"room:{id}\"\nsubscribe = \"tables.rooms[id].open\"",
+    );
+    assert_eq!(live.reload().0, 200);
+    for room in ["1", "2"] {
+        service.set(room, json!({ "open": true }));
+        let channel = format!("room:{room}");
+        let mut told = Value::Null;
+        // Until its row is here, nobody knows.
+        while told != json!({ "type": "ok", "channel": channel }) {
+            assert!(told.is_null() || told["code"] == "unavailable", "{told}");
+            say(&mut live.ann, json!({ "type": "sub", "channel": channel }));
+            told = hear(&mut live.ann);
+        }
+    }
+    live
+}
+
+/// Rows of another service change without a reload: who only listens loses what they no longer allow.
+#[test]
+fn a_row_that_changes_at_its_service_takes_subscriptions_back() {
+    let service = RowService::start();
+    let mut live = rooms_of(&service, "unsubscribe");
+    service.set("1", json!({ "open": false }));
+    assert_eq!(hear(&mut live.ann), json!({ "type": "revoked", "channel": "room:1" }));
+    assert_eq!(live.pong(), "first");
+    live.end();
+}
+
+/// They are decided again and again: what stays all the same is not reported each time.
+#[test]
+fn a_row_that_allows_a_subscription_no_more_is_reported_once() {
+    let service = RowService::start();
+    let mut live = rooms_of(&service, "report");
+    service.set("1", json!({ "open": false }));
+    let reported = |live: &Live| live.gateway.output().matches("subscription no longer allowed").count();
+    let end = Instant::now() + PATIENCE;
+    while reported(&live) == 0 {
+        service.asked();
+        assert!(Instant::now() < end, "never reported");
+    }
+    // Asked for because it was decided again; the third time, the second one is over.
+    (0..3).for_each(|_| while service.asked() != "1" {});
+    assert_eq!((reported(&live), live.pong()), (1, "first".into()));
     live.end();
 }
 

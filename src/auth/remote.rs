@@ -4,10 +4,10 @@ use super::fetch::{Ask, FetchError, Fetcher, address, finished};
 use super::settings::{HeaderSetting, TableSettings};
 use super::table::{Lookup, Row, Unavailable, rounded};
 use super::{Purpose, Resolve};
-use crate::model::{Mono, Problem};
+use crate::model::{Mono, Ms, Problem};
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -30,6 +30,8 @@ struct Shared {
     fetcher: Fetcher,
     cache: Mutex<Cache>,
     version: AtomicU64,
+    /// A rule wanted a row for which there was no flight left.
+    unasked: AtomicBool,
 }
 
 /// What a source said: a row or none.
@@ -108,6 +110,7 @@ impl Remote {
                 fetcher: fetcher.clone(),
                 cache: Mutex::default(),
                 version: AtomicU64::new(0),
+                unasked: AtomicBool::new(false),
             }),
         })
     }
@@ -156,9 +159,17 @@ impl Remote {
     }
 
     pub fn prepare(&self, key: &str, now: Mono) {
-        if is_askable(key) {
-            self.ask(key, now);
+        if is_askable(key) && matches!(self.ask(key, now), Asked::TooMany) {
+            self.shared.unasked.store(true, Ordering::Relaxed);
         }
+    }
+
+    pub fn take_unasked(&self) -> bool {
+        self.shared.unasked.swap(false, Ordering::Relaxed)
+    }
+
+    pub fn ttl(&self) -> Ms {
+        self.shared.settings.ttl.min(self.shared.settings.negative_ttl)
     }
 
     /// What is known and fresh, or the one look-up for it.

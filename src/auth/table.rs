@@ -4,7 +4,7 @@ use super::Resolve;
 use super::fetch::Fetcher;
 use super::remote::Remote;
 use super::settings::TableSettings;
-use crate::model::{Mono, Problem, is_exact};
+use crate::model::{Mono, Ms, Problem, is_exact};
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -93,6 +93,16 @@ impl Tables {
     /// Rises when any row that was handed out has changed.
     pub fn version(&self) -> u64 {
         self.0.values().map(|t| t.version()).sum()
+    }
+
+    /// After how long the first of the rows behind URLs is too old. `None`: all rows are here.
+    pub fn shortest_ttl(&self) -> Option<Ms> {
+        self.0.values().filter_map(|table| Some(table.remote()?.ttl())).min()
+    }
+
+    /// Whether a row was not asked for since the last call, because too many were asked for at once.
+    pub fn take_unasked(&self) -> bool {
+        self.0.values().filter_map(|table| table.remote()).any(Remote::take_unasked)
     }
 }
 

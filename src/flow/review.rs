@@ -46,8 +46,11 @@ impl Walk<'_> {
                     let (id, user) = (self.session.id, self.session.identity.user.as_deref());
                     self.app.log.unsubscribed(&self.app.name, id, user, name.as_str());
                 }
+                // Rows behind URLs are looked at again and again: it is reported once.
+                Verdict::Refused(_) if revoke == Revoke::Report && sub.reported == self.generation as u16 => at += 1,
                 Verdict::Refused(refusal) => {
                     revoked += 1;
+                    self.session.subs[at].reported = self.generation as u16;
                     self.log_revoked(&name, &refusal, revoke);
                     match revoke {
                         Revoke::Report => at += 1,

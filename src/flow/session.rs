@@ -74,6 +74,8 @@ pub struct Sub {
     pub channel: u32,
     pub seat: u32,
     pub by: By,
+    /// The generation's number (its low bits) under which it was reported that it is not allowed; 0: none.
+    pub reported: u16,
 }
 
 /// Who wanted a subscription. Only what a client asked for was allowed by its channel's rule.

@@ -274,7 +274,7 @@ impl Walk<'_> {
             TOLD | WISHED => By::Api,
             _ => By::Client,
         };
-        self.session.subs.push(Sub { channel, seat, by });
+        self.session.subs.push(Sub { channel, seat, by, reported: 0 });
         let (id, user) = (self.session.id, self.session.identity.user.as_deref());
         self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
         let audited = self.app.classes.get(joined.class as usize).is_some_and(|class| class.audit);

@@ -13,6 +13,7 @@ mod plugins;
 mod process;
 mod reload;
 mod removal;
+mod rows;
 mod scripts;
 mod triggers;
 
@@ -177,6 +178,8 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     certificates::show(&metrics, &front.load().entrance);
     let served = front.clone();
     tokio::spawn(supervised.clone().supervise("certificates".into(), move || certificates::remind(served.clone())));
+    let (served, told) = (front.clone(), shared.clone());
+    tokio::spawn(supervised.clone().supervise("rows".into(), move || rows::follow(served.clone(), told.clone())));
     let listeners = Arc::new(Mutex::new(listeners));
     let (asked, settings) = (desk.clone(), compiled.reload.clone());
     let files = move || triggers::files(asked.clone(), settings.clone(), reading.clone());

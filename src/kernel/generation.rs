@@ -135,6 +135,17 @@ impl<I: Io> Kernel<I> {
         self.reviews.push_back(Review { slot, id, decide: true, born: false, list: false });
     }
 
+    /// The same of every connection of an app that hears something. Who waits already is not put down twice: rows may
+    /// change faster than all are decided.
+    pub(super) fn review_app(&mut self, app: AppId) {
+        let waiting: hashbrown::HashSet<ConnectionId> =
+            self.reviews.iter().filter(|r| r.decide).map(|r| r.id).collect();
+        let hears = |c: &Conn<_>| c.session.app == app && !c.session.subs.is_empty();
+        let of_app = self.conns.iter().filter(|(_, c)| hears(c) && !waiting.contains(&c.session.id));
+        let slots: Vec<Slot> = of_app.map(|(slot, _)| slot as Slot).collect();
+        slots.into_iter().for_each(|slot| self.review_later(slot));
+    }
+
     /// Decides some subscriptions again. Returns whether more wait.
     pub(super) fn review(&mut self) -> bool {
         let (mut decided, mut revoked) = (0, 0);

@@ -24,6 +24,8 @@ pub enum Input {
     Hub(hub::Message),
     /// These files are in force from now on.
     Generation(Arc<Generation>),
+    /// Rows behind URLs are others than before, or too old: what this app's rules allowed is decided again.
+    Rows(AppId),
     /// Close all connections, `pace` of them a second; each with its dialect's close or this one.
     Drain {
         pace: u32,
@@ -300,6 +302,7 @@ impl fmt::Debug for Input {
         match self {
             Input::Hub(message) => write!(f, "Hub({message:?})"),
             Input::Generation(generation) => write!(f, "Generation({})", generation.number),
+            Input::Rows(app) => write!(f, "Rows({})", app.0),
             Input::Drain { pace, close } => write!(f, "Drain({pace}, {})", close.code),
             Input::Publish(publish) => write!(f, "Publish({})", publish.publishing.target.channel()),
             Input::Decide(decide) => write!(f, "Decide({})", decide.publishing.target.channel()),

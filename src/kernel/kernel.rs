@@ -296,6 +296,7 @@ impl<I: Io> Kernel<I> {
                 return;
             }
             Input::Generation(generation) => return self.take_generation(generation),
+            Input::Rows(app) => self.review_app(app),
             Input::Drain { pace, close } => {
                 let (listener, since, closed) = (None, self.now.mono, 0);
                 return self.drains.push(Drain { listener, pace, close, since, closed });

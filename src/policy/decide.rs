@@ -2,7 +2,7 @@
 
 use super::class::{Class, Context, Match};
 use super::permit::{Permit, Right, RightKind, Scope};
-use super::rule::{Cache, RuleError};
+use super::rule::{Cache, Reads, RuleError};
 use super::settings::ChannelSettings;
 use super::trie::Trie;
 use crate::model::{ChannelName, Code, Identity, Millis, Problem, Refusal, Tables};
@@ -119,6 +119,11 @@ impl Policy {
     /// Whether any class says where its channels' order is kept.
     pub fn has_homes(&self) -> bool {
         self.classes.iter().any(|class| class.home.is_some())
+    }
+
+    /// Whether a decision of any class about this right hangs on rows of tables.
+    pub fn reads_tables(&self, right: RightKind) -> bool {
+        self.classes.iter().any(|class| class.reads(right).contains(Reads::TABLES))
     }
 
     /// The class of a name, as written: an alias is not followed.

@@ -127,6 +127,18 @@ async fn the_version_rises_when_a_row_that_was_handed_out_changes() {
     assert_eq!((other.version(), other.get("users").unwrap().cached("u1", NOW + 180_000)), (3, Lookup::Unknown));
 }
 
+/// Who was not asked for must not wait for the next `ttl`, in the same order each time.
+#[tokio::test]
+async fn what_is_not_asked_for_because_of_too_many_is_known() {
+    let source = Source::start().await;
+    let tables = tables(users(&source.url)).unwrap();
+    let table = tables.get("users").unwrap();
+    (0..256).for_each(|n| table.prepare(&format!("u{n}"), NOW));
+    assert!(!tables.take_unasked());
+    table.prepare("one more", NOW);
+    assert_eq!((tables.take_unasked(), tables.take_unasked()), (true, false));
+}
+
 #[tokio::test]
 async fn only_so_many_rows_are_kept_and_those_in_use_stay() {
     let mut source = Source::start().await;
