@@ -10,7 +10,7 @@ use super::stamp::Stamp;
 use super::table::{Table, Tables};
 use super::trusted::{self, Trusted};
 use super::{Purpose, Resolve};
-use crate::model::{Identity, Millis, Now, Problem, did_you_mean};
+use crate::model::{Identity, Millis, Ms, Now, Problem, did_you_mean};
 use hyper::header::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -42,7 +42,14 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Expiry {
     /// How long before that the client is asked for a new token.
-    pub warn_before_ms: u64,
+    pub warn_before_ms: u32,
+}
+
+impl Expiry {
+    /// Longer than 49 days before is 49 days before.
+    fn new(warn_before: Ms) -> Expiry {
+        Expiry { warn_before_ms: u32::try_from(warn_before.0).unwrap_or(u32::MAX) }
+    }
 }
 
 impl Authenticator {
@@ -271,7 +278,7 @@ fn jwt(
         matching: s.matching.clone(),
         missing: on_missing(&s.missing, problems),
         failed: on_failed(&s.failed, problems),
-        expiry: s.close_on_expiry.then_some(Expiry { warn_before_ms: s.warn_before.0 }),
+        expiry: s.close_on_expiry.then_some(Expiry::new(s.warn_before)),
     })
 }
 
@@ -311,7 +318,7 @@ fn hmac(
         matching: Vec::new(),
         missing,
         failed,
-        expiry: s.close_on_expiry.then_some(Expiry { warn_before_ms: s.warn_before.0 }),
+        expiry: s.close_on_expiry.then_some(Expiry::new(s.warn_before)),
     })
 }
 

@@ -52,7 +52,7 @@ pub struct Session {
     pub(super) violations: u32,
     pub(super) memory: Option<Box<Remembered>>,
     /// What it has known of its client since the handshake, and its identity: bytes.
-    pub known_bytes: usize,
+    pub known_bytes: u32,
 }
 
 /// A greeting that waits.
@@ -159,7 +159,7 @@ impl Session {
     pub fn held_bytes(&self) -> usize {
         let asks = self.asks.as_ref().map_or(0, |asks| asks.0.iter().map(Ask::held_bytes).sum());
         let remembered = self.memory.as_ref().map_or(0, |m| size_of::<Remembered>() + m.name.as_str().len());
-        self.known_bytes + self.subs.capacity() * size_of::<Sub>() + remembered + asks
+        self.known_bytes as usize + self.subs.capacity() * size_of::<Sub>() + remembered + asks
     }
 
     /// Gives up the seat of one subscription. Seats of others that thereby have a new index are added to `moved`.

@@ -133,3 +133,14 @@ impl IndexMut<u32> for Table {
         &mut self.channels[number as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Many have a channel to each connection: what each of them costs stands here, so that nobody makes it more by accident.
+    #[test]
+    fn a_channel_is_small() {
+        assert!(size_of::<Channel>() <= 88, "{}", size_of::<Channel>());
+    }
+}

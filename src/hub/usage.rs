@@ -7,6 +7,7 @@ use super::channel::Channel;
 use super::home::Home;
 use super::{Hub, Seat};
 use crate::model::{AppId, Mono};
+use std::num::NonZeroU32;
 
 /// Of one app in one shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,26 +25,40 @@ pub struct Usage {
 pub(super) struct OfApp {
     usage: Usage,
     kept_max: usize,
-    oldest: u32,
-    newest: u32,
+    oldest: Option<u32>,
+    newest: Option<u32>,
 }
 
-/// A channel's part of its app's usage.
+/// A channel's part of its app's usage. Small, because many have a channel to each connection; above 4 GiB a channel
+/// counts as so many.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counted {
     is_home: bool,
-    bytes: usize,
-    kept: usize,
+    bytes: u32,
+    kept: u32,
 }
 
-/// The next older and the next newer channel; `NONE` at the ends.
+/// The next older and the next newer channel; at the ends, the channel itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Neighbours {
-    older: u32,
-    newer: u32,
+    older: Number,
+    newer: Number,
 }
 
-const NONE: u32 = u32::MAX;
+/// A channel's number, and one: so that "none" takes no room of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Number(NonZeroU32);
+
+impl Number {
+    fn of(number: u32) -> Number {
+        Number(NonZeroU32::MIN.saturating_add(number))
+    }
+
+    fn get(self) -> u32 {
+        self.0.get() - 1
+    }
+}
+
 /// Of a slot of the table and its entry by name, what the allocator rounds up included.
 const CHANNEL_BYTES: usize = size_of::<Channel>() + 48;
 const HOME_BYTES: usize = size_of::<Home>() + 16;
@@ -52,7 +67,7 @@ const SWEEP_CHANNELS: u32 = 8_192;
 
 impl Default for OfApp {
     fn default() -> OfApp {
-        OfApp { usage: Usage::default(), kept_max: usize::MAX, oldest: NONE, newest: NONE }
+        OfApp { usage: Usage::default(), kept_max: usize::MAX, oldest: None, newest: None }
     }
 }
 
@@ -93,8 +108,8 @@ impl Hub {
         let listed = channel.ages.is_some();
         let usage = &mut self.of_app(app).usage;
         usage.channels = usage.channels + now.is_home as usize - before.is_home as usize;
-        usage.bytes = usage.bytes + now.bytes - before.bytes;
-        usage.kept_bytes = usage.kept_bytes + now.kept - before.kept;
+        usage.bytes = usage.bytes + now.bytes as usize - before.bytes as usize;
+        usage.kept_bytes = usage.kept_bytes + now.kept as usize - before.kept as usize;
         if listed && (now.kept == 0 || is_news) {
             self.take_out(number);
         }
@@ -112,31 +127,35 @@ impl Hub {
         }
         let usage = &mut self.of_app(app).usage;
         usage.channels -= before.is_home as usize;
-        usage.bytes -= before.bytes;
-        usage.kept_bytes -= before.kept;
+        usage.bytes -= before.bytes as usize;
+        usage.kept_bytes -= before.kept as usize;
     }
 
     fn put_newest(&mut self, number: u32) {
         let of = self.of_app(self.table[number].app);
-        let older = std::mem::replace(&mut of.newest, number);
+        let older = of.newest.replace(number);
         match older {
-            NONE => of.oldest = number,
-            older => self.link(older, |ages| ages.newer = number),
+            None => of.oldest = Some(number),
+            Some(older) => self.link(older, |ages| ages.newer = Number::of(number)),
         }
-        self.table[number].ages = Some(Neighbours { older, newer: NONE });
+        let older = Number::of(older.unwrap_or(number));
+        self.table[number].ages = Some(Neighbours { older, newer: Number::of(number) });
     }
 
     fn take_out(&mut self, number: u32) {
         let channel = &mut self.table[number];
         let (Some(Neighbours { older, newer }), app) = (channel.ages.take(), channel.app) else { return };
-        match older {
-            NONE => self.of_app(app).oldest = newer,
-            older => self.link(older, |ages| ages.newer = newer),
+        // Who was at an end is followed by a neighbour that is at it now.
+        let this = Number::of(number);
+        let (is_oldest, is_newest) = (older == this, newer == this);
+        if is_oldest {
+            self.of_app(app).oldest = (!is_newest).then(|| newer.get());
         }
-        match newer {
-            NONE => self.of_app(app).newest = older,
-            newer => self.link(newer, |ages| ages.older = older),
+        if is_newest {
+            self.of_app(app).newest = (!is_oldest).then(|| older.get());
         }
+        self.link(older.get(), |ages| ages.newer = if is_newest { older } else { newer });
+        self.link(newer.get(), |ages| ages.older = if is_oldest { newer } else { older });
     }
 
     fn link(&mut self, number: u32, set: impl FnOnce(&mut Neighbours)) {
@@ -160,10 +179,7 @@ impl Hub {
     }
 
     fn evict_oldest(&mut self, app: AppId) -> bool {
-        let number = self.of_app(app).oldest;
-        if number == NONE {
-            return false;
-        }
+        let Some(number) = self.of_app(app).oldest else { return false };
         self.epoch = self.epoch.wrapping_add(1);
         let epoch = self.epoch;
         if let Some(home) = self.table[number].home.as_mut() {
@@ -201,10 +217,14 @@ impl Counted {
     fn of(channel: &Channel) -> Counted {
         let seats = if channel.seats.spilled() { channel.seats.capacity() * size_of::<Seat>() } else { 0 };
         let own = CHANNEL_BYTES + channel.name.as_str().len() + seats;
-        let Some(home) = &channel.home else { return Counted { is_home: false, bytes: own, kept: 0 } };
+        let Some(home) = &channel.home else { return Counted { is_home: false, bytes: capped(own), kept: 0 } };
         let bytes = own + HOME_BYTES + home.memory_bytes();
         let data = home.data_bytes();
         let kept = if data > 0 { bytes + data } else { 0 };
-        Counted { is_home: true, bytes, kept }
+        Counted { is_home: true, bytes: capped(bytes), kept: capped(kept) }
     }
+}
+
+fn capped(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }

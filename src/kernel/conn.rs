@@ -114,6 +114,6 @@ mod tests {
     #[test]
     fn a_connection_is_small() {
         let bytes = size_of::<Conn<()>>();
-        assert!(bytes <= 464, "{bytes}");
+        assert!(bytes <= 448, "{bytes}");
     }
 }

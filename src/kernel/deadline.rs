@@ -71,7 +71,7 @@ impl<I: Io> Kernel<I> {
         consider(limits.message_idle_timeout.0.map(|ms| session.last_message + ms), Due::MessageIdle);
         if let (Some(ends), Some(expiry)) = (session.identity.expires_at, session.expiry) {
             if !session.warned && expiry.warn_before_ms > 0 {
-                consider(Some(self.now.mono_of(ends.saturating_sub(expiry.warn_before_ms))), Due::Expiring);
+                consider(Some(self.now.mono_of(ends.saturating_sub(expiry.warn_before_ms as u64))), Due::Expiring);
             }
             consider(Some(self.now.mono_of(ends)), Due::Expired);
         }
@@ -254,7 +254,8 @@ impl<I: Io> Kernel<I> {
         let version = session.identity.version.wrapping_add(1);
         let before = identity_bytes(&session.identity);
         session.identity = Arc::new(crate::model::Identity { version, ..(*identity).clone() });
-        session.known_bytes = session.known_bytes.saturating_sub(before) + identity_bytes(&session.identity);
+        session.known_bytes =
+            session.known_bytes.saturating_sub(before).saturating_add(identity_bytes(&session.identity));
         (session.warned, session.undecided) = (false, false);
         self.walk_own(slot, |walk| walk.say(&Answer::Authenticated, Some(asked)));
         if first {

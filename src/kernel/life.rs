@@ -5,7 +5,7 @@ use super::encode::Encoding;
 use super::input::Client;
 use super::io::{Io, Transport};
 use super::kernel::Kernel;
-use super::memory::{handshake_bytes, identity_bytes};
+use super::memory::{capped, handshake_bytes, identity_bytes};
 use super::newcomer::Newcomer;
 use super::queue::{Flushed, NO_CHANNEL, Queue};
 use crate::dialect::{Answer, Dialect, Json};
@@ -38,9 +38,8 @@ impl<I: Io> Kernel<I> {
         session.newcomer = new.identity.is_none() && new.close_at_once.is_none();
         session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
         session.identity = new.identity.unwrap_or_else(Identity::anonymous);
-        session.known_bytes = identity_bytes(&session.identity)
-            + transport.held_bytes()
-            + handshake_bytes(new.user_agent.as_deref(), new.request.as_deref());
+        let known = transport.held_bytes() + handshake_bytes(new.user_agent.as_deref(), new.request.as_deref());
+        session.known_bytes = identity_bytes(&session.identity).saturating_add(capped(known));
         session.user_agent = new.user_agent;
         session.request = new.request.map(|r| Arc::new(*r) as _);
         let conn = Conn {
@@ -406,9 +405,10 @@ impl<I: Io> Kernel<I> {
                 }
                 let conn = &mut self.conns[slot as usize];
                 if conn.conflated.is_some() {
-                    return self.release(slot);
+                    self.release(slot);
+                } else if !conn.is_open() {
+                    self.close_further(slot);
                 }
-                self.close_further(slot);
             }
             Err(_) => self.remove(slot, CloseReason::Lost),
         }

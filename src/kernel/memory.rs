@@ -73,7 +73,7 @@ impl Counted {
 }
 
 /// One connection's bytes are far below this.
-fn capped(bytes: usize) -> u32 {
+pub(super) fn capped(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
@@ -93,9 +93,9 @@ pub(super) fn handshake_bytes(user_agent: Option<&str>, request: Option<&KeptReq
     user_agent.map_or(0, |text| text.len() + 16) + request.map_or(0, KeptRequest::held_bytes)
 }
 
-pub(super) fn identity_bytes(identity: &Identity) -> usize {
+pub(super) fn identity_bytes(identity: &Identity) -> u32 {
     // Who is anonymous shares one identity with all others.
-    if identity.user.is_none() && identity.claims.is_empty() { 0 } else { identity.held_bytes() }
+    if identity.user.is_none() && identity.claims.is_empty() { 0 } else { capped(identity.held_bytes()) }
 }
 
 impl<I: Io> Kernel<I> {

@@ -194,14 +194,15 @@ impl<I: Io> Kernel<I> {
         if !conn.is_open() {
             return;
         }
-        let (reply, length) = (entry.channel == NO_CHANNEL, entry.len());
-        if conn.session.holding && !reply {
+        let reply = entry.channel == NO_CHANNEL;
+        let length = if conn.session.holding && !reply {
+            let length = conn.held.get_or_insert_default().push(entry);
             self.queued_bytes += length;
-            conn.held.get_or_insert_default().push(entry);
             self.recount_queue(slot);
+            length
         } else {
-            self.enqueue(slot, entry);
-        }
+            self.enqueue(slot, entry)
+        };
         let bytes = self.conns[slot as usize].queued();
         if bytes <= self.queue_bytes_min {
             return;
@@ -219,15 +220,16 @@ impl<I: Io> Kernel<I> {
         }
     }
 
-    /// Into the out-queue, whatever is there.
-    pub(super) fn enqueue(&mut self, slot: Slot, entry: Entry) {
+    /// Into the out-queue, whatever is there. Returns the entry's bytes.
+    pub(super) fn enqueue(&mut self, slot: Slot, entry: Entry) -> usize {
         let conn = &mut self.conns[slot as usize];
-        self.queued_bytes += entry.len();
-        conn.queue.push(entry);
+        let length = conn.queue.push(entry);
+        self.queued_bytes += length;
         if !conn.dirty {
             conn.dirty = true;
             self.dirty.push(slot);
         }
+        length
     }
 }
 

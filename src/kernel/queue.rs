@@ -93,13 +93,16 @@ pub enum Flushed {
 }
 
 impl Queue {
-    pub fn push(&mut self, entry: Entry) {
-        self.bytes += entry.len();
+    /// Returns the entry's bytes.
+    pub fn push(&mut self, entry: Entry) -> usize {
+        let bytes = entry.len();
+        self.bytes += bytes;
         match (&self.first, &mut self.rest) {
             (None, _) => self.first = Some(entry),
             (Some(_), Some(rest)) => rest.push_back(entry),
             (Some(_), None) => self.rest = Some(Box::new(VecDeque::from([entry]))),
         }
+        bytes
     }
 
     pub fn is_empty(&self) -> bool {
@@ -126,6 +129,11 @@ impl Queue {
 
     fn advance(&mut self, mut taken: usize) {
         self.bytes -= taken;
+        if self.bytes == 0 {
+            // Nearly always: a socket takes all that there is.
+            (self.first, self.rest, self.written) = (None, None, 0);
+            return;
+        }
         while taken > 0 {
             let Some(first) = &self.first else { return };
             let left = first.len() - self.written as usize;
