@@ -336,6 +336,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("gateway/plugins.rs", "a handler asks for the time; waits with a bound"),
     ("gateway/reload.rs", "a reload's turn"),
     ("gateway/removal.rs", "how long a file has stayed away"),
+    ("gateway/rows.rs", "a look's turn"),
     ("gateway/scripts.rs", "a sweep's turn"),
     ("listen/link.rs", "waits with a bound, by tokio's clock"),
     ("listen/serve.rs", "waits with a bound, by tokio's clock"),
