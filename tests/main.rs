@@ -3,7 +3,7 @@
 //! `attacks` sends what nobody should. `rooms` holds the order of `src/`. `fuzz` plays the seeds of the fuzz targets. `faults` holds what `weir check` says
 //! against bad configurations. `transcripts` plays the conversations in `tests/transcripts/` with the real gateway.
 //! `verbs` runs the operators' verbs as processes. `reload` changes files under a running one, `plan` asks what others
-//! would change, `newcomers` come while that goes on, `audit` reads who did what. `rehearse` plays the tests of plugins,
+//! would change, `promises` holds the two together, `newcomers` come while that goes on, `audit` reads who did what. `rehearse` plays the tests of plugins,
 //! `reports` is a back end that is told by webhook,
 //! `simulation` plays whole gateways from seeds, `handbook` the examples of plugins/README.md.
 //! `outputs` puts things in the way of what the process writes.
@@ -17,6 +17,7 @@ mod handbook;
 mod newcomers;
 mod outputs;
 mod plan;
+mod promises;
 mod rehearse;
 mod reload;
 mod reports;

@@ -4,13 +4,14 @@
 
 use super::app::App;
 use super::compile::Compiled;
+use super::diff::ListenerChange;
 use super::doc::Doc;
 use super::written::{self, Said};
 use crate::api::admin::{Changes, Group, Item, Setting};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// Always told, though nothing of the kind changed.
 const GROUPS: [&str; 6] = ["listeners", "endpoints", "classes", "routes", "dialects", "handlers"];
@@ -21,7 +22,7 @@ static DEFAULTS: LazyLock<Value> = LazyLock::new(|| {
 });
 
 /// Listeners where a call of the HTTP API without an app's name would be another app's: `reports → none`.
-pub fn default_apps(was: &Compiled, now: &Compiled) -> Vec<Item> {
+fn default_apps(was: &Compiled, now: &Compiled) -> Vec<Item> {
     let (old, new) = (was.site.default_apps(), now.site.default_apps());
     let word = |app: &Option<&str>| app.unwrap_or("none").to_owned();
     let both = new.iter().filter_map(|(listener, now)| Some((listener, old.get(listener)?, now)));
@@ -35,28 +36,38 @@ pub fn default_apps(was: &Compiled, now: &Compiled) -> Vec<Item> {
         .collect()
 }
 
+/// The group of `default_apps`.
+pub(super) const DEFAULT_APPS: &str = "default_apps";
+
 impl Changes {
-    /// `was` and `now`: each with the folder of its `gateway.toml`.
-    pub fn between((was, was_at): (&Compiled, &Path), (now, now_at): (&Compiled, &Path)) -> Changes {
-        let files = |compiled: &Compiled, at: &Path| -> BTreeMap<String, String> {
-            let name = |path: &Path| path.strip_prefix(at).unwrap_or(path).display().to_string();
-            compiled.files.iter().map(|(path, digest)| (name(path), digest.clone())).collect()
-        };
-        let (old, new) = (files(was, was_at), files(now, now_at));
-        let all: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-        let files = all.into_iter().filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
-        let mut changes = Changes { files, ..Changes::said(&was.said, &now.said) };
+    /// Files are for the caller to fill in.
+    pub(super) fn between(was: &Compiled, now: &Compiled, listeners: &[ListenerChange]) -> Changes {
+        let mut changes = Changes::said(&was.said, &now.said);
+        changes.listeners(listeners);
         let defaults = default_apps(was, now);
         if !defaults.is_empty() {
-            changes.groups.insert("default_apps".to_owned(), Group { changed: defaults, ..Group::default() });
+            changes.groups.insert(DEFAULT_APPS.to_owned(), Group { changed: defaults, ..Group::default() });
         }
         for new in &now.apps {
             let old = was.apps.iter().find(|old| old.flow.name == new.flow.name);
             if let Some(old) = old {
-                changes.handlers(&new.flow.name, handlers(old, was, was_at), handlers(new, now, now_at));
+                changes.handlers(&new.flow.name, handlers(old, was), handlers(new, now));
             }
         }
         changes
+    }
+
+    fn listeners(&mut self, listeners: &[ListenerChange]) {
+        let group = self.groups.entry(plural("listener")).or_default();
+        for change in listeners {
+            let parts = change.parts.iter().map(|part| (*part).to_owned()).collect();
+            let item = Item { app: None, name: change.name.clone(), parts };
+            match (change.was, change.now) {
+                (None, _) => group.added.push(item),
+                (Some(_), None) => group.removed.push(item),
+                (Some(_), Some(_)) => group.changed.push(item),
+            }
+        }
     }
 
     /// A handler is another one where its file is.
@@ -76,7 +87,7 @@ impl Changes {
     fn said(was: &Said, now: &Said) -> Changes {
         let mut changes = Changes::default();
         changes.groups.extend(GROUPS.map(|name| (name.to_owned(), Group::default())));
-        changes.sections(None, (&was.gateway, &now.gateway), &|_, key| {
+        changes.sections(None, (&was.gateway, &now.gateway), NO_ENDPOINTS, &|_, key| {
             let mut at = DEFAULTS.get(key.first()?)?;
             if is_named(at) {
                 return None;
@@ -96,11 +107,16 @@ impl Changes {
             }
             changes.apps.changed.push(name.clone());
             // What an app does not say for itself, `gateway.toml` says.
-            changes.sections(Some(name), (old, new), &|is_now, path| {
-                let [section @ ("limits" | "script"), key] = path else { return None };
-                let gateway = if is_now { &now.gateway } else { &was.gateway };
-                gateway.get(section).and_then(|l| l.get(key)).or_else(|| DEFAULTS.get(section)?.get(key)).cloned()
-            });
+            changes.sections(
+                Some(name),
+                (old, new),
+                (was.endpoints_of(name), now.endpoints_of(name)),
+                &|is_now, path| {
+                    let [section @ ("limits" | "script"), key] = path else { return None };
+                    let gateway = if is_now { &now.gateway } else { &was.gateway };
+                    gateway.get(section).and_then(|l| l.get(key)).or_else(|| DEFAULTS.get(section)?.get(key)).cloned()
+                },
+            );
         }
         changes.apps.removed = was.apps.keys().filter(|name| !now.apps.contains_key(*name)).cloned().collect();
         changes
@@ -111,16 +127,18 @@ impl Changes {
         &mut self,
         app: Option<&str>,
         (was, now): (&Value, &Value),
+        endpoints: (&[Arc<str>], &[Arc<str>]),
         default: &dyn Fn(bool, &[&str]) -> Option<Value>,
     ) {
         for key in keys(was, now) {
             let (old, new) = (was.get(key), now.get(key));
-            if old == new || key == "check" {
+            // Listeners are compared as they are listened on.
+            if old == new || key == "check" || app.is_none() && key == "listener" {
                 continue;
             }
             let either = || old.into_iter().chain(new);
             if either().all(is_list_of_tables) {
-                self.group(app, key, (listed(key, old, was), listed(key, new, now)));
+                self.group(app, key, (listed(key, old, was, endpoints.0), listed(key, new, now, endpoints.1)));
             } else if either().all(is_named) && !["errors", "settings"].contains(&key) {
                 self.group(app, key, (named(old), named(new)));
             } else {
@@ -129,25 +147,21 @@ impl Changes {
         }
     }
 
-    fn group(
-        &mut self,
-        app: Option<&str>,
-        key: &str,
-        (was, now): (BTreeMap<String, &Value>, BTreeMap<String, &Value>),
-    ) {
+    fn group(&mut self, app: Option<&str>, key: &str, (was, now): (Named, Named)) {
         let item = |name: &String, parts| Item { app: app.map(str::to_owned), name: name.clone(), parts };
         let group = self.groups.entry(plural(key)).or_default();
-        for (name, new) in &now {
-            match was.get(name) {
+        for (id, (name, new)) in &now {
+            match was.get(id) {
                 None => group.added.push(item(name, Vec::new())),
-                Some(old) if old == new => {}
-                Some(old) => {
+                Some((_, old)) if old == new => {}
+                Some((_, old)) => {
                     let parts = keys(old, new).into_iter().filter(|key| old.get(key) != new.get(key));
                     group.changed.push(item(name, parts.map(str::to_owned).collect()));
                 }
             }
         }
-        group.removed.extend(was.keys().filter(|name| !now.contains_key(*name)).map(|name| item(name, Vec::new())));
+        let removed = was.iter().filter(|(id, _)| !now.contains_key(*id));
+        group.removed.extend(removed.map(|(_, (name, _))| item(name, Vec::new())));
     }
 
     fn leaves<'v>(
@@ -183,10 +197,10 @@ struct Place {
 }
 
 /// What an app's plugin offers to be called with an event, by name.
-fn handlers(app: &App, compiled: &Compiled, at: &Path) -> BTreeMap<String, Place> {
+fn handlers(app: &App, compiled: &Compiled) -> BTreeMap<String, Place> {
     let functions = app.flow.handlers.iter().flat_map(|handlers| handlers.script.plugin.functions());
     let place = |file: &str| Place {
-        file: Path::new(file).strip_prefix(at).unwrap_or(Path::new(file)).display().to_string(),
+        file: Path::new(file).strip_prefix(&compiled.base).unwrap_or(Path::new(file)).display().to_string(),
         digest: compiled.files.get(Path::new(file)).cloned(),
     };
     functions.filter(|f| f.arity == 1).map(|f| (f.name.to_string(), place(&f.file))).collect()
@@ -207,21 +221,33 @@ fn is_named(v: &Value) -> bool {
     v.as_object().is_some_and(|table| !table.is_empty() && table.values().all(Value::is_object))
 }
 
-fn named(section: Option<&Value>) -> BTreeMap<String, &Value> {
-    section.and_then(Value::as_object).into_iter().flatten().map(|(name, v)| (name.clone(), v)).collect()
+/// By what tells them apart: the name that people read, and what is written.
+type Named<'v> = BTreeMap<String, (String, &'v Value)>;
+
+/// `gateway.toml` has none.
+const NO_ENDPOINTS: (&[Arc<str>], &[Arc<str>]) = (&[], &[]);
+
+fn named(section: Option<&Value>) -> Named<'_> {
+    let entries = section.and_then(Value::as_object).into_iter().flatten();
+    entries.map(|(name, v)| (name.clone(), (name.clone(), v))).collect()
 }
 
-/// The items of a list by what tells them apart. `file`: what surrounds them.
-fn listed<'v>(key: &str, list: Option<&'v Value>, file: &Value) -> BTreeMap<String, &'v Value> {
+/// The items of a list. `file`: what surrounds them. `endpoints`: what a reload finds endpoints again by; written
+/// otherwise, with a host in capitals, it is the same endpoint and its connections stay.
+fn listed<'v>(key: &str, list: Option<&'v Value>, file: &Value, endpoints: &[Arc<str>]) -> Named<'v> {
     let items = list.and_then(Value::as_array).into_iter().flatten().enumerate();
-    items.map(|(at, item)| (name_of(key, at, item, file), item)).collect()
+    let each = items.map(|(at, item)| {
+        let name = name_of(key, at, item, file);
+        let id = endpoints.get(at).filter(|_| key == "endpoint").map_or(name.clone(), |key| key.to_string());
+        (id, (name, item))
+    });
+    each.collect()
 }
 
 fn name_of(key: &str, at: usize, item: &Value, file: &Value) -> String {
     let text = |key: &str| item.get(key).and_then(Value::as_str);
     let listener = || text("listener").or(file.get("listener").and_then(Value::as_str)).unwrap_or_default();
     match key {
-        // As a reload finds an endpoint again.
         "endpoint" => {
             let when = item.get("when").map(|when| format!(" when {when}")).unwrap_or_default();
             format!("{} {}{}{when}", listener(), text("host").unwrap_or_default(), text("path").unwrap_or_default())
@@ -255,7 +281,7 @@ mod tests {
         let gateway = Doc::parse("gateway.toml", gateway, &mut faults);
         let app = app.map(|text| Doc::parse("channels/a.toml", text, &mut faults));
         assert_eq!(faults, []);
-        Said::of(&gateway, app.iter().map(|doc| ("a", doc)))
+        Said::of(&gateway, app.iter().map(|doc| ("a", doc)), BTreeMap::new())
     }
 
     fn told(was: (&str, Option<&str>), now: (&str, Option<&str>)) -> Value {
@@ -264,10 +290,10 @@ mod tests {
 
     #[test]
     fn a_setting_is_told_with_its_default() {
-        let now = "[limits]\nconnections = 7\ndrain = \"20s\"\n[listener.main]\naddress = \"a\"\n";
+        let now = "[limits]\nconnections = 7\ndrain = \"20s\"\n[api_key.main]\nverbs = []\n";
         let told = told(("", None), (now, None));
         assert_eq!(told["settings"], json!([{ "key": "limits.connections", "from": 100_000, "to": 7 }]));
-        assert_eq!(told["listeners"]["added"], json!([{ "name": "main" }]));
+        assert_eq!(told["api_keys"]["added"], json!([{ "name": "main" }]));
     }
 
     #[test]

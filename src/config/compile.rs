@@ -6,11 +6,10 @@ use super::file::{AppFile, GatewayFile, Mode, ReloadSettings, Shards};
 use super::files::{DATA_BYTES_MAX, Files};
 use super::inputs::Inputs;
 use super::load::{Loaded, Sheet};
-use super::restart;
+use super::restart::{self, Refused};
 use super::secret::{Environment, Secrets};
 use super::written::Said;
 use super::{check, lint, rehearsal, unread};
-use crate::api::admin::Restart;
 use crate::flow::Limits;
 use crate::model::{AppId, Fault, Origins, Problem, sorted};
 use crate::{api, auth, listen, observe};
@@ -26,6 +25,8 @@ pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// Everything that the files say, ready to use.
 pub struct Compiled {
     pub mode: Mode,
+    /// The folder of `gateway.toml`, which paths in it are relative to.
+    pub base: PathBuf,
     /// `None`: one a core.
     pub shards: Option<u16>,
     /// Where to bind, by name.
@@ -83,9 +84,9 @@ pub struct Means<'a> {
     pub previous: Option<&'a Compiled>,
 }
 
-/// All faults of all files at once, or everything ready to use. `restarts`: gathers what takes a restart to change,
-/// which otherwise is a fault.
-pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>>) -> Result<Compiled, Vec<Fault>> {
+/// All faults of all files at once, or everything ready to use. `restarts`: gathers what takes a restart to change, which
+/// is no fault here.
+pub fn compile(loaded: Loaded, means: &Means, restarts: &mut Vec<Refused>) -> Result<Compiled, Vec<Fault>> {
     let Loaded { files, gateway, apps, mut faults, mut warnings, overrides } = loaded;
     let of_shape = faults.len();
     let mode = gateway.made.as_ref().map_or(Mode::Development, |g| g.mode);
@@ -95,11 +96,7 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
     if let Some(file) = &gateway.made {
         check::listeners(file, &gateway.doc, &mut faults);
         if let Some(previous) = means.previous.filter(|_| gateway.incomplete.is_empty()) {
-            let found = restart::gateway(file, previous);
-            match restarts {
-                Some(restarts) => *restarts = found,
-                None => faults.extend(found.iter().map(|restart| gateway.doc.locate(&restart.problem()))),
-            }
+            *restarts = restart::gateway(file, &gateway.doc, previous);
         }
         tell(&gateway.doc, "limits", check::limits(file), &mut faults);
         tell(&gateway.doc, "limits", check::doubtful(&file.limits.b), &mut warnings);
@@ -153,7 +150,10 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
     if let Some(entrance) = &entrance {
         tell(&gateway.doc, "", entrance.expiring(crate::observe::clock().wall), &mut warnings);
     }
-    let said = Said::of(&gateway.doc, apps.iter().map(|sheet| (sheet.name.as_str(), &sheet.doc)));
+    let endpoints =
+        made.iter().map(|app: &App| (app.flow.name.to_string(), app.flow.endpoints.iter().map(|e| e.key.clone())));
+    let endpoints = endpoints.map(|(name, keys)| (name, keys.collect())).collect();
+    let said = Said::of(&gateway.doc, apps.iter().map(|sheet| (sheet.name.as_str(), &sheet.doc)), endpoints);
     if gateway.made.as_ref().is_some_and(|file| file.reload.require_tests) {
         rehearsal::read(&files, &mut faults);
     }
@@ -181,6 +181,7 @@ pub fn compile(loaded: Loaded, means: &Means, restarts: Option<&mut Vec<Restart>
     {
         let compiled = Compiled {
             mode,
+            base: files.path(""),
             shards: if let Shards::Fixed(n) = file.shards { Some(n) } else { None },
             listeners: file.listener,
             entrance,

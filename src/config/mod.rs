@@ -16,6 +16,7 @@ mod changes;
 mod check;
 mod compile;
 mod de;
+mod diff;
 mod doc;
 mod env;
 mod file;
@@ -44,8 +45,8 @@ pub use app::App;
 pub use as_if::AsIf;
 pub use both::Both;
 pub use cases::CheckSettings;
-pub use changes::default_apps;
 pub use compile::{Compiled, Means, SSL_CERT_FILE};
+pub use diff::{Candidate, ConfigDiff, ListenerChange, Reading};
 pub use file::{AppFile, Channel, GatewayFile, Mode, ReloadSettings, Shards, Watching};
 pub use inputs::Inputs;
 pub use outputs::store as store_problem;
@@ -53,13 +54,18 @@ pub use rehearsal::{Played, Wanted, rehearse};
 pub use secret::{Environment, published};
 pub use watch::Watch;
 
-use crate::api::admin::Restart;
+use crate::auth::Fetcher;
 use crate::model::{Fault, sorted};
 use std::path::Path;
 
 /// Reads the configuration whose `gateway.toml` this is. Reads files; changes nothing.
 pub fn read(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
-    compile::compile(load::load(gateway, means.env), means, None)
+    compiled(load::load(gateway, means.env), means)
+}
+
+fn compiled(loaded: load::Loaded, means: &Means) -> Result<Compiled, Vec<Fault>> {
+    let mut refused = Vec::new();
+    diff::merged(compile::compile(loaded, means, &mut refused), refused)
 }
 
 /// As `read`, of files that are to be served: what the process writes to is looked at too.
@@ -69,7 +75,7 @@ pub fn read_to_serve(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Faul
     let problems = loaded.gateway.made.as_ref().map(|file| outputs::problems(file, stores, &loaded.files.path("")));
     let outputs = problems.into_iter().flatten().map(|problem| loaded.gateway.doc.locate(&problem));
     let outputs: Vec<Fault> = outputs.collect();
-    match compile::compile(loaded, means, None) {
+    match compiled(loaded, means) {
         Ok(compiled) if outputs.is_empty() => Ok(compiled),
         compiled => Err(sorted(compiled.err().into_iter().flatten().chain(outputs).collect())),
     }
@@ -85,18 +91,18 @@ pub fn check(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
     }
 }
 
-/// As `read`, and all that was looked at, whatever came of it: until that changes, nothing else can.
-pub fn read_watched(gateway: &Path, means: &Means) -> (Result<Compiled, Vec<Fault>>, Inputs) {
-    let loaded = load::load(gateway, means.env);
+/// As `read`, of files that may follow those in force: with what they change, and all that was looked at, whatever came
+/// of it: until that changes, nothing else can.
+pub fn read_next(gateway: &Path, env: &Environment, fetcher: &Fetcher, in_force: &Compiled) -> (Reading, Inputs) {
+    let (mut refused, loaded) = (Vec::new(), load::load(gateway, env));
     let files = loaded.files.clone();
-    (compile::compile(loaded, means, None), files.inputs())
-}
-
-/// As `read`, of files that are not to be put in force now: what of them takes a restart is told apart.
-pub fn read_candidate(gateway: &Path, means: &Means) -> (Result<Compiled, Vec<Fault>>, Vec<Restart>) {
-    let mut restarts = Vec::new();
-    let compiled = compile::compile(load::load(gateway, means.env), means, Some(&mut restarts));
-    (compiled, restarts)
+    let means = Means { env, fetcher, previous: Some(in_force) };
+    let compiled = compile::compile(loaded, &means, &mut refused);
+    let candidate = compiled.map(|compiled| {
+        let diff = ConfigDiff::between(in_force, &compiled);
+        Candidate { compiled, diff }
+    });
+    (Reading { candidate, refused }, files.inputs())
 }
 
 /// The JSON Schema (draft 2020-12) of `gateway.toml`, for editors.

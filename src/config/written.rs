@@ -3,6 +3,7 @@
 use super::doc::{At, Doc, Node, Value as Written};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One reading: as written, with what the environment set on top.
 #[derive(Clone, Debug, Default)]
@@ -11,16 +12,29 @@ pub struct Said {
     pub gateway: Value,
     /// `channels/*.toml`, by app.
     pub apps: BTreeMap<String, Value>,
+    /// What a reload knows the endpoints of each app by, in their order.
+    pub endpoints: BTreeMap<String, Vec<Arc<str>>>,
+}
+
+impl Said {
+    pub fn endpoints_of(&self, app: &str) -> &[Arc<str>] {
+        self.endpoints.get(app).map_or(&[], |keys| keys)
+    }
 }
 
 /// Stands for a secret's source: `{ env = "NAME" }` or `{ file = "path" }`.
 const SECRET: &str = "secret";
 
 impl Said {
-    pub fn of<'d>(gateway: &Doc, apps: impl Iterator<Item = (&'d str, &'d Doc)>) -> Said {
+    pub fn of<'d>(
+        gateway: &Doc,
+        apps: impl Iterator<Item = (&'d str, &'d Doc)>,
+        endpoints: BTreeMap<String, Vec<Arc<str>>>,
+    ) -> Said {
         Said {
             gateway: value(&gateway.root),
             apps: apps.map(|(name, doc)| (name.to_owned(), value(&doc.root))).collect(),
+            endpoints,
         }
     }
 }
@@ -56,7 +70,7 @@ mod tests {
         let mut doc = Doc::parse("gateway.toml", text, &mut faults);
         let node = Node { at: At::Env("WEIR_MODE".into()), value: Written::Text("hush".into()) };
         assert!(doc.root.set(&["mode"], node) && faults.is_empty());
-        let said = Said::of(&doc, std::iter::empty());
+        let said = Said::of(&doc, std::iter::empty(), BTreeMap::new());
         let wanted = serde_json::json!({
             "key": { "a": { "secret": "secret", "lives": [1, 2.5, true] } },
             "mode": "as WEIR_MODE says",

@@ -1,7 +1,7 @@
 //! The sockets that are listened on, by number: opened and closed as generations come.
 
-use crate::config::Compiled;
-use crate::listen::{ListenerSettings, accept, bind};
+use crate::config::{Compiled, ConfigDiff, ListenerChange};
+use crate::listen::{ListenerSettings, accept, bind, listen_again};
 use crate::shard::Mailboxes;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
@@ -33,11 +33,12 @@ impl Listeners {
         Listeners { open: BTreeMap::new(), ports: Arc::default() }
     }
 
-    /// Binds what is not open yet. Err: the listener's name and why.
-    pub fn bind(&self, compiled: &Compiled) -> Result<Bound, (String, String)> {
+    /// Binds what is to be opened. Err: the listener's name and why.
+    pub fn bind(&self, Compiled { listeners, .. }: &Compiled, diff: &ConfigDiff) -> Result<Bound, (String, String)> {
         let mut bound = BTreeMap::new();
-        for (name, settings) in &compiled.listeners {
-            let number = compiled.numbers[&(name.clone(), settings.address.clone())];
+        for change in &diff.listeners {
+            let (Some(number), Some(settings)) = (change.opens(), listeners.get(&change.name)) else { continue };
+            // Opened by a reload that a panic ended half-way: nothing came of it but this.
             if self.open.contains_key(&number) {
                 continue;
             }
@@ -45,36 +46,36 @@ impl Listeners {
             let same = self.open.values().find(|open| open.settings.address == settings.address && !fresh(settings));
             let socket = same.map_or_else(|| bind(settings), |open| open.socket.try_clone());
             let opened = socket.and_then(|socket| Ok((socket.local_addr()?, socket)));
-            let (address, socket) = opened.map_err(|e| (name.clone(), format!("{}: {e}", settings.address)))?;
-            let (name, settings) = (name.clone(), settings.clone());
+            let (address, socket) = opened.map_err(|e| (change.name.clone(), format!("{}: {e}", settings.address)))?;
+            let (name, settings) = (change.name.clone(), settings.clone());
             bound.insert(number, Open { name, settings, address, socket, accepting: None });
         }
         Ok(Bound(bound))
     }
 
-    /// Listens on what was bound, and no longer on what these files do not name. Returns the new ones.
-    pub fn take(&mut self, bound: Bound, compiled: &Compiled, mailboxes: &Mailboxes) -> Vec<(String, SocketAddr)> {
-        let live = |number: &u16| {
-            let open = compiled.numbers.iter().find(|(_, n)| *n == number);
-            open.is_some_and(|((name, at), _)| compiled.listeners.get(name).is_some_and(|l| l.address == *at))
-        };
-        self.open.retain(|number, open| {
-            let stays = live(number);
-            if !stays {
-                open.accepting.iter().for_each(JoinHandle::abort);
-                tracing::info!(listener = &*open.name, address = %open.address, "no longer listening");
+    /// Listens on what was bound, otherwise than before on what stays, and no longer on what is to be closed. Returns the
+    /// new ones.
+    pub fn take(
+        &mut self,
+        bound: Bound,
+        compiled: &Compiled,
+        diff: &ConfigDiff,
+        mailboxes: &Mailboxes,
+    ) -> Vec<(String, SocketAddr)> {
+        for number in diff.listeners.iter().filter_map(ListenerChange::closes) {
+            let Some(open) = self.open.remove(&number) else { continue };
+            open.accepting.iter().for_each(JoinHandle::abort);
+            tracing::info!(listener = &*open.name, address = %open.address, "no longer listening");
+        }
+        for (number, name) in diff.listeners.iter().filter_map(|change| Some((change.renews()?, &change.name))) {
+            if let (Some(open), Some(settings)) = (self.open.get_mut(&number), compiled.listeners.get(name)) {
+                open.settings = settings.clone();
+                open.accept(number, mailboxes);
             }
-            stays
-        });
+        }
         let mut opened = Vec::new();
         for (number, mut open) in bound.0 {
-            match open.socket.try_clone() {
-                Ok(socket) => {
-                    let (admin, mailboxes) = (open.settings.admin, mailboxes.clone());
-                    open.accepting = Some(tokio::spawn(accepting(socket, &open.name, number, admin, mailboxes)))
-                }
-                Err(error) => tracing::error!(listener = &*open.name, %error, "a listener ended"),
-            }
+            open.accept(number, mailboxes);
             opened.push((open.name.clone(), open.address));
             self.open.insert(number, open);
         }
@@ -94,6 +95,22 @@ impl Listeners {
     pub fn stop(&mut self) {
         self.open.values().flat_map(|open| &open.accepting).for_each(JoinHandle::abort);
         self.open.clear();
+    }
+}
+
+impl Open {
+    /// Accepts with its settings as they are now. Connections that wait in the kernel are accepted all the same.
+    fn accept(&mut self, number: u16, mailboxes: &Mailboxes) {
+        self.accepting.iter().for_each(JoinHandle::abort);
+        // A socket that listens already takes another backlog (listen(2) again).
+        let socket = listen_again(&self.socket, self.settings.backlog).and_then(|()| self.socket.try_clone());
+        match socket {
+            Ok(socket) => {
+                let (admin, mailboxes) = (self.settings.admin, mailboxes.clone());
+                self.accepting = Some(tokio::spawn(accepting(socket, &self.name, number, admin, mailboxes)));
+            }
+            Err(error) => tracing::error!(listener = &*self.name, %error, "a listener ended"),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ mod triggers;
 
 use self::notify::Systemd;
 use crate::auth::Fetcher;
-use crate::config::{self, Compiled, Environment, Means};
+use crate::config::{self, Compiled, ConfigDiff, Environment, Means};
 use crate::kernel::{Input, Port, Shared};
 use crate::listen::{Attempts, Context, serve};
 use crate::model::{Close, Fault, Problem, summary};
@@ -117,7 +117,8 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     let front = Arc::new(ArcSwap::from_pointee(front));
     let mut listeners = Listeners::new();
     let failed = |(name, why): (String, String)| std::io::Error::other(format!("listener `{name}` on {why}"));
-    let bound = listeners.bind(&compiled).map_err(failed)?;
+    let diff = ConfigDiff::at_start(&compiled);
+    let bound = listeners.bind(&compiled, &diff).map_err(failed)?;
 
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let shards = compiled.shards.map_or(cores, |n| n.max(1) as usize);
@@ -128,8 +129,11 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     let compiled = Arc::new(compiled);
     let in_force = Arc::new(ArcSwap::new(compiled.clone()));
     let port = Port::new(shared.clone());
-    let means = (gateway.clone(), env.clone(), fetcher.clone());
-    let planner = Arc::new(Planner::new(means, in_force.clone(), front.clone(), port.clone()));
+    let base = gateway.parent().unwrap_or(Path::new("")).to_owned();
+    let stage = Arc::new(Stage::new(port.clone(), front.clone()));
+    let scripts = Arc::new(Scripts::start(&compiled, &base, stage, &background, metrics.clone(), fetcher.trust())?);
+    let means = (env.clone(), fetcher.clone());
+    let planner = Arc::new(Planner::new(means, in_force.clone(), front.clone(), port.clone(), scripts.clone()));
     let context = Arc::new(Context {
         front: front.clone(),
         api: Arc::new(http::Http {
@@ -146,9 +150,6 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
         draining,
         clock,
     });
-    let base = gateway.parent().unwrap_or(Path::new("")).to_owned();
-    let stage = Arc::new(Stage::new(Port::new(shared.clone()), front.clone()));
-    let scripts = Arc::new(Scripts::start(&compiled, &base, stage, &background, metrics.clone(), fetcher.trust())?);
     scripts.ready(&compiled).map_err(|fault| std::io::Error::other(fault.to_string()))?;
     shared.set_workers(scripts.workers.clone());
     let handshake = move |accepted: Accepted, door: Rc<dyn Door>| serve(accepted, door, context.clone());
@@ -163,7 +164,7 @@ async fn serve_all(start_with: Start) -> std::io::Result<()> {
     let swept = scripts.clone();
     tokio::spawn(supervised.clone().supervise("sweep".into(), move || swept.clone().sweep()));
     let mailboxes = threads.mailboxes.clone();
-    listeners.take(bound, &compiled, &mailboxes);
+    listeners.take(bound, &compiled, &diff, &mailboxes);
     // Whoever reads that it is ready may stop it at once, and finds it stopping in order.
     let mut stop = process::StopSignals::new();
     announce(&compiled, &listeners, shards, &gateway);

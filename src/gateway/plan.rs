@@ -4,18 +4,19 @@
 //! every live connection, and forgotten. No listener is bound, nothing is fetched, no figure of reloads moves.
 
 use super::process::aside;
-use crate::api::admin::{Changes, KeptRequest, LiveExplanation, Plan, Restart};
+use super::scripts::Scripts;
+use crate::api::admin::{KeptRequest, LiveExplanation, Plan};
 use crate::api::{NotDone, Wanted};
 use crate::auth::Fetcher;
-use crate::config::{self, Compiled, Environment, Means};
+use crate::config::{self, Compiled, Environment, Reading};
 use crate::flow::Rows;
 use crate::kernel::Port;
 use crate::listen::Front;
-use crate::model::{Fault, Refusal};
+use crate::model::Refusal;
 use crate::observe::clock;
 use crate::policy::{Asking, RequestView};
 use arc_swap::ArcSwap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -25,13 +26,12 @@ const AT_ONCE_MAX: usize = 2;
 
 /// All that looking needs.
 pub struct Planner {
-    /// The `gateway.toml` that is in force.
-    pub gateway: PathBuf,
     pub env: Environment,
     pub fetcher: Fetcher,
     pub in_force: Arc<ArcSwap<Compiled>>,
     pub front: Arc<ArcSwap<Front>>,
     pub port: Port,
+    pub scripts: Arc<Scripts>,
     /// Compiling is for threads that no socket waits for.
     pub background: tokio::runtime::Handle,
     turns: Semaphore,
@@ -41,13 +41,14 @@ const BUSY: NotDone = NotDone::Overloaded("Other plans are being made");
 
 impl Planner {
     pub fn new(
-        (gateway, env, fetcher): (PathBuf, Environment, Fetcher),
+        (env, fetcher): (Environment, Fetcher),
         in_force: Arc<ArcSwap<Compiled>>,
         front: Arc<ArcSwap<Front>>,
         port: Port,
+        scripts: Arc<Scripts>,
     ) -> Planner {
         let background = tokio::runtime::Handle::current();
-        Planner { gateway, env, fetcher, in_force, front, port, background, turns: Semaphore::new(AT_ONCE_MAX) }
+        Planner { env, fetcher, in_force, front, port, scripts, background, turns: Semaphore::new(AT_ONCE_MAX) }
     }
 
     /// `candidate`: a folder with a `gateway.toml`, or such a file.
@@ -60,9 +61,8 @@ impl Planner {
         let file = if path.extension().is_some_and(|e| e == "toml") { path.into() } else { path.join("gateway.toml") };
         let (planner, (previous, number)) = (self.clone(), self.in_force().await);
         let read = aside(move || {
-            let means = Means { env: &planner.env, fetcher: &planner.fetcher, previous: Some(&previous) };
-            let (compiled, restart) = config::read_candidate(&file, &means);
-            compiled_plan(compiled, restart, (&previous, &planner.gateway, number), &file)
+            let (reading, _) = config::read_next(&file, &planner.env, &planner.fetcher, &previous);
+            planner.of(reading, number)
         });
         let mistake = || NotDone::Internal("reading the files ended by a mistake of Weir's own".into());
         let (mut plan, candidate) = read.await.ok_or_else(mistake)?;
@@ -71,6 +71,32 @@ impl Planner {
             plan.revoked = Some(revoked.map_err(|_: Refusal| NotDone::Overloaded("The shards are overloaded"))?);
         }
         Ok(plan)
+    }
+
+    /// As a reload would take it, but for sockets: whether an address is free, only binding it tells.
+    fn of(&self, reading: Reading, generation: u64) -> (Plan, Option<Front>) {
+        let restart = reading.refused.into_iter().map(|refused| refused.restart).collect();
+        let usable = reading.candidate.and_then(|candidate| match self.scripts.unusable(&candidate.compiled) {
+            Some(fault) => Err(vec![fault]),
+            None => Ok(candidate),
+        });
+        let (made, faults) = match usable {
+            Ok(candidate) => (Some(candidate), Vec::new()),
+            Err(faults) => (None, faults),
+        };
+        let front = made.as_ref().map(|made| made.compiled.front(generation + 1));
+        let plan = Plan {
+            ok: made.is_some(),
+            faults,
+            generation,
+            digest: made.as_ref().map(|made| made.compiled.digest.to_string()),
+            restart,
+            revoke: made.as_ref().map(|made| made.compiled.reload.revoke),
+            revoked: None,
+            warnings: made.as_ref().map(|made| made.compiled.warnings.clone()).unwrap_or_default(),
+            changes: made.map(|made| made.diff.changes),
+        };
+        (plan, front)
     }
 
     /// What the files came to, and their generation: one is told of a reload a moment before the other.
@@ -108,39 +134,5 @@ impl Planner {
             }
         });
         explained.await.map_err(|error| NotDone::Internal(error.to_string()))
-    }
-}
-
-fn compiled_plan(
-    compiled: Result<Compiled, Vec<Fault>>,
-    restart: Vec<Restart>,
-    (previous, live, generation): (&Compiled, &Path, u64),
-    file: &Path,
-) -> (Plan, Option<Front>) {
-    let folder = |file: &Path| file.parent().unwrap_or(Path::new("")).to_owned();
-    let mut plan = Plan {
-        ok: true,
-        faults: Vec::new(),
-        warnings: Vec::new(),
-        generation,
-        digest: None,
-        changes: None,
-        restart,
-        revoke: None,
-        revoked: None,
-    };
-    match compiled {
-        Err(faults) => {
-            (plan.ok, plan.faults) = (false, faults);
-            (plan, None)
-        }
-        Ok(made) => {
-            plan.changes = Some(Changes::between((previous, &folder(live)), (&made, &folder(file))));
-            plan.digest = Some(made.digest.to_string());
-            plan.revoke = Some(made.reload.revoke);
-            let front = made.front(generation + 1);
-            plan.warnings = made.warnings;
-            (plan, Some(front))
-        }
     }
 }

@@ -12,15 +12,14 @@ use super::scripts::Scripts;
 use crate::api::admin::{InForce, LastReload, Noticing, ReloadResult, Reloaded, Removing, Status as Told};
 use crate::api::{Doing, NotDone};
 use crate::auth::Fetcher;
-use crate::config::{self, Compiled, Environment, Inputs, Means};
-use crate::flow::Generation;
+use crate::config::{self, Candidate, Compiled, ConfigDiff, Environment, Inputs};
 use crate::kernel::{Input, Shared};
 use crate::listen::Front;
 use crate::model::{Fault, count, iso8601};
 use crate::observe::{Logs, audit_reload, clock};
 use crate::shard::Mailboxes;
 use arc_swap::ArcSwap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -201,14 +200,13 @@ impl Reload {
     async fn once(&mut self, by: &str) -> Outcome {
         let (gateway, env, fetcher) = (self.gateway.clone(), self.env.clone(), self.fetcher.clone());
         let previous = self.compiled.clone();
-        let read =
-            aside(move || settled_files(&gateway, &Means { env: &env, fetcher: &fetcher, previous: Some(&previous) }));
-        let Some((read, inputs)) = read.await else {
+        let read = aside(move || settled_files(|| config::read_next(&gateway, &env, &fetcher, &previous)));
+        let Some((reading, inputs)) = read.await else {
             let faults = vec![self.fault("reading the files ended by a mistake of Weir's own".into())];
             return Err(self.refuse(faults, by));
         };
-        let compiled = match read {
-            Ok(compiled) => compiled,
+        let candidate = match reading.in_this_process() {
+            Ok(candidate) => candidate,
             Err(faults) => {
                 self.away.clear();
                 self.desk.status().removing = self.away.shown();
@@ -216,7 +214,7 @@ impl Reload {
                 return Err(self.refuse(faults, by));
             }
         };
-        let waits = by == WATCH && self.waits(&compiled);
+        let waits = by == WATCH && self.waits(&candidate.diff);
         if !waits {
             // Whatever comes of it: a time that is over must not ask again and again.
             self.away.clear();
@@ -224,17 +222,16 @@ impl Reload {
         self.desk.status().removing = self.away.shown();
         let taken = match waits {
             true => Ok(self.unchanged(by)),
-            false => self.settled().await.and_then(|()| self.take(compiled, by)),
+            false => self.settled().await.and_then(|()| self.take(candidate, by)),
         };
         self.read.send_replace(Arc::new(inputs));
         taken.map_err(|faults| self.refuse(faults, by))
     }
 
     /// Whether a file is away that may still come back. Asked for by anybody but the watch, it is gone.
-    fn waits(&mut self, next: &Compiled) -> bool {
-        let now = clock().wall;
-        for file in self.away.missed(&self.compiled, next, now) {
-            let within = self.compiled.reload.remove_after;
+    fn waits(&mut self, diff: &ConfigDiff) -> bool {
+        let (within, now) = (self.compiled.reload.remove_after, clock().wall);
+        for file in self.away.missed(&diff.away, within, now) {
             tracing::warn!(
                 file = %file.display(),
                 within_ms = within.0,
@@ -260,14 +257,14 @@ impl Reload {
     }
 
     /// Puts it in force: shards first, so that whoever is let in by the new files finds their shard knowing them.
-    fn take(&mut self, compiled: Compiled, by: &str) -> Outcome {
-        if compiled.digest == self.compiled.digest {
+    fn take(&mut self, Candidate { compiled, diff }: Candidate, by: &str) -> Outcome {
+        if diff.is_empty() {
             return Ok(self.unchanged(by));
         }
         self.scripts.ready(&compiled).map_err(|fault| vec![fault])?;
         let (number, metrics) = (self.number + 1, &self.shared.metrics);
         let mut listeners = self.listeners.lock().unwrap_or_else(|e| e.into_inner());
-        let bound = listeners.bind(&compiled).map_err(|(name, why)| {
+        let bound = listeners.bind(&compiled, &diff).map_err(|(name, why)| {
             vec![self.fault(format!("[listener.{name}] cannot listen on {why}")).expected("an address that is free")]
         })?;
         // Taken before anybody hears of it: whatever ends this half-way, the next generation has another number.
@@ -276,18 +273,18 @@ impl Reload {
         front.generation.apps.iter().flatten().for_each(|app| drop(metrics.app(app.id, &app.name)));
         self.shared.take_limits(&front.generation);
         self.shared.put_all(|| Input::Generation(front.generation.clone()));
-        self.forget_metrics(&front.generation);
+        self.forget_metrics(&diff);
         self.fetcher.trust().set(&compiled.roots);
         front.generation.keys.iter().for_each(|key| key.prepare(clock().mono));
         self.front.store(Arc::new(front));
         self.scripts.take(&compiled);
-        let opened = listeners.take(bound, &compiled, &self.mailboxes);
+        let opened = listeners.take(bound, &compiled, &diff, &self.mailboxes);
         drop(listeners);
         opened.iter().for_each(|(name, address)| process::say(&format!("weir: listening {name} {address}")));
         self.logs.set_level(compiled.log.level);
         metrics.refusals.set_rate(compiled.log.refusals);
-        let changed = changed(&self.compiled, &compiled);
-        for listener in config::default_apps(&self.compiled, &compiled) {
+        let changed: Vec<String> = diff.files.iter().map(|path| path.display().to_string()).collect();
+        for listener in diff.default_apps() {
             tracing::warn!(
                 listener = listener.name,
                 app = listener.parts.join(" "),
@@ -316,10 +313,9 @@ impl Reload {
     }
 
     /// Time series of apps that are gone end once their last connection has: until then they tell of it.
-    fn forget_metrics(&self, now: &Generation) {
-        let before = self.front.load_full();
-        for app in before.generation.apps.iter().flatten().filter(|app| now.app(app.id).is_none()) {
-            let (shared, front, id, name) = (self.shared.clone(), self.front.clone(), app.id, app.name.clone());
+    fn forget_metrics(&self, diff: &ConfigDiff) {
+        for (id, name) in diff.gone.iter().cloned() {
+            let (shared, front) = (self.shared.clone(), self.front.clone());
             tokio::spawn(async move {
                 while shared.connections.app_connections(id) > 0 {
                     tokio::time::sleep(FORGET_LOOK).await;
@@ -373,23 +369,16 @@ impl Reload {
 
 /// Reads until nothing has changed meanwhile: of files that are being written or replaced, some would be old and some
 /// new, each of them sound. Files that change without end are taken as they are after a while.
-fn settled_files(gateway: &Path, means: &Means) -> (Result<Compiled, Vec<Fault>>, Inputs) {
+fn settled_files<T>(read: impl Fn() -> (T, Inputs)) -> (T, Inputs) {
     let (started, mut pause) = (std::time::Instant::now(), Duration::from_millis(5));
     loop {
-        let (read, inputs) = config::read_watched(gateway, means);
+        let (came_to, inputs) = read();
         if started.elapsed() > READ_AGAIN || !inputs.clone().changed(false) {
-            return (read, inputs);
+            return (came_to, inputs);
         }
         std::thread::sleep(pause);
         pause *= 2;
     }
-}
-
-/// The files that differ, by name.
-fn changed(old: &Compiled, new: &Compiled) -> Vec<String> {
-    let differs = |path: &&PathBuf| old.files.get(*path) != new.files.get(*path);
-    let gone = old.files.keys().filter(|path| !new.files.contains_key(*path));
-    new.files.keys().filter(differs).chain(gone).map(|path| path.display().to_string()).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::plugins::Stage;
 use crate::auth::Trust;
 use crate::config::Compiled;
-use crate::model::{Memory, Millis, Problem};
+use crate::model::{Fault, Memory, Millis, Problem};
 use crate::observe::{Metrics, clock};
 use crate::script::{self, Outbox, Workers};
 use crate::store::{self, Done, Parcel, Store, StoreError, Timer, Write};
@@ -71,16 +71,20 @@ impl Scripts {
     }
 
     /// As `prepare`; Err: where gateway.toml says so.
-    pub fn ready(&self, compiled: &Compiled) -> Result<(), crate::model::Fault> {
-        // What is no file is told as such: SQLite would say that the disk fails.
-        let in_the_way = match self.store.get() {
-            None if compiled.apps.iter().any(|app| app.plugin.is_some()) => {
-                crate::config::store_problem(&compiled.store, &self.base)
-            }
-            _ => None,
-        };
-        let prepared = in_the_way.map_or_else(|| self.prepare(compiled), Err);
-        prepared.map_err(|p| compiled.fault(&Problem { path: format!("store.{}", p.path), ..p }))
+    pub fn ready(&self, compiled: &Compiled) -> Result<(), Fault> {
+        match self.unusable(compiled) {
+            Some(fault) => Err(fault),
+            None => self.prepare(compiled).map_err(|problem| below_store(compiled, problem)),
+        }
+    }
+
+    /// Why the store that these files need could not be opened, as far as it shows without opening it. What is no file is
+    /// told as such: SQLite would say that the disk fails.
+    pub fn unusable(&self, compiled: &Compiled) -> Option<Fault> {
+        // Not of a store that is open: looking at its file would end SQLite's locks.
+        let wanted = self.store.get().is_none() && compiled.apps.iter().any(|app| app.plugin.is_some());
+        let problem = wanted.then(|| crate::config::store_problem(&compiled.store, &self.base))??;
+        Some(below_store(compiled, problem))
     }
 
     /// Ends handlers, then calls of webhooks that are under way: what is left is in the store, and goes on at the next
@@ -120,6 +124,10 @@ impl Scripts {
             tracing::error!(%error, "timers could not be read from the store");
         }
     }
+}
+
+fn below_store(compiled: &Compiled, problem: Problem) -> Fault {
+    compiled.fault(&Problem { path: format!("store.{}", problem.path), ..problem })
 }
 
 /// A store that is there once somebody needs it: a gateway without plugins makes no file.

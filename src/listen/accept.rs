@@ -33,6 +33,11 @@ fn bind_to(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Gives a socket that listens already another backlog.
+pub fn listen_again(socket: &TcpListener, backlog: u32) -> io::Result<()> {
+    socket2::SockRef::from(socket).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+}
+
 /// Descriptors that only operators' listeners and files may use: a quarter of all, at most so many.
 const KEPT_BACK: u64 = 192;
 
@@ -114,6 +119,26 @@ mod tests {
             assert_eq!((accepted.peer, accepted.listener), (client.local_addr().unwrap(), 7));
             assert!(accepted.stream.nodelay().unwrap());
         });
+    }
+
+    /// As the kernel tells it of a socket that listens: `tcpi_sacked`.
+    fn backlog(listener: &TcpListener) -> u32 {
+        // SAFETY: plain numbers, of which the call fills in as many as it says.
+        unsafe {
+            let mut info: libc::tcp_info = std::mem::zeroed();
+            let mut size = size_of::<libc::tcp_info>() as libc::socklen_t;
+            let to = (&raw mut info).cast();
+            assert_eq!(libc::getsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, to, &mut size), 0);
+            info.tcpi_sacked
+        }
+    }
+
+    #[test]
+    fn a_socket_that_listens_takes_another_backlog() {
+        let listener = bind(&settings("127.0.0.1:0")).unwrap();
+        assert_eq!(backlog(&listener), 16);
+        listen_again(&listener, 7).unwrap();
+        assert_eq!(backlog(&listener), 7);
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod tls;
 mod upgrade;
 mod who;
 
-pub use accept::{accept, bind};
+pub use accept::{accept, bind, listen_again};
 pub use attempts::Attempts;
 pub use certificate::{Certificate, EXPIRES_SOON_MS};
 pub use context::{Answering, Api, ApiRequest, Context, Front};
