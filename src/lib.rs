@@ -16,8 +16,8 @@
 //! shard                          drives a kernel: a thread, its sockets, its clock
 //! api                            HTTP verbs and routes → what is asked of the shards
 //! listen                         accept, TLS, hyper, routing, upgrade
-//! harness                        drives kernels without sockets, the clock in its hand: plays plugins' tests
 //! config                         the only room that knows TOML and files: file → compile → faults | generation
+//! harness                        drives kernels without sockets, the clock in its hand: plays plugins' tests
 //! gateway                        builds the rooms, swaps generations, drains
 //! cli                            one file a verb
 //! ```
@@ -48,9 +48,9 @@ pub mod api;
 
 pub mod listen;
 
-pub mod harness;
-
 pub mod config;
+
+pub mod harness;
 
 pub mod gateway;
 

@@ -3,7 +3,8 @@
 use super::EX_CONFIG;
 use crate::auth::Fetcher;
 use crate::config::{self, App, Compiled, Environment, Means};
-use crate::model::{Fault, did_you_mean, one_of, summary};
+use crate::harness;
+use crate::model::{Fault, did_you_mean, one_of, sorted, summary};
 use std::path::Path;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
@@ -19,9 +20,17 @@ pub fn read(gateway: &Path, env: &Environment) -> Result<Files, Vec<Fault>> {
     read_by(config::read, gateway, env)
 }
 
-/// As `read`, and whether this machine can serve them, and play their tests.
+/// As `read`, and whether this machine can serve them, and play their tests: a gateway starts without them, unless they
+/// are required.
 pub fn check(gateway: &Path, env: &Environment) -> Result<Files, Vec<Fault>> {
-    read_by(config::check, gateway, env)
+    let read = read_by(config::read_to_serve, gateway, env);
+    let compiled = read.as_ref().ok().map(|read| &read.compiled);
+    let mut faults = harness::unreadable(gateway.parent().unwrap_or(Path::new("")), compiled);
+    faults.extend(compiled.and_then(|compiled| harness::gate(compiled).err()).into_iter().flatten());
+    match read {
+        Ok(read) if faults.is_empty() => Ok(read),
+        read => Err(sorted(read.err().into_iter().flatten().chain(faults).collect())),
+    }
 }
 
 type Read = fn(&Path, &Means) -> Result<Compiled, Vec<Fault>>;

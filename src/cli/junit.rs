@@ -1,7 +1,6 @@
 //! What became of tests as JUnit XML, as CI servers read it: a `testsuite` a file, a `testcase` a test.
 
-use crate::config::Played;
-use crate::harness::Outcome;
+use crate::harness::{Outcome, Played};
 use std::fmt::Write;
 use std::time::Duration;
 

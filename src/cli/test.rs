@@ -2,8 +2,8 @@
 
 use super::files::{self, fail};
 use super::junit;
-use crate::config::{self, App, Compiled, Environment, Played, Wanted};
-use crate::harness::{Failure, Outcome};
+use crate::config::{App, Compiled, Environment};
+use crate::harness::{self, Failure, Outcome, Played, Wanted};
 use crate::model::count;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ pub fn run(gateway: &Path, arguments: &Arguments, env: &Environment) -> ExitCode
         Err(code) => return code,
     };
     let wanted = Wanted { of: arguments.of.clone(), title: arguments.filter.clone() };
-    let played = match config::rehearse(gateway, &read.compiled, &wanted) {
+    let played = match harness::run_tests(&read.compiled, &wanted) {
         Ok(played) => played,
         Err(what) => return fail(what),
     };

@@ -4,7 +4,7 @@ use super::compile::{Means, tell};
 use super::file::{AppFile, Endpoint, GatewayFile, Mode};
 use super::files::Files;
 use super::load::Sheet;
-use super::{cases, check, lint, rehearsal, unread};
+use super::{cases, check, lint, plugin_tests, unread};
 use crate::dialect::{self, Dialect, Json};
 use crate::model::{AppId, Fault, Problem};
 use crate::policy::{Policy, Reads, RightKind, Template};
@@ -164,7 +164,7 @@ impl Compiling<'_> {
         tell(&self.sheet.doc, "", lint::app(file, &app), warnings);
         tell(&self.sheet.doc, "", unread::settings(file, &self.sheet.doc, &sources.into_inner()), warnings);
         tell(&self.sheet.doc, "", check::unanswering(&app.dialects), warnings);
-        tell(&self.sheet.doc, "", rehearsal::untested(file, files), warnings);
+        tell(&self.sheet.doc, "", plugin_tests::untested(file, files), warnings);
         Some(app)
     }
 

@@ -27,9 +27,9 @@ mod inputs;
 mod lint;
 mod load;
 mod outputs;
+mod plugin_tests;
 mod prune;
 mod published_schema;
-mod rehearsal;
 mod restart;
 mod schema;
 mod secret;
@@ -48,9 +48,11 @@ pub use cases::CheckSettings;
 pub use compile::{Compiled, Means, SSL_CERT_FILE};
 pub use diff::{Candidate, ConfigDiff, ListenerChange, Reading};
 pub use file::{AppFile, Channel, GatewayFile, Mode, ReloadSettings, Shards, Watching};
+pub use files::Files;
+pub use handlers::plugin_file;
 pub use inputs::Inputs;
 pub use outputs::store as store_problem;
-pub use rehearsal::{Played, Wanted, rehearse};
+pub use plugin_tests::{TEST_BYTES_MAX, plugin_of};
 pub use secret::{Environment, published};
 pub use watch::Watch;
 
@@ -78,16 +80,6 @@ pub fn read_to_serve(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Faul
     match compiled(loaded, means) {
         Ok(compiled) if outputs.is_empty() => Ok(compiled),
         compiled => Err(sorted(compiled.err().into_iter().flatten().chain(outputs).collect())),
-    }
-}
-
-/// As `read_to_serve`, and whether plugins' tests can be read: a gateway starts without them.
-pub fn check(gateway: &Path, means: &Means) -> Result<Compiled, Vec<Fault>> {
-    let read = read_to_serve(gateway, means);
-    let tests = rehearsal::unreadable(gateway.parent().unwrap_or(Path::new("")), read.as_ref().ok());
-    match read {
-        Ok(compiled) if tests.is_empty() => Ok(compiled),
-        read => Err(sorted(read.err().into_iter().flatten().chain(tests).collect())),
     }
 }
 

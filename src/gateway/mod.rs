@@ -20,6 +20,7 @@ mod triggers;
 use self::notify::Systemd;
 use crate::auth::Fetcher;
 use crate::config::{self, Compiled, ConfigDiff, Environment, Means};
+use crate::harness;
 use crate::kernel::{Input, Port, Shared};
 use crate::listen::{Attempts, Context, serve};
 use crate::model::{Close, Fault, Problem, summary};
@@ -56,7 +57,8 @@ pub fn run(gateway: &Path, env: &Environment) -> ExitCode {
         Err(error) => return fail("no runtime", error),
     };
     let fetcher = Fetcher::new(background.handle().clone());
-    let compiled = match config::read_to_serve(gateway, &Means { env, fetcher: &fetcher, previous: None }) {
+    let read = config::read_to_serve(gateway, &Means { env, fetcher: &fetcher, previous: None });
+    let compiled = match read.and_then(|compiled| harness::gate(&compiled).map(|()| compiled)) {
         Ok(compiled) => compiled,
         Err(faults) => return tell(&faults),
     };

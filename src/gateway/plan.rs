@@ -10,6 +10,7 @@ use crate::api::{NotDone, Wanted};
 use crate::auth::Fetcher;
 use crate::config::{self, Compiled, Environment, Reading};
 use crate::flow::Rows;
+use crate::harness;
 use crate::kernel::Port;
 use crate::listen::Front;
 use crate::model::Refusal;
@@ -76,9 +77,12 @@ impl Planner {
     /// As a reload would take it, but for sockets: whether an address is free, only binding it tells.
     fn of(&self, reading: Reading, generation: u64) -> (Plan, Option<Front>) {
         let restart = reading.refused.into_iter().map(|refused| refused.restart).collect();
-        let usable = reading.candidate.and_then(|candidate| match self.scripts.unusable(&candidate.compiled) {
-            Some(fault) => Err(vec![fault]),
-            None => Ok(candidate),
+        let usable = reading.candidate.and_then(|candidate| {
+            harness::gate(&candidate.compiled)?;
+            match self.scripts.unusable(&candidate.compiled) {
+                Some(fault) => Err(vec![fault]),
+                None => Ok(candidate),
+            }
         });
         let (made, faults) = match usable {
             Ok(candidate) => (Some(candidate), Vec::new()),

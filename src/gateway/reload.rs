@@ -13,6 +13,7 @@ use crate::api::admin::{InForce, LastReload, Noticing, ReloadResult, Reloaded, R
 use crate::api::{Doing, NotDone};
 use crate::auth::Fetcher;
 use crate::config::{self, Candidate, Compiled, ConfigDiff, Environment, Inputs};
+use crate::harness;
 use crate::kernel::{Input, Shared};
 use crate::listen::Front;
 use crate::model::{Fault, count, iso8601};
@@ -200,12 +201,17 @@ impl Reload {
     async fn once(&mut self, by: &str) -> Outcome {
         let (gateway, env, fetcher) = (self.gateway.clone(), self.env.clone(), self.fetcher.clone());
         let previous = self.compiled.clone();
-        let read = aside(move || settled_files(|| config::read_next(&gateway, &env, &fetcher, &previous)));
-        let Some((reading, inputs)) = read.await else {
+        let read = move || {
+            let (reading, inputs) = config::read_next(&gateway, &env, &fetcher, &previous);
+            // Tests are files too: they are played before it is looked whether anything has changed meanwhile.
+            let tested = |candidate: Candidate| harness::gate(&candidate.compiled).map(|()| candidate);
+            (reading.in_this_process().and_then(tested), inputs)
+        };
+        let Some((read, inputs)) = aside(move || settled_files(read)).await else {
             let faults = vec![self.fault("reading the files ended by a mistake of Weir's own".into())];
             return Err(self.refuse(faults, by));
         };
-        let candidate = match reading.in_this_process() {
+        let candidate = match read {
             Ok(candidate) => candidate,
             Err(faults) => {
                 self.away.clear();

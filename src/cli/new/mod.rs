@@ -1,7 +1,8 @@
 //! `weir new`: writes a small app that works, for people to change.
 
 use super::files::{self, fail};
-use crate::config::{self, Compiled, Environment, Wanted};
+use crate::config::{Compiled, Environment};
+use crate::harness::{self, Wanted};
 use crate::model::count;
 use crate::model::one_of;
 use std::fs::{self, OpenOptions};
@@ -80,7 +81,7 @@ fn add(gateway: &Path, app: &App, env: &Environment) -> ExitCode {
         }
     };
     written.iter().for_each(|path| say!("wrote {}", path.display()));
-    let tested = config::rehearse(gateway, &after, &Wanted { of: Some(app.name.clone()), title: None });
+    let tested = harness::run_tests(&after, &Wanted { of: Some(app.name.clone()), title: None });
     let outcomes: Vec<_> = tested.iter().flatten().flat_map(|file| file.outcomes.iter().flatten()).collect();
     let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
     say!("{}: {} passed, {failed} failed", count(outcomes.len(), "test"), outcomes.len() - failed);

@@ -1,20 +1,14 @@
-//! Plugins' tests: finds `plugins/*.test`, and has each played against the app that it is for.
+//! Plugins' tests as a whole: finds `plugins/*.test`, and has each played against the app that it is for; and as a gate,
+//! which files must pass before they are put in force.
 
-use super::app::App;
-use super::compile::Compiled;
-use super::file::AppFile;
-use super::files::Files;
-use super::handlers::plugin_file;
-use crate::harness::{self, Failure, Outcome, Subject, Transcript};
-use crate::model::{Fault, Problem, did_you_mean, one_of};
+use super::{Failure, Outcome, Subject, Transcript, play};
+use crate::config::{App, Compiled, Files, TEST_BYTES_MAX, plugin_file, plugin_of};
+use crate::model::{Fault, did_you_mean, one_of, sorted};
 use crate::script::{Plugin, PluginProblem, STACK_BYTES};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::Builder;
-
-/// The largest test file.
-pub const TEST_BYTES_MAX: u64 = 1 << 20;
 
 /// Which tests.
 #[derive(Clone, Debug, Default)]
@@ -34,39 +28,26 @@ pub struct Played {
     pub outcomes: Result<Vec<Outcome>, Vec<Fault>>,
 }
 
-/// Plays the tests beside this `gateway.toml`. Err: no such file.
-pub fn rehearse(gateway: &Path, compiled: &Compiled, wanted: &Wanted) -> Result<Vec<Played>, String> {
-    rehearse_in(gateway.parent().unwrap_or(Path::new("")), compiled, wanted)
-}
-
-/// On a thread of its own: handlers need a deeper stack than others.
-fn rehearse_in(folder: &Path, compiled: &Compiled, wanted: &Wanted) -> Result<Vec<Played>, String> {
+/// Plays the tests beside these files' `gateway.toml`, on a thread of its own: handlers need a deeper stack than others.
+/// Err: no such file.
+pub fn run_tests(compiled: &Compiled, wanted: &Wanted) -> Result<Vec<Played>, String> {
     std::thread::scope(|scope| {
-        let playing = Builder::new().name("weir-rehearse".into()).stack_size(STACK_BYTES).spawn_scoped(scope, || {
-            let files = Files::new(folder);
+        let playing = Builder::new().name("weir-tests".into()).stack_size(STACK_BYTES).spawn_scoped(scope, || {
+            let files = Files::new(&compiled.base);
             let found = find(&files, wanted)?;
-            Ok(found.iter().map(|path| play(&files, compiled, path, wanted)).collect())
+            Ok(found.iter().map(|path| of_file(&files, compiled, path, wanted)).collect())
         });
         let playing = playing.map_err(|e| format!("the tests' thread did not start: {e}"))?;
         playing.join().unwrap_or_else(|_| Err("the tests ended by a mistake of Weir's own".into()))
     })
 }
 
-/// Reads all tests, where they decide too: the files' digest and the watch know them then.
-pub(super) fn read(files: &Files, faults: &mut Vec<Fault>) {
-    match files.tests() {
-        Err(why) => faults.push(Fault::of_file("plugins", why)),
-        // What is wrong with one is told when it is played.
-        Ok(found) => found.iter().for_each(|path| drop(files.read(path, TEST_BYTES_MAX))),
+/// Where `[reload] require_tests` says so, files whose tests fail are as bad as files with faults. Err: those tests.
+pub fn gate(compiled: &Compiled) -> Result<(), Vec<Fault>> {
+    if !compiled.reload.require_tests {
+        return Ok(());
     }
-}
-
-/// Tests that fail, as faults of their files.
-pub(super) fn gate(compiled: &Compiled, files: &Files) -> Vec<Fault> {
-    let played = match rehearse_in(&files.path(""), compiled, &Wanted::default()) {
-        Ok(played) => played,
-        Err(what) => return vec![Fault::of_file("plugins", what)],
-    };
+    let played = run_tests(compiled, &Wanted::default()).map_err(|what| vec![Fault::of_file("plugins", what)])?;
     let mut faults = Vec::new();
     for Played { file, outcomes, .. } in played {
         match outcomes {
@@ -80,26 +61,7 @@ pub(super) fn gate(compiled: &Compiled, files: &Files) -> Vec<Fault> {
             })),
         }
     }
-    faults
-}
-
-/// A plugin that nothing tests.
-pub(super) fn untested(file: &AppFile, files: &Files) -> Vec<Problem> {
-    let Some(name) = &file.plugin else { return Vec::new() };
-    // A folder that cannot be read is told where it is needed.
-    let tested = files.tests().unwrap_or_default().iter().any(|path| plugin_of(path) == name);
-    if tested {
-        return Vec::new();
-    }
-    let hint =
-        format!("conversations in plugins/{name}.test are played by `weir test` (\"Testing plugins\" in README.md)");
-    vec![Problem::new("plugin", format!("nothing tests the plugin `{name}`")).hint(Some(hint))]
-}
-
-/// `clinic` of `plugins/clinic.test` and `plugins/clinic.queue.test`.
-fn plugin_of(path: &Path) -> &str {
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    name.split('.').next().unwrap_or_default()
+    if faults.is_empty() { Ok(()) } else { Err(sorted(faults)) }
 }
 
 fn find(files: &Files, wanted: &Wanted) -> Result<Vec<PathBuf>, String> {
@@ -120,8 +82,8 @@ fn find(files: &Files, wanted: &Wanted) -> Result<Vec<PathBuf>, String> {
     }
 }
 
-/// Test files that `weir test` could not play. Whose they are is judged where the other files have no faults.
-pub(super) fn unreadable(folder: &Path, compiled: Option<&Compiled>) -> Vec<Fault> {
+/// Test files that `run_tests` could not play. Whose they are is judged where the other files have no faults.
+pub fn unreadable(folder: &Path, compiled: Option<&Compiled>) -> Vec<Fault> {
     let files = Files::new(folder);
     let found = match files.tests() {
         Ok(found) => found,
@@ -149,7 +111,7 @@ fn transcript(files: &Files, path: &Path) -> Result<Transcript, Vec<Fault>> {
     })
 }
 
-fn play(files: &Files, compiled: &Compiled, path: &Path, wanted: &Wanted) -> Played {
+fn of_file(files: &Files, compiled: &Compiled, path: &Path, wanted: &Wanted) -> Played {
     let file: Arc<str> = path.display().to_string().into();
     let none = |faults| Played { file: file.clone(), app: None, outcomes: Err(faults) };
     let transcript = match transcript(files, path) {
@@ -165,7 +127,7 @@ fn play(files: &Files, compiled: &Compiled, path: &Path, wanted: &Wanted) -> Pla
     let subject = Subject { app: app.flow.clone(), front: &front, plugin: &again };
     let chosen = transcript.conversations.iter();
     let chosen = chosen.filter(|c| wanted.title.as_deref().is_none_or(|title| c.title.contains(title)));
-    let outcomes = chosen.map(|conversation| harness::play(&subject, conversation)).collect();
+    let outcomes = chosen.map(|conversation| play(&subject, conversation)).collect();
     Played { file, app: Some(app.flow.name.clone()), outcomes: Ok(outcomes) }
 }
 
