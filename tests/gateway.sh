@@ -3,10 +3,10 @@
 #   start_gateway tests/config/echo    (or `.` for the shipped files)
 #
 # runs target/debug/weir on a copy of that folder with every port replaced by a free one, waits until each listener has
-# said its address, and sets weir_pid, weir_log and weir_NAME=127.0.0.1:PORT for each listener. stop_gateway ends it.
+# said its address, with nothing in its environment but weir_env=(NAME=value …), and sets weir_pid, weir_log and weir_NAME=127.0.0.1:PORT for each listener. stop_gateway ends it.
 
 start_gateway() {
-  local from=$1 listeners said=0 line name address
+  local from=$1 listeners said=0 line name address folder
   weir_folder=$(mktemp -d)
   weir_log=$weir_folder/log
   sed -E 's/^(address *= *"[^"]*:)[0-9]+"/\10"/' "$from/gateway.toml" >"$weir_folder/gateway.toml"
@@ -14,7 +14,7 @@ start_gateway() {
     if [ -d "$from/$folder" ]; then cp -r "$from/$folder" "$weir_folder/"; fi
   done
   listeners=$(grep -c '^\[listener\.' "$weir_folder/gateway.toml")
-  coproc WEIR { exec env -i PATH="$PATH" target/debug/weir run -c "$weir_folder/gateway.toml" 2>&1; }
+  coproc WEIR { exec env -i PATH="$PATH" ${weir_env[@]+"${weir_env[@]}"} target/debug/weir run -c "$weir_folder/gateway.toml" 2>&1; }
   weir_pid=$WEIR_PID
   # bash keeps a coprocess's own descriptors from what it starts in the background.
   exec {weir_out}<&"${WEIR[0]}"

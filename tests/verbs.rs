@@ -168,6 +168,14 @@ fn a_token_is_made_and_taken_apart() {
 }
 
 #[test]
+fn the_openapi_document_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/schema/openapi.json");
+    let (_, out, _) = here(&["schema", "openapi"]);
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == out, "weir schema openapi > {} brings it up to date", path.display());
+}
+
+#[test]
 fn the_schemas_are_current_and_the_shipped_files_are_what_they_say() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = 0;

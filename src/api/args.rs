@@ -2,8 +2,7 @@
 
 use super::fail::{Fail, Why};
 use super::json::members;
-use crate::model::did_you_mean;
-use crate::model::{query_fault, query_pairs};
+use crate::model::{EXACT_MAX, did_you_mean, query_fault, query_pairs};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -100,7 +99,7 @@ impl<'a> Args<'a> {
             Some(Arg::Json(value)) if value.get().starts_with('"') => {
                 read::<String>(name, value, WHAT)?.parse().map(Some).map_err(|_| wrong(name, WHAT))
             }
-            Some(Arg::Json(value)) => read(name, value, WHAT).map(Some),
+            Some(Arg::Json(value)) => whole(value).map(Some).ok_or_else(|| wrong(name, WHAT)),
             None => Ok(None),
         }
     }
@@ -123,6 +122,12 @@ impl<'a> Args<'a> {
         })
     }
 
+    /// The names that were asked for.
+    #[cfg(test)]
+    pub fn asked(&self) -> impl Iterator<Item = &'static str> {
+        self.asked.iter().copied()
+    }
+
     pub fn finish(self) -> Result<(), Fail> {
         let Some((name, _)) = self.entries.first() else { return Ok(()) };
         let hint = did_you_mean(name, self.asked.iter().copied()).map(|h| format!("; {h}")).unwrap_or_default();
@@ -141,6 +146,15 @@ pub(super) fn decodes(query: &str) -> Result<(), Fail> {
             )))
         }
     }
+}
+
+/// 42, and 42.0 as well: JSON has one kind of number, and some languages write all of them so.
+fn whole(value: &RawValue) -> Option<u64> {
+    serde_json::from_str(value.get()).ok().or_else(|| {
+        let float: f64 = serde_json::from_str(value.get()).ok()?;
+        let exact = float.fract() == 0.0 && (0.0..EXACT_MAX).contains(&float);
+        exact.then_some(float as u64)
+    })
 }
 
 pub(super) fn wrong(name: &str, expected: &str) -> Fail {

@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::fail::{Fail, Why};
-use super::filter::{bounded, channel_names, filter};
+use super::filter::{bounded, filter};
 use super::verb::Verb;
 use crate::flow::Draft;
 use crate::model::{ChannelName, Close, ConnectionId, Position, Priority, one_of};
@@ -10,17 +10,20 @@ use crate::model::{Filter, Target};
 use crate::policy::Scope;
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Entries of a listing where the caller names no number, and at most.
-const LIST: (usize, usize) = (1_000, 10_000);
+pub(super) const LIST: (usize, usize) = (1_000, 10_000);
 /// Events of a page of history.
-const PAGE: (usize, usize) = (100, 1_000);
+pub(super) const PAGE: (usize, usize) = (100, 1_000);
 /// Of `cleanup`.
-const IDLE_MS: u64 = 300_000;
+pub(super) const IDLE_MS: u64 = 300_000;
 /// RFC 6455 §5.5: what a close frame has room for.
-const REASON_BYTES_MAX: usize = 123;
-const EVENT_BYTES_MAX: usize = 255;
+pub(super) const REASON_BYTES_MAX: usize = 123;
+pub(super) const EVENT_BYTES_MAX: usize = 255;
+/// RFC 6455 §7.4: those that a close frame may carry.
+pub(super) const CODES: [RangeInclusive<u16>; 3] = [1000..=1003, 1007..=1014, 3000..=4999];
 
 /// What is asked for.
 #[derive(Debug)]
@@ -102,9 +105,11 @@ impl Call {
             Verb::Subscribe => Call::Subscribe { target: target(args)?, channel: channel(args)? },
             Verb::Unsubscribe => Call::Unsubscribe { target: target(args)?, channel: channel(args)? },
             Verb::Disconnect => {
-                let target = match filter(args)? {
-                    Some(filter) => Target::Filter(filter),
-                    None => target(args)?,
+                let target = match (filter(args)?, args.text("user")?, connection(args, "connection")?) {
+                    (Some(filter), None, None) => Target::Filter(filter),
+                    (None, Some(user), None) => Target::User(user.into()),
+                    (None, None, Some(id)) => Target::Connection(id),
+                    _ => return Err(Fail::body("exactly one of `user`, `connection` and `filter` is required")),
                 };
                 Call::Disconnect { target, close: close(args)? }
             }
@@ -130,7 +135,10 @@ impl Call {
                     return Ok(Call::Connection { id });
                 }
                 let users = args.text("user")?.map(|user| vec![user.into()]);
-                let channels = args.texts("channel")?.map(|names| channel_names("channel", names)).transpose()?;
+                let names =
+                    args.texts("channel")?.map(|names| bounded("channel", names.len()).map(|()| names)).transpose()?;
+                let channels =
+                    names.map(|names| names.iter().map(|n| named(n)).collect::<Result<_, _>>()).transpose()?;
                 let target = Target::Filter(Filter { users, channels, ..Filter::default() });
                 Call::Connections { target, limit: limit(args, LIST)? }
             }
@@ -188,7 +196,7 @@ fn channel(args: &mut Args<'_>) -> Result<ChannelName, Fail> {
 }
 
 /// No class matches a name that is none.
-fn named(name: &str) -> Result<ChannelName, Fail> {
+pub(super) fn named(name: &str) -> Result<ChannelName, Fail> {
     ChannelName::parse(name).map_err(|bad| Fail::new(Why::UnknownChannel, format!("`channel`: {bad}")))
 }
 
@@ -204,14 +212,13 @@ fn close(args: &mut Args<'_>) -> Result<Close, Fail> {
     // Documented clients come back after any other code: who is shown the door stays out.
     let code = args.number("code")?.unwrap_or(1000);
     let reason = args.text("reason")?.unwrap_or_default();
-    match u16::try_from(code) {
-        Ok(code @ (1000..=1003 | 1007..=1014 | 3000..=4999)) if reason.len() <= REASON_BYTES_MAX => {
-            Ok(Close { code, reason: reason.into() })
-        }
-        Ok(1000..=1003 | 1007..=1014 | 3000..=4999) => {
+    let known = u16::try_from(code).ok().filter(|code| CODES.iter().any(|range| range.contains(code)));
+    match known {
+        None => Err(Fail::body(format!("`code`: {code} is not a code that a close frame may carry"))),
+        Some(_) if reason.len() > REASON_BYTES_MAX => {
             Err(Fail::body(format!("`reason` has at most {REASON_BYTES_MAX} bytes")))
         }
-        _ => Err(Fail::body(format!("`code`: {code} is not a code that a close frame may carry"))),
+        Some(code) => Ok(Close { code, reason: reason.into() }),
     }
 }
 

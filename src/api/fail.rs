@@ -132,7 +132,7 @@ pub struct Fail {
     /// JSON text that a handler gave along.
     pub details: Option<Arc<str>>,
     /// What is wrong with this request.
-    pub detail: String,
+    pub detail: Box<str>,
     /// Line and column in the body, 1-based.
     pub position: Option<(u32, u32)>,
     /// For 405: the methods that are allowed.
@@ -140,6 +140,8 @@ pub struct Fail {
     pub retry_after_s: Option<u64>,
     /// Whose answer it is, where the request named no app.
     pub app: Option<Box<str>>,
+    /// Of `invalid_config`.
+    pub faults: Option<Arc<Vec<Fault>>>,
 }
 
 impl Fail {
@@ -148,11 +150,12 @@ impl Fail {
             why,
             code: None,
             details: None,
-            detail: detail.into(),
+            detail: detail.into().into(),
             position: None,
             allow: None,
             retry_after_s: None,
             app: None,
+            faults: None,
         }
     }
 
@@ -191,12 +194,12 @@ impl Fail {
             title: self.why.title().into(),
             status: self.why.status(),
             code: Some(self.code.as_deref().unwrap_or(self.why.as_str()).to_owned()),
-            detail: self.detail.clone(),
+            detail: self.detail.to_string(),
             details: self.details.as_deref().and_then(|text| serde_json::from_str(text).ok()),
             app: self.app.as_deref().map(Into::into),
             line: self.position.map(|(line, _)| line),
             column: self.position.map(|(_, column)| column),
-            faults: None,
+            faults: self.faults.as_deref().cloned(),
         }
     }
 

@@ -95,7 +95,7 @@ fn values(claim: &str, value: &RawValue) -> Result<Vec<Value>, Fail> {
 }
 
 /// A malformed name is refused rather than passed over: a filter without it would let more through.
-pub(super) fn channel_names(field: &str, names: Vec<String>) -> Result<Vec<ChannelName>, Fail> {
+fn channel_names(field: &str, names: Vec<String>) -> Result<Vec<ChannelName>, Fail> {
     bounded(field, names.len())?;
     let names = names.iter().map(|name| ChannelName::parse(name));
     names.collect::<Result<_, _>>().map_err(|bad| Fail::body(format!("`{field}`: {bad}")))
@@ -115,7 +115,7 @@ mod tests {
     fn of(body: &str) -> Result<Option<Filter>, String> {
         let mut args = Args::of_json(body).unwrap();
         let filter = filter(&mut args).map_err(|fail| fail.detail)?;
-        args.finish().map(|()| filter).map_err(|fail| fail.detail)
+        args.finish().map(|()| filter).map_err(|fail| fail.detail.into())
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::gateway::{Gateway, Ground};
 use super::json::members;
 use super::keys::ApiKey;
 use super::once::Answer;
+use super::operation::{Audience, Operation};
 use super::request::{Known, Request};
 use super::run::run;
 use super::serve::serve;
@@ -31,7 +32,9 @@ use std::time::Instant;
 /// All answers of one batch. Beyond: a command's answer is `too_large`; what it did stays done.
 const BATCH_ANSWER_BYTES: usize = 8 << 20;
 /// Commands of one batch.
-const BATCH_MAX: usize = 1_000;
+pub(super) const BATCH_MAX: usize = 1_000;
+/// The media type of `/metrics`.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What requests are answered with. Cheap to clone; `site` is the generation's that a request starts with.
 #[derive(Clone)]
@@ -78,30 +81,21 @@ pub async fn rehearse<G: Gateway>(
 async fn answer<G: Gateway>(context: &Context<G>, request: &Request) -> (&'static str, Response<Full<Bytes>>) {
     let site = &context.site;
     let Some(listener) = site.listener(&request.listener) else { return ("unknown", Fail::not_found().response()) };
-    if let Some(asked) = Asked::of(&request.path) {
-        let answer = match asked {
-            Asked::Verb(verb) => api(context, request, listener, verb, None).await,
-            Asked::Connection(id) => api(context, request, listener, Verb::Connections, Some(id)).await,
-            Asked::Batch => batch(context, request, listener).await,
-        };
-        let response = match answer {
-            Ok(json) => reply(200, "application/json", json.into()),
-            Err(fail) => fail.response(),
-        };
-        return (asked.as_str(), response);
+    let asked = Operation::at(&request.path);
+    if let Some((operation, id)) = asked.filter(|(operation, _)| operation.audience() == Audience::BackEnds) {
+        return (operation.as_str(), answered(operation, api(context, request, listener, operation, id).await));
     }
     match site.route(listener, request.method(), &request.path) {
         Ok(Some(matched)) => return ("route", serve(context, request, &matched, None).await),
         Ok(None) => {}
         Err(fail) => return ("route", fail.response()),
     }
+    // Figures and states tell too much for the public.
     if listener.admin
-        && let Some(answered) = admin(context, request).await
+        && let Some((operation, _)) = asked
+        && let Some(response) = operate(context, request, operation).await
     {
-        return answered;
-    }
-    if let Some((word, response)) = health(context, request, listener) {
-        return (word, response);
+        return (operation.as_str(), response);
     }
     if listener.is_socket(&request.path) {
         return ("unknown", Fail::new(Why::UpgradeRequired, "A WebSocket is at this path").response());
@@ -114,54 +108,38 @@ async fn answer<G: Gateway>(context: &Context<G>, request: &Request) -> (&'stati
     ("unknown", response)
 }
 
-/// Which of the API's own paths.
-enum Asked<'a> {
-    Verb(Verb),
-    Connection(&'a str),
-    Batch,
-}
-
-impl<'a> Asked<'a> {
-    fn of(path: &'a str) -> Option<Asked<'a>> {
-        let rest = path.strip_prefix("/api/")?;
-        match rest.split_once('/') {
-            Some(("connections", id)) if !id.is_empty() && !id.contains('/') => Some(Asked::Connection(id)),
-            Some(_) => None,
-            None if rest == "batch" => Some(Asked::Batch),
-            None => Verb::parse(rest).map(Asked::Verb),
-        }
-    }
-
-    fn as_str(&self) -> &'static str {
-        match self {
-            Asked::Verb(verb) => verb.as_str(),
-            Asked::Connection(_) => "connection",
-            Asked::Batch => "batch",
+/// What an operation came to, as a response.
+fn answered(operation: Operation, answer: Answer) -> Response<Full<Bytes>> {
+    match answer {
+        Ok(json) => reply(200, "application/json", json.into()),
+        Err(fail) => {
+            let told = fail.why == Why::MethodNotAllowed || operation.fails().contains(&fail.why);
+            debug_assert!(told, "{operation:?} answers {:?}, which its table does not have", fail.why);
+            fail.response()
         }
     }
 }
 
-fn health<G>(
-    context: &Context<G>,
-    request: &Request,
-    listener: &Listener,
-) -> Option<(&'static str, Response<Full<Bytes>>)> {
-    // Figures and states tell too much for the public.
-    if !listener.admin {
-        return None;
+/// Answers what admin listeners alone have. `None`: there are no files to read again.
+async fn operate<G>(context: &Context<G>, request: &Request, operation: Operation) -> Option<Response<Full<Bytes>>> {
+    if operation.audience() == Audience::Operators {
+        let files = context.admin.as_deref()?;
+        return Some(answered(
+            operation,
+            match expect(request, operation.method()) {
+                Ok(()) => admin(context, files, request, operation).await,
+                Err(fail) => Err(fail),
+            },
+        ));
     }
-    let (word, response) = match request.path.as_str() {
-        "/healthz" => ("healthz", reply_json(200, &Alive { status: "ok".into() })),
-        "/readyz" => ("readyz", ready(context)),
-        "/metrics" => {
-            ("metrics", reply(200, "text/plain; version=0.0.4; charset=utf-8", context.metrics.text().into()))
-        }
-        _ => return None,
-    };
-    match *request.method() == Method::GET {
-        true => Some((word, response)),
-        false => Some((word, Fail::method(&["GET", "HEAD"]).response())),
+    if let Err(fail) = expect(request, operation.method()) {
+        return Some(fail.response());
     }
+    Some(match operation {
+        Operation::Metrics => reply(200, METRICS, context.metrics.text().into()),
+        Operation::Ready => ready(context),
+        _ => reply_json(200, &Alive { status: "ok".into() }),
+    })
 }
 
 /// A source that is down does not take the whole gateway out of service: those who need none of it are served, and all
@@ -175,7 +153,7 @@ fn ready<G>(context: &Context<G>) -> Response<Full<Bytes>> {
     reply_json(200, &Readiness { status: ReadyStatus::Ready, degraded, reasons: None })
 }
 
-pub(super) fn expect(request: &Request, method: Method) -> Result<(), Fail> {
+fn expect(request: &Request, method: Method) -> Result<(), Fail> {
     match *request.method() == method {
         true => Ok(()),
         false if method == Method::GET => Err(Fail::method(&["GET", "HEAD"])),
@@ -187,11 +165,16 @@ async fn api<G: Gateway>(
     context: &Context<G>,
     request: &Request,
     listener: &Listener,
-    verb: Verb,
+    operation: Operation,
     connection: Option<&str>,
 ) -> Answer {
-    expect(request, if verb.reads() { Method::GET } else { Method::POST })?;
+    expect(request, operation.method())?;
     let key = context.required_key(request)?;
+    let verb = match operation {
+        Operation::Verb(verb) => verb,
+        Operation::Connection => Verb::Connections,
+        _ => return batch(context, key, request, listener).await,
+    };
     let mut args = match verb.reads() {
         true => Args::of_query(&request.query)?,
         false => Args::of_body(request.body.read(Known::Yes).await?)?,
@@ -244,9 +227,7 @@ async fn one<G: Gateway>(
 }
 
 /// Commands one after another; each has its own answer.
-async fn batch<G: Gateway>(context: &Context<G>, request: &Request, listener: &Listener) -> Answer {
-    expect(request, Method::POST)?;
-    let key = context.required_key(request)?;
+async fn batch<G: Gateway>(context: &Context<G>, key: &ApiKey, request: &Request, listener: &Listener) -> Answer {
     let mut args = Args::of_body(request.body.read(Known::Yes).await?)?;
     let app = args.text("app")?;
     let commands = args.raw("commands")?.ok_or_else(|| Fail::body("`commands` is required"))?;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 /// What one API key may have remembered, where `[api_key.NAME]` does not say.
 pub const KEYS_MAX: usize = 10_000;
-const KEY_BYTES_MAX: usize = 255;
+pub(super) const KEY_BYTES_MAX: usize = 255;
 /// How long a key is remembered.
 const TTL_MS: u64 = 300_000;
 

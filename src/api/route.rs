@@ -3,6 +3,7 @@
 use super::access::{Access, Known};
 use super::done::fields;
 use super::fail::Why;
+use super::field::Required;
 use super::keys::unknown_verb;
 use super::place::{Grammar, Place, Scene, Stat};
 use super::settings::{AccessSettings, ErrorReply, Kind, RouteSettings};
@@ -323,11 +324,13 @@ fn action(word: &str, s: &RouteSettings, path: &str, known: &Known<'_>, problems
             }
         },
     };
-    let (takes, needs): (&[&str], &[&[&str]]) = match &action {
-        Action::Verb(verb) => (verb.fields(), verb.required()),
-        Action::Connection => (&["connection"], &[&["connection"]]),
-        Action::IssueToken(_) => (&["auth", "user", "claims", "ttl_ms"], &[&["auth"], &["user"]]),
-        Action::Handler(_) => (&[], &[]),
+    let (takes, needs): (Vec<&str>, Vec<&[&str]>) = match &action {
+        Action::Verb(verb) => {
+            (verb.fields().iter().map(|field| field.name).collect(), verb.needs().iter().map(Required::names).collect())
+        }
+        Action::Connection => (vec!["connection"], vec![&["connection"]]),
+        Action::IssueToken(_) => (vec!["auth", "user", "claims", "ttl_ms"], vec![&["auth"], &["user"]]),
+        Action::Handler(_) => (Vec::new(), Vec::new()),
     };
     for key in s.with.keys().filter(|key| !takes.contains(&key.as_str())) {
         problems.push(

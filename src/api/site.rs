@@ -3,9 +3,9 @@
 use super::app::AppHttp;
 use super::fail::{Fail, Why};
 use super::keys::{ApiKey, Keys};
+use super::operation::{Audience, Operation};
 use super::origin::Pages;
 use super::route::Route;
-use super::verb::Verb;
 use crate::model::{Problem, canonical_path, one_of, percent_decode};
 use hyper::Method;
 use matchit::Router;
@@ -221,7 +221,6 @@ fn trimmed(path: &str) -> &str {
 
 /// Whether a path, or a route's pattern, is one of the API's own: `/api/publish`.
 pub fn is_own(pattern: &str) -> bool {
-    let Some(word) = pattern.strip_prefix("/api/") else { return false };
-    let word = word.strip_prefix("connections/").map_or(word, |_| "connections");
-    word == "batch" || Verb::parse(word).is_some()
+    pattern.starts_with("/api/connections/")
+        || Operation::at(pattern).is_some_and(|(operation, _)| operation.audience() == Audience::BackEnds)
 }

@@ -78,33 +78,4 @@ impl Verb {
             Verb::Cleanup => Reach::Everything,
         }
     }
-
-    /// What it takes.
-    pub fn fields(self) -> &'static [&'static str] {
-        match self {
-            Verb::Publish => &["channel", "channels", "data", "event", "key", "exclude"],
-            Verb::Broadcast => &["message", "data", "filter", "empty_lists", "exclude"],
-            Verb::Send => &["user", "connection", "message", "data"],
-            Verb::Subscribe | Verb::Unsubscribe => &["user", "connection", "channel"],
-            Verb::Disconnect => &["user", "connection", "filter", "empty_lists", "code", "reason"],
-            Verb::Cleanup => &["idle_ms"],
-            Verb::Presence => &["channel"],
-            Verb::History => &["channel", "since", "limit"],
-            Verb::Channels => &["pattern", "limit"],
-            Verb::Connections => &["user", "channel", "connection", "limit"],
-        }
-    }
-
-    /// What it cannot do without: one field of each.
-    pub fn required(self) -> &'static [&'static [&'static str]] {
-        match self {
-            Verb::Publish => &[&["channel", "channels"], &["data"]],
-            Verb::Broadcast => &[&["message", "data"]],
-            Verb::Send => &[&["user", "connection"], &["data", "message"]],
-            Verb::Subscribe | Verb::Unsubscribe => &[&["user", "connection"], &["channel"]],
-            Verb::Disconnect => &[&["user", "connection", "filter"]],
-            Verb::Presence | Verb::History => &[&["channel"]],
-            Verb::Cleanup | Verb::Channels | Verb::Connections => &[],
-        }
-    }
 }

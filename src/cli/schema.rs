@@ -1,6 +1,7 @@
-//! `weir schema`: what may stand in the files, for editors and pipelines.
+//! `weir schema`: what may stand in the files and what the HTTP API is, for editors, generators and pipelines.
 
 use super::files::fail;
+use crate::api::openapi;
 use crate::config::{app_schema, gateway_schema};
 use crate::script;
 use std::path::{Path, PathBuf};
@@ -24,12 +25,15 @@ enum Kind {
     Gateway,
     /// channels/NAME.toml: JSON Schema
     Channels,
+    /// the HTTP API: OpenAPI 3.1
+    Openapi,
     /// plugins/NAME.rhai: definitions of what handlers can call, for the Rhai language server
     Rhai,
 }
 
 const EXAMPLES: &str = "Examples:
   weir schema channels > channels.schema.json
+  weir schema openapi > openapi.json
   weir schema rhai                             writes plugins/definitions/*.d.rhai
   weir schema rhai ~/editor/weir               writes them there
 
@@ -41,8 +45,9 @@ pub fn run(gateway: &Path, arguments: &Arguments) -> ExitCode {
     let schema = match (arguments.kind, &arguments.folder) {
         (Kind::Gateway, None) => gateway_schema(),
         (Kind::Channels, None) => app_schema(),
-        (Kind::Gateway | Kind::Channels, Some(_)) => {
-            return fail("only `weir schema rhai` writes into a folder; a JSON Schema is printed");
+        (Kind::Openapi, None) => openapi(),
+        (Kind::Gateway | Kind::Channels | Kind::Openapi, Some(_)) => {
+            return fail("only `weir schema rhai` writes into a folder; other schemas are printed");
         }
         (Kind::Rhai, folder) => {
             let beside = || gateway.parent().unwrap_or(Path::new("")).join("plugins/definitions");

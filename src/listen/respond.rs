@@ -1,5 +1,6 @@
 //! Responses of this room, for those who debug a client: RFC 9457 problem details.
 
+use crate::api::ProblemDetails;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -7,11 +8,11 @@ use hyper::{Response, StatusCode};
 
 /// A response whose body says what went wrong.
 pub fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let body = serde_json::json!({ "title": title, "status": status.as_u16(), "detail": detail });
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    let title = status.canonical_reason().unwrap_or("Error").into();
+    let problem = ProblemDetails { title, status: status.as_u16(), detail: detail.into(), ..ProblemDetails::default() };
+    let mut response = Response::new(Full::new(Bytes::from(serde_json::to_string(&problem).unwrap_or_default())));
     *response.status_mut() = status;
-    with(response, CONTENT_TYPE, "application/problem+json")
+    with(response, CONTENT_TYPE, ProblemDetails::KIND)
 }
 
 /// The response with one more header; a value that is no header value is left out.

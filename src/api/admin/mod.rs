@@ -9,15 +9,15 @@ pub use answers::{
 };
 
 use super::args::Args;
-use super::fail::{Fail, ProblemDetails, Why, json, reply};
-use super::handle::{Context, expect};
+use super::call::named;
+use super::fail::{Fail, Why, json};
+use super::handle::Context;
+use super::once::Answer;
+use super::operation::Operation;
 use super::request::{Known, Request};
 use crate::model::{ChannelName, ConnectionId, Fault, count, one_of};
 use crate::observe::{Record, audit};
 use crate::policy::RightKind;
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Method, Response};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -67,27 +67,15 @@ const RIGHTS: [(&str, RightKind); 4] = [
     ("presence", RightKind::Presence),
 ];
 
-/// The metrics' word and the answer; `None`: another path.
-pub(super) async fn admin<G>(context: &Context<G>, request: &Request) -> Option<(&'static str, Response<Full<Bytes>>)> {
-    let admin = context.admin.as_ref()?;
-    let (word, method) = match request.path.as_str() {
-        "/admin/config" => ("admin_config", Method::GET),
-        "/admin/reload" => ("admin_reload", Method::POST),
-        "/admin/plan" => ("admin_plan", Method::POST),
-        "/admin/explain" => ("admin_explain", Method::POST),
-        _ => return None,
-    };
-    let by = match expect(request, method).and_then(|()| who(context, request)) {
-        Ok(by) => by,
-        Err(fail) => return Some((word, fail.response())),
-    };
-    let done = match word {
-        "admin_config" => Ok(json(&admin.status())),
-        "admin_reload" => admin.reload(&by).await.map(|reloaded| json(&reloaded)),
-        "admin_plan" => plan(&**admin, request, &by).await.map(|plan| json(&plan)),
-        _ => explain(&**admin, request, &by).await.map(|why| json(&why)),
-    };
-    Some((word, done.map_or_else(failed, |answer| reply(200, "application/json", answer.into()))))
+/// Answers an operation that is for operators.
+pub(super) async fn admin<G>(context: &Context<G>, admin: &dyn Admin, request: &Request, asked: Operation) -> Answer {
+    let by = who(context, request)?;
+    match asked {
+        Operation::Reload => Ok(json(&admin.reload(&by).await?)),
+        Operation::Plan => plan(admin, request, &by).await.map(|plan| json(&plan)),
+        Operation::Explain => explain(admin, request, &by).await.map(|why| json(&why)),
+        _ => Ok(json(&admin.status())),
+    }
 }
 
 /// The key's name. In development mode nobody needs one.
@@ -102,11 +90,11 @@ fn who<G>(context: &Context<G>, request: &Request) -> Result<Arc<str>, Fail> {
 }
 
 /// `{"candidate": "/srv/weir/next"}`
-async fn plan(admin: &dyn Admin, request: &Request, by: &str) -> Result<Plan, NotDone> {
-    let mut args = args(request).await?;
-    let candidate = required(args.text("candidate"), "candidate")?;
-    finish(args)?;
-    let done = admin.plan(candidate.clone()).await;
+async fn plan(admin: &dyn Admin, request: &Request, by: &str) -> Result<Plan, Fail> {
+    let mut args = Args::of_body(request.body.read(Known::Yes).await?)?;
+    let candidate = required(args.text("candidate")?, "candidate")?;
+    args.finish()?;
+    let done = admin.plan(candidate.clone()).await.map_err(Fail::from);
     let revoked = done.as_ref().ok().and_then(|plan| plan.revoked.as_ref());
     let count = revoked.map(|revoked| revoked.subscription_count as u64);
     let result = if matches!(&done, Ok(plan) if !plan.ok) { "faults" } else { result(&done) };
@@ -115,18 +103,18 @@ async fn plan(admin: &dyn Admin, request: &Request, by: &str) -> Result<Plan, No
 }
 
 /// `{"connection": "ws_1…", "does": "subscribe", "on": "clinic:c1:queue"}`
-async fn explain(admin: &dyn Admin, request: &Request, by: &str) -> Result<LiveExplanation, NotDone> {
-    let mut args = args(request).await?;
-    let connection = required(args.text("connection"), "connection")?;
-    let does = args.text("does").map_err(|fail| NotDone::Invalid(fail.detail))?.unwrap_or("subscribe".into());
-    let on = required(args.text("on"), "on")?;
-    finish(args)?;
-    let id = ConnectionId::parse(&connection);
-    let id = id.ok_or_else(|| NotDone::Invalid(format!("`connection`: `{connection}` is no connection's id")))?;
+async fn explain(admin: &dyn Admin, request: &Request, by: &str) -> Result<LiveExplanation, Fail> {
+    let mut args = Args::of_body(request.body.read(Known::Yes).await?)?;
+    let connection = required(args.text("connection")?, "connection")?;
+    let does = args.text("does")?.unwrap_or("subscribe".into());
+    let on = required(args.text("on")?, "on")?;
+    args.finish()?;
+    let id = ConnectionId::parse(&connection)
+        .ok_or_else(|| Fail::body(format!("`connection`: `{}` is no connection's id", connection.escape_debug())))?;
     let right = RIGHTS.iter().find(|(word, _)| *word == does).map(|(_, right)| *right);
-    let right = right.ok_or_else(|| NotDone::Invalid(format!("`does`: {}", one_of(RIGHTS.iter().map(|(w, _)| *w)))))?;
-    let name = ChannelName::parse(&on).map_err(|bad| NotDone::Invalid(format!("`on`: {bad}")))?;
-    let done = admin.explain(Wanted { connection: id, does: right, on: name }).await;
+    let right = right.ok_or_else(|| Fail::body(format!("`does`: {}", one_of(RIGHTS.iter().map(|(w, _)| *w)))))?;
+    let name = named(&on)?;
+    let done = admin.explain(Wanted { connection: id, does: right, on: name }).await.map_err(Fail::from);
     let (verb, connection, channel) = (Some("explain"), Some(&*connection), Some(&*on));
     audit(&Record { verb, connection, channel, result: result(&done), ..noted(by) });
     done
@@ -136,45 +124,28 @@ fn noted(by: &str) -> Record<'_> {
     Record { audit: "verb", who: Some(by), ..Record::default() }
 }
 
-fn result<T>(done: &Result<T, NotDone>) -> &'static str {
-    done.as_ref().map_or_else(|why| why.fail().why.as_str(), |_| "ok")
+fn result<T>(done: &Result<T, Fail>) -> &'static str {
+    done.as_ref().map_or_else(|fail| fail.why.as_str(), |_| "ok")
 }
 
-async fn args(request: &Request) -> Result<Args<'_>, NotDone> {
-    let body = request.body.read(Known::Yes).await.map_err(|fail| NotDone::Invalid(fail.detail))?;
-    Args::of_body(body).map_err(|fail| NotDone::Invalid(fail.detail))
+fn required(text: Option<String>, name: &str) -> Result<String, Fail> {
+    text.ok_or_else(|| Fail::body(format!("`{name}` is required")))
 }
 
-fn required(text: Result<Option<String>, Fail>, name: &str) -> Result<String, NotDone> {
-    let text = text.map_err(|fail| NotDone::Invalid(fail.detail))?;
-    text.ok_or_else(|| NotDone::Invalid(format!("`{name}` is required")))
-}
-
-fn finish(args: Args<'_>) -> Result<(), NotDone> {
-    args.finish().map_err(|fail| NotDone::Invalid(fail.detail))
-}
-
-impl NotDone {
-    fn fail(&self) -> Fail {
-        match self {
+impl From<NotDone> for Fail {
+    fn from(why: NotDone) -> Fail {
+        match why {
             NotDone::Faults(faults) => {
-                let what = count(faults.len(), "fault");
-                Fail::new(Why::InvalidConfig, format!("{what}; what was in force still is"))
+                let detail = format!("{}; what was in force still is", count(faults.len(), "fault"));
+                Fail { faults: Some(Arc::new(faults)), ..Fail::new(Why::InvalidConfig, detail) }
             }
-            NotDone::Invalid(what) => Fail::body(what.clone()),
-            NotDone::NotFound(what) => Fail::new(Why::NotFound, what.clone()),
-            NotDone::Overloaded(what) => Fail { retry_after_s: Some(1), ..Fail::new(Why::Overloaded, *what) },
+            NotDone::Invalid(what) => Fail::body(what),
+            NotDone::NotFound(what) => Fail::new(Why::NotFound, what),
+            NotDone::Overloaded(what) => Fail { retry_after_s: Some(1), ..Fail::new(Why::Overloaded, what) },
             NotDone::Draining => Fail::new(Why::Draining, "The gateway stops; what was in force still is"),
-            NotDone::Internal(what) => Fail::new(Why::Internal, what.clone()),
+            NotDone::Internal(what) => Fail::new(Why::Internal, what),
         }
     }
-}
-
-fn failed(why: NotDone) -> Response<Full<Bytes>> {
-    let fail = why.fail();
-    let NotDone::Faults(faults) = why else { return fail.response() };
-    let problem = ProblemDetails { faults: Some(faults), ..fail.problem() };
-    reply(fail.why.status(), ProblemDetails::KIND, json(&problem).into())
 }
 
 #[cfg(test)]
@@ -183,11 +154,12 @@ mod tests {
 
     #[test]
     fn what_was_not_done_says_whether_to_try_again() {
-        let status = |why: NotDone| failed(why).status().as_u16();
+        let response = |why: NotDone| Fail::from(why).response();
+        let status = |why| response(why).status().as_u16();
         assert_eq!(status(NotDone::Draining), 503);
         assert_eq!(status(NotDone::Faults(vec![Fault::of_file("x", "y")])), 422);
         assert_eq!(status(NotDone::NotFound("x".into())), 404);
-        let busy = failed(NotDone::Overloaded("x"));
+        let busy = response(NotDone::Overloaded("x"));
         assert_eq!((busy.status().as_u16(), busy.headers()["retry-after"].as_bytes()), (503, &b"1"[..]));
     }
 }

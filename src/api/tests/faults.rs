@@ -165,3 +165,10 @@ async fn each_mistake_in_a_key_is_told() {
         assert!(told.starts_with(&format!("{path}: ")) && told.contains(says), "{told}");
     }
 }
+
+#[tokio::test]
+async fn a_route_takes_all_that_its_verb_does() {
+    let with = json!({ "channel": "a", "data": 1, "priority": "high", "event": "e", "key": "k" });
+    let route = json!({ "post": "/a", "access": "public", "do": "publish", "with": with });
+    assert_eq!(problems(json!([route]), json!({})).await, [""; 0]);
+}

@@ -2,6 +2,7 @@
 
 mod fake;
 mod faults;
+mod openapi;
 mod routes;
 mod verbs;
 

@@ -426,3 +426,36 @@ async fn two_keys_may_use_the_same_idempotency_key() {
     assert_eq!(ask(&context, "clinic POST /api/publish", &[narrow], own).await.0, 200);
     assert_eq!(context.gateway.asked().len(), 2);
 }
+
+#[tokio::test]
+async fn a_whole_number_may_be_written_as_a_float() {
+    let context = plain();
+    for (number, status) in
+        [("4100.0", 200), ("\"4100\"", 200), ("4.1e3", 200), ("4100.5", 400), ("-0.5", 400), ("1e300", 400)]
+    {
+        let body = format!(r#"{{"user":"u1","code":{number}}}"#);
+        assert_eq!(ask(&context, "clinic POST /api/disconnect", &[KEY], &body).await.0, status, "{number}");
+    }
+    assert_eq!(context.gateway.asked(), ["disconnect user u1 4100 "; 3]);
+}
+
+#[tokio::test]
+async fn whom_a_disconnect_is_for_is_said_once() {
+    let context = plain();
+    let id = "12345678-9abc-4ef0-8122-334455667788";
+    for body in [
+        r#"{"user":"u1","filter":{"users":["u2"]}}"#.to_owned(),
+        format!(r#"{{"user":"u1","connection":"{id}"}}"#),
+        r#"{"code":4000}"#.to_owned(),
+    ] {
+        let (status, told) = ask(&context, "clinic POST /api/disconnect", &[KEY], &body).await;
+        assert_eq!((status, &told["code"]), (400, &json!("invalid_body")), "{body}");
+        assert!(
+            told["detail"].as_str().unwrap().contains("exactly one of `user`, `connection` and `filter`"),
+            "{told}"
+        );
+    }
+    let null = r#"{"user":null,"filter":{"users":["u2"]}}"#;
+    assert_eq!(ask(&context, "clinic POST /api/disconnect", &[KEY], null).await.0, 200);
+    assert_eq!(context.gateway.asked().len(), 1);
+}
