@@ -17,12 +17,11 @@ mod subscribe;
 pub use generation::{App, AutoSubscribe, Endpoint, Generation, Revoke};
 pub use handlers::{After, Bound, Handlers, OfClass, OfEndpoint, Publishing, Wish, in_words, is_failure};
 pub use limits::{AppLimits, Limits};
-pub use publish::{Draft, Target, publish};
+pub use publish::{Draft, Target};
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
 pub use review::{Foreseen, Verdict};
 pub use session::{Bucket, By, Greeting, Session, Sub};
-pub use subscribe::Whose;
 
 use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Json};

@@ -1,8 +1,7 @@
 //! A channel whose class bounds its members, and that has them all.
 
 use super::Walk;
-use super::subscribe::WISHED;
-use crate::hub::Join;
+use crate::hub::{AskedBy, Join};
 use crate::model::{LimitKind, Refusal};
 use crate::observe::LimitName;
 
@@ -13,25 +12,24 @@ impl Walk<'_> {
         self.greet_without(&join.channel);
         // Its endpoint or the API had asked for the same seat, and that wish was first.
         if self.sub(&join.channel).is_some() {
-            let waits = self.ask(join.request).and_then(|ask| {
+            let AskedBy::Client(number) = join.asked_by else { return };
+            let waits = self.ask(number).and_then(|ask| {
                 let at = ask.waiting.iter().position(|c| *c == join.channel)?;
                 Some(ask.waiting.swap_remove(at))
             });
             if waits.is_some() {
-                self.granted(join.request, shown, None, None);
-                self.answer_ask(join.request);
+                self.granted(number, shown, None, None);
+                self.answer_ask(number);
             }
             return;
         }
         let refusal = Refusal::limit(LimitKind::Members);
         self.counts.limit(LimitName::MembersMax);
-        if join.request < WISHED {
-            return self.subscribe_refused(&join.channel, shown, join.request, refusal);
-        }
-        match join.request {
-            // Its plugin may have told it otherwise: the call ended before the home had answered.
-            WISHED => self.tell(&refusal, Some(shown), None),
-            _ => self.counts.app(self.app.id).refused(refusal.code),
+        match join.asked_by {
+            AskedBy::Client(number) => return self.subscribe_refused(&join.channel, shown, number, refusal),
+            // It may have told its client otherwise: the call ended before the home had answered.
+            AskedBy::Plugin => self.tell(&refusal, Some(shown), None),
+            AskedBy::Endpoint | AskedBy::Api => self.counts.app(self.app.id).refused(refusal.code),
         }
         tracing::info!(
             app = &*self.app.name,

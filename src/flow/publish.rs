@@ -41,36 +41,28 @@ impl Walk<'_> {
         let echo = self.app.classes.get(target.permit.class() as usize).is_none_or(|c| c.echo);
         let exclude = (!echo).then_some(session.id);
         self.counts.app(self.app.id).published(Via::Client);
-        let draft = Draft { exclude, ..draft };
+        let publishing = Publishing { target, draft: Draft { exclude, ..draft }, sender: Some(sender), answer };
         if self.app.handlers.is_some() {
-            return self.publish_handled(target, draft, sender, answer, asked);
+            return self.publish_handled(publishing, asked);
         }
-        publish(self.hub, self.app, target, draft, Some(sender), None, answer, self.now);
+        publishing.publish(self.hub, None, self.now);
         Ok(())
     }
 
     /// In an app with handlers: the class's `publish` decides first, its `published` hears of it.
-    fn publish_handled(
-        &mut self,
-        target: Target,
-        draft: Draft,
-        sender: Sender,
-        answer: Option<Asker>,
-        asked: Asked<'_>,
-    ) -> Result<(), Refusal> {
-        let class = target.permit.class();
-        let bound = self.class_handlers(class).and_then(|(_, c)| c.publish.clone());
+    fn publish_handled(&mut self, publishing: Publishing, asked: Asked<'_>) -> Result<(), Refusal> {
+        let Publishing { target, draft, .. } = &publishing;
+        let bound = self.class_handlers(target.class()).and_then(|(_, c)| c.publish.clone());
         if let Some(bound) = bound {
             let trigger = Trigger::Publish { event: draft.event.clone(), key: draft.key.clone() };
             let event = self.event(trigger, draft.data.clone(), Some(asked));
             let wish = self.about(&bound, target.channel(), event)?;
-            let after = After::Publish(Box::new(Publishing { target, draft, sender: Some(sender), answer }));
-            self.replies.wishes.push(Wish { after, ..wish });
+            self.replies.wishes.push(Wish { after: After::Publish(Box::new(publishing)), ..wish });
             return Ok(());
         }
-        let told = self.about_published(&target, &draft, asked)?;
+        let told = self.about_published(target, draft, asked)?;
         self.replies.wishes.extend(told);
-        publish(self.hub, self.app, target, draft, Some(sender), None, answer, self.now);
+        publishing.publish(self.hub, None, self.now);
         Ok(())
     }
 
@@ -195,24 +187,16 @@ impl Target {
     }
 }
 
-/// The last door: a target has a permit, and only with it does an event reach the hub.
-#[allow(clippy::too_many_arguments)]
-pub fn publish(
-    hub: &mut Hub,
-    app: &App,
-    target: Target,
-    draft: Draft,
-    sender: Option<Sender>,
-    tally: Option<Arc<Tally>>,
-    answer: Option<Asker>,
-    at: Now,
-) {
-    let Draft { data, event, key, exclude, priority } = draft;
-    let event = Event { kind: EventKind::Message, data, event, key, sender, exclude, priority, offset: 0, at };
-    let mut channels: SmallVec<[(ChannelName, u16); 1]> =
-        smallvec::smallvec![(target.permit.channel().clone(), target.permit.class())];
-    channels.extend(target.also);
-    let home = hub::home_of(hub.shards(), target.key.as_str());
-    let generation = target.permit.generation();
-    hub.publish(home, Publication { app: app.id, channels, generation, event, tally, answer });
+impl Publishing {
+    /// The last door: a target has a permit, and only with it does an event reach the hub.
+    pub fn publish(self, hub: &mut Hub, tally: Option<Arc<Tally>>, at: Now) {
+        let Publishing { target, draft: Draft { data, event, key, exclude, priority }, sender, answer } = self;
+        let event = Event { kind: EventKind::Message, data, event, key, sender, exclude, priority, offset: 0, at };
+        let home = target.home(hub.shards());
+        let (app, generation) = (target.app, target.permit.generation());
+        let mut channels: SmallVec<[(ChannelName, u16); 1]> =
+            smallvec::smallvec![(target.permit.channel().clone(), target.permit.class())];
+        channels.extend(target.also);
+        hub.publish(home, Publication { app, channels, generation, event, tally, answer });
+    }
 }

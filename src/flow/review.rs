@@ -2,8 +2,9 @@
 //!
 //! What decides them is one function, whether something is done about it (`decide_again`) or only told (`foresee`).
 
-use super::{By, Revoke, Sub, Walk, Whose};
+use super::{By, Revoke, Sub, Walk};
 use crate::dialect::Answer;
+use crate::hub::AskedBy;
 use crate::model::{ChannelName, Close, Code, Refusal};
 use crate::observe::audit_revocation;
 use crate::policy::{Permit, Reads, RightKind, Scope, Subscribe};
@@ -67,7 +68,7 @@ impl Walk<'_> {
                 }
             }
         }
-        own.into_iter().flatten().for_each(|permit| self.seat(permit, Whose::Endpoint));
+        own.into_iter().flatten().for_each(|permit| self.seat(permit, AskedBy::Endpoint));
         revoked
     }
 

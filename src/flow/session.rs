@@ -1,7 +1,7 @@
 //! What the corridor remembers of one connection.
 
 use super::{Target, Wish};
-use crate::hub::{Hub, Seat};
+use crate::hub::{AskedBy, Hub, Seat};
 use crate::model::{AppId, ChannelName, ConnectionId, Identity, Member, Mono, Now, Rate, Refusal, Slot};
 use crate::policy::RequestView;
 use serde_json::value::RawValue;
@@ -84,7 +84,18 @@ pub enum By {
     Client,
     /// The app's file: the endpoint's own channels.
     Endpoint,
+    /// The HTTP API or a plugin.
     Api,
+}
+
+impl From<AskedBy> for By {
+    fn from(asked_by: AskedBy) -> By {
+        match asked_by {
+            AskedBy::Client(_) => By::Client,
+            AskedBy::Endpoint => By::Endpoint,
+            AskedBy::Api | AskedBy::Plugin => By::Api,
+        }
+    }
 }
 
 /// A subscribe message that is not yet answered in whole.

@@ -1,33 +1,14 @@
 //! Subscribing: decided a channel at a time, seated by the channel's home, answered as the dialect answers.
 
 use super::session::{Ask, Asks, Greeting};
-use super::{After, By, Sub, Walk, Wish, home};
+use super::{After, Sub, Walk, Wish, home};
 use crate::dialect::{Answer, Asked};
-use crate::hub::{Join, Joined};
+use crate::hub::{AskedBy, Join, Joined};
 use crate::model::{ChannelName, Channels, Code, LimitKind, Member, Position, Refusal};
 use crate::observe::{LimitName, audit_join};
 use crate::policy::{Permit, Policy, Scope, Subscribe};
 use crate::script::Trigger;
 use bytes::Bytes;
-
-/// The least `Join::request` of a channel that the client did not ask for. Not told: a plugin's wish, which tells its
-/// client itself.
-pub(super) const WISHED: u32 = u32::MAX - 2;
-/// Told to it: the API's wish.
-pub(super) const TOLD: u32 = u32::MAX - 1;
-/// Not told: the endpoint's own channels.
-pub(super) const SILENT: u32 = u32::MAX;
-
-/// Whose wish a seat is that the client did not ask for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Whose {
-    /// The endpoint's own channels. Not told.
-    Endpoint,
-    /// Told to the client.
-    Api,
-    /// Not told: the plugin says what it wants to say.
-    Plugin,
-}
 
 impl Walk<'_> {
     pub(super) fn subscribe(&mut self, channels: &Channels<'_>, since: Option<Position>, asked: Asked<'_>) {
@@ -42,7 +23,7 @@ impl Walk<'_> {
         // A position belongs to one channel.
         let since = since.filter(|_| channels.len() == 1);
         let number = self.session.next_ask;
-        self.session.next_ask = (number + 1) % WISHED;
+        self.session.next_ask = number.wrapping_add(1);
         let whole = self.json.answers_in_whole();
         let ask = Ask {
             number,
@@ -64,7 +45,7 @@ impl Walk<'_> {
                     self.allowed(number, text, None, None, asked)
                 }
                 Ok(permit) => match self.ask_handler(permit, text, since, number, asked) {
-                    Ok(Some(permit)) => joins.push(self.join(permit, text, since, number)),
+                    Ok(Some(permit)) => joins.push(self.join(permit, text, since, AskedBy::Client(number))),
                     Ok(None) => {}
                     Err(refusal) => self.denied(number, text, refusal, asked),
                 },
@@ -116,7 +97,7 @@ impl Walk<'_> {
     pub fn subscribe_on(&mut self, permit: Permit<Subscribe>, text: &str, since: Option<Position>, number: u32) {
         let waits = self.ask(number).is_some_and(|ask| ask.waiting.contains(permit.channel()));
         if waits {
-            let join = self.join(permit, text, since, number);
+            let join = self.join(permit, text, since, AskedBy::Client(number));
             self.hub.subscribe(join);
         }
     }
@@ -165,22 +146,17 @@ impl Walk<'_> {
     }
 
     /// Subscribed without being asked by the client.
-    pub fn seat(&mut self, permit: Permit<Subscribe>, whose: Whose) {
+    pub fn seat(&mut self, permit: Permit<Subscribe>, asked_by: AskedBy) {
         if !self.is_seated(permit.channel()) {
             // A plugin that joins whatever clients name must not be a way around their bound.
-            if whose == Whose::Plugin && self.session.subs.len() >= self.app.limits.subscriptions as usize {
+            if asked_by == AskedBy::Plugin && self.session.subs.len() >= self.app.limits.subscriptions as usize {
                 self.counts.limit(LimitName::Subscriptions);
                 let (app, connection, channel) = (&*self.app.name, self.session.id, permit.channel());
                 crate::observe::limited!(warn, app, %connection, %channel, "a plugin's join: too many subscriptions (`limits.subscriptions`)");
                 return;
             }
             let text = permit.channel().to_string();
-            let request = match whose {
-                Whose::Endpoint => SILENT,
-                Whose::Api => TOLD,
-                Whose::Plugin => WISHED,
-            };
-            let join = self.join(permit, &text, None, request);
+            let join = self.join(permit, &text, None, asked_by);
             self.hub.subscribe(join);
         }
     }
@@ -193,7 +169,7 @@ impl Walk<'_> {
             self.session.holding = true;
         }
         self.session.greeting = Some(Box::new(Greeting { waiting, hello, unread: false }));
-        permits.into_iter().for_each(|permit| self.seat(permit, Whose::Endpoint));
+        permits.into_iter().for_each(|permit| self.seat(permit, AskedBy::Endpoint));
     }
 
     /// One of the endpoint's own channels seated the connection, or has no seat for it.
@@ -215,7 +191,7 @@ impl Walk<'_> {
         left
     }
 
-    fn join(&mut self, permit: Permit<Subscribe>, text: &str, since: Option<Position>, request: u32) -> Box<Join> {
+    fn join(&mut self, permit: Permit<Subscribe>, text: &str, since: Option<Position>, asked_by: AskedBy) -> Box<Join> {
         let session = &*self.session;
         let channel = permit.channel().clone();
         Box::new(Join {
@@ -227,7 +203,7 @@ impl Walk<'_> {
             slot: session.slot,
             member: Member { connection: session.id, identity: session.identity.clone(), joined_at: self.now.wall },
             since,
-            request,
+            asked_by,
             alias: (text != channel.as_str()).then(|| text.into()),
             channel,
             now: self.now,
@@ -252,29 +228,27 @@ impl Walk<'_> {
     /// A home offers a seat. Returns whether it was taken; the events missed are the caller's to deliver.
     pub fn joined(&mut self, joined: &Joined) -> bool {
         let shown = joined.alias.as_deref().unwrap_or(joined.channel.as_str());
-        let unasked = joined.request >= WISHED;
         self.greet_without(&joined.channel);
-        if !unasked {
-            let Some(ask) = self.ask(joined.request) else { return false };
+        let number = match joined.asked_by {
+            AskedBy::Client(number) => Some(number),
+            AskedBy::Endpoint | AskedBy::Api | AskedBy::Plugin => None,
+        };
+        if let Some(number) = number {
+            let Some(ask) = self.ask(number) else { return false };
             // Unsubscribed before the home had answered.
             let Some(at) = ask.waiting.iter().position(|c| *c == joined.channel) else { return false };
             ask.waiting.swap_remove(at);
         }
         // Two wishes for one seat were on their way: the client's, and its endpoint's or the API's.
         if self.sub(&joined.channel).is_some() {
-            if !unasked {
-                self.granted(joined.request, shown, None, None);
-                self.answer_ask(joined.request);
+            if let Some(number) = number {
+                self.granted(number, shown, None, None);
+                self.answer_ask(number);
             }
             return false;
         }
         let (channel, seat) = self.hub.sit(joined, self.session.slot, self.session.subs.len() as u32);
-        let by = match joined.request {
-            SILENT => By::Endpoint,
-            TOLD | WISHED => By::Api,
-            _ => By::Client,
-        };
-        self.session.subs.push(Sub { channel, seat, by, reported: 0 });
+        self.session.subs.push(Sub { channel, seat, by: joined.asked_by.into(), reported: 0 });
         let (id, user) = (self.session.id, self.session.identity.user.as_deref());
         self.app.log.subscribed(&self.app.name, id, user, joined.channel.as_str());
         let audited = self.app.classes.get(joined.class as usize).is_some_and(|class| class.audit);
@@ -284,25 +258,21 @@ impl Walk<'_> {
         let before = self.replies.wishes.len();
         self.tell_of_seat(joined.class, &joined.channel, Trigger::Subscribed);
         // What its handler sends comes behind the answer to the whole message.
-        if !unasked && self.ask(joined.request).is_some_and(|ask| ask.whole) {
+        if number.and_then(|number| self.ask(number)).is_some_and(|ask| ask.whole) {
             let wishes: Vec<Wish> = self.replies.wishes.drain(before..).collect();
-            if let Some(ask) = self.ask(joined.request) {
+            if let Some(ask) = number.and_then(|number| self.ask(number)) {
                 ask.wishes.extend(wishes);
             }
         }
-        match joined.request {
-            SILENT | WISHED => return true,
-            TOLD => {
-                let (position, recovered) = (joined.position, joined.recovered);
-                match self.json.answers_in_whole() {
-                    true => self.say(&Answer::SubscribeResult { allowed: &[shown], denied: &[] }, None),
-                    false => self.say(&Answer::Subscribed { channel: shown, position, recovered }, None),
-                }
-                return true;
+        let (position, recovered) = (joined.position, joined.recovered);
+        match joined.asked_by {
+            AskedBy::Client(number) => self.granted(number, shown, position, recovered),
+            AskedBy::Api if self.json.answers_in_whole() => {
+                self.say(&Answer::SubscribeResult { allowed: &[shown], denied: &[] }, None);
             }
-            _ => {}
+            AskedBy::Api => self.say(&Answer::Subscribed { channel: shown, position, recovered }, None),
+            AskedBy::Endpoint | AskedBy::Plugin => {}
         }
-        self.granted(joined.request, shown, joined.position, joined.recovered);
         true
     }
 

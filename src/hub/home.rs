@@ -21,11 +21,23 @@ pub struct Join {
     pub slot: Slot,
     pub member: Member,
     pub since: Option<Position>,
-    /// The connection's message that asked, so that its answer finds it.
-    pub request: u32,
+    pub asked_by: AskedBy,
     /// The name that the client used, where it was an alias.
     pub alias: Option<Box<str>>,
     pub now: Now,
+}
+
+/// Who asked for a seat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AskedBy {
+    /// The client, by its subscribe message of this number, whose answer waits for the seat.
+    Client(u32),
+    /// The app's file: the endpoint's own channels. The client is not told.
+    Endpoint,
+    /// The HTTP API. The client is told.
+    Api,
+    /// The client is not told: the plugin says what it wants to say.
+    Plugin,
 }
 
 /// A seat offered, with what was missed.
@@ -40,7 +52,7 @@ pub struct Joined {
     pub slot: Slot,
     pub connection: ConnectionId,
     pub identity: Arc<Identity>,
-    pub request: u32,
+    pub asked_by: AskedBy,
     pub alias: Option<Box<str>>,
     pub epoch: u32,
     /// Where the class keeps history.

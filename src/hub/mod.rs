@@ -18,7 +18,7 @@ mod usage;
 pub use batch::{Batch, Part};
 pub use channel::{Channel, Seat};
 pub use history::{History, Page};
-pub use home::{Asker, Join, Joined, Leave, Published};
+pub use home::{AskedBy, Asker, Join, Joined, Leave, Published};
 pub use options::{ClassOptions, HistoryOptions, Overflow};
 pub use tally::{Tallies, Tally};
 pub use usage::Usage;

@@ -1,6 +1,6 @@
 //! Homes that change while events are on their way: every order in which threads may get to it, as far as chance goes.
 
-use crate::hub::{ClassOptions, HistoryOptions, Hub, Join, Joined, Message, Out, Publication, Seat, home_of};
+use crate::hub::{AskedBy, ClassOptions, HistoryOptions, Hub, Join, Joined, Message, Out, Publication, Seat, home_of};
 use crate::model::{AppId, ChannelName, ConnectionId, Event, EventKind, Identity, Member, Ms, Now, Position};
 use crate::policy::{ChannelSettings, Policy};
 use std::collections::{BTreeMap, VecDeque};
@@ -146,7 +146,7 @@ impl World {
             slot,
             member: member(shard, slot),
             since,
-            request: 0,
+            asked_by: AskedBy::Client(0),
             alias: None,
             now: Now::default(),
         };

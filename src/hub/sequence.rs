@@ -45,7 +45,7 @@ impl Hub {
             slot: join.slot,
             connection: join.member.connection,
             identity: join.member.identity.clone(),
-            request: join.request,
+            asked_by: join.asked_by,
             alias: join.alias,
             epoch,
             position,

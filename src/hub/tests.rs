@@ -43,7 +43,7 @@ impl World {
             slot,
             member,
             since,
-            request: 0,
+            asked_by: AskedBy::Client(0),
             alias: None,
             now: Now::default(),
         }

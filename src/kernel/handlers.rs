@@ -135,9 +135,8 @@ impl<I: Io> Kernel<I> {
     }
 
     fn sequence(&mut self, app: &App, publishing: Publishing, tally: Option<Arc<Tally>>, via: Via) {
-        let Publishing { target, draft, sender, answer } = publishing;
         self.counts.app(app.id).published(via);
-        flow::publish(&mut self.hub, app, target, draft, sender, tally, answer, self.now);
+        publishing.publish(&mut self.hub, tally, self.now);
     }
 
     // ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,8 +4,8 @@
 use super::foresee::Revoked;
 use super::live::LiveConnection;
 use crate::auth::{Authenticator, Outcome};
-use crate::flow::{App, Draft, Generation, Publishing, Question, Target as Channels, Whose, Wish};
-use crate::hub::{self, Page, Tally};
+use crate::flow::{App, Draft, Generation, Publishing, Question, Target as Channels, Wish};
+use crate::hub::{self, AskedBy, Page, Tally};
 use crate::model::{
     AppId, AppStats, ChannelInfo, ChannelName, Close, ConnectionId, ConnectionInfo, Member, Position, Refusal, Slot,
     Target,
@@ -128,7 +128,7 @@ pub enum Act {
     Text(Bytes),
     /// It is sent a message as its dialect writes it.
     Message(Message),
-    Subscribe(Permit<Subscribe>, Whose),
+    Subscribe(Permit<Subscribe>, AskedBy),
     /// It is told.
     Unsubscribe(ChannelName),
     /// It is not told.

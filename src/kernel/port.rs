@@ -6,8 +6,8 @@
 
 use super::input::{Act, Ask, ByHandlers, Client, Decide, Decided, Each, Input, Publish, Reply, Tell};
 use super::shared::Shared;
-use crate::flow::{self, App, Draft, Generation, Publishing, Whose, Wish};
-use crate::hub::{Page, Tally};
+use crate::flow::{self, App, Draft, Generation, Publishing, Wish};
+use crate::hub::{AskedBy, Page, Tally};
 use crate::model::{
     AppId, AppStats, ChannelInfo, ChannelName, Close, Code, ConnectionId, ConnectionInfo, Member, Position, Refusal,
     Target,
@@ -185,7 +185,7 @@ impl Port {
         channel: &ChannelName,
     ) -> Result<(), Refusal> {
         let permit = app.policy.allow_api(&Scope::everywhere(), channel, generation.number)?;
-        self.cast(app.id, Target::Connection(id), Act::Subscribe(permit, Whose::Plugin), None);
+        self.cast(app.id, Target::Connection(id), Act::Subscribe(permit, AskedBy::Plugin), None);
         Ok(())
     }
 
@@ -230,7 +230,7 @@ impl Port {
     ) -> Result<u32, Refusal> {
         let known = generation.app(app).ok_or(Refusal::new(Code::NotFound))?;
         let permit = known.policy.allow_api(scope, channel, generation.number)?;
-        self.each(app, target, Act::Subscribe(permit, Whose::Api)).await
+        self.each(app, target, Act::Subscribe(permit, AskedBy::Api)).await
     }
 
     pub async fn unsubscribe(&self, app: AppId, target: Target, channel: &ChannelName) -> Result<u32, Refusal> {

@@ -14,7 +14,7 @@ use super::port::ask;
 use super::wheel::TICK_MS;
 use crate::dialect::{Answer, Asked, Dialect, Json};
 use crate::flow::{App, Errand, Question};
-use crate::hub::{Join, Joined, Published};
+use crate::hub::{AskedBy, Join, Joined, Published};
 use crate::model::{Close, Code, Refusal, Slot};
 use crate::observe::{CloseReason, LimitName};
 use crate::wire::{self, Arrived, Frames, Incoming, Inflater, Limits, OpCode, WireError};
@@ -365,7 +365,9 @@ impl<I: Io> Kernel<I> {
         if let Some(last) = last.filter(|_| !joined.listed) {
             self.list_sub(slot, last);
         }
-        self.walk_own(slot, |walk| walk.answer_ask(joined.request));
+        if let AskedBy::Client(number) = joined.asked_by {
+            self.walk_own(slot, |walk| walk.answer_ask(number));
+        }
         let Some(sub) = self.conns[slot as usize].session.subs.last().copied() else { return };
         for event in &joined.events {
             self.deliver_event(slot, sub.channel, &joined.channel, joined.epoch, event);
