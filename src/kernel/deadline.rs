@@ -38,12 +38,11 @@ impl<I: Io> Kernel<I> {
     pub(super) fn schedule(&mut self, slot: Slot) {
         let Some(app) = self.app_of(slot) else { return };
         let Some((at, _)) = self.next_due(slot, &app) else { return };
-        let tick = self.wheel.schedule(slot, at.max(self.now.mono));
-        self.conns[slot as usize].tick = tick;
+        self.timers.schedule(slot, &mut self.conns[slot], at.max(self.now.mono));
     }
 
     fn next_due(&self, slot: Slot, app: &App) -> Option<(Mono, Due)> {
-        let conn = self.conns.get(slot as usize)?;
+        let conn = self.conns.get(slot)?;
         let (limits, session) = (&app.limits, &conn.session);
         match &conn.stage {
             Stage::Open => {}
@@ -80,7 +79,7 @@ impl<I: Io> Kernel<I> {
 
     /// The wheel's turn.
     pub(super) fn deadline(&mut self, slot: Slot, tick: u64) {
-        if self.conns.get(slot as usize).is_none_or(|c| c.tick != tick) {
+        if self.conns.get(slot).is_none_or(|c| c.tick != tick) {
             return; // looked at since, or somebody else by now
         }
         let Some(app) = self.app_of(slot) else { return };
@@ -88,14 +87,14 @@ impl<I: Io> Kernel<I> {
         if at <= self.now.mono {
             self.act(slot, due, &app);
         }
-        if self.conns.get(slot as usize).is_some_and(|c| c.tick == tick) {
+        if self.conns.get(slot).is_some_and(|c| c.tick == tick) {
             self.schedule(slot);
         }
     }
 
     fn act(&mut self, slot: Slot, due: Due, app: &App) {
         let now = self.now;
-        let conn = &mut self.conns[slot as usize];
+        let conn = &mut self.conns[slot];
         match due {
             Due::Ping => {
                 conn.pinged_at = Some(now.mono);
@@ -138,7 +137,7 @@ impl<I: Io> Kernel<I> {
 
     fn on_missing(&self, slot: Slot, app: &App) -> Close {
         match self.first_auth(slot, app).map(|auth| auth.on_missing()) {
-            _ if self.conns[slot as usize].session.undecided => Close::UNAVAILABLE,
+            _ if self.conns[slot].session.undecided => Close::UNAVAILABLE,
             Some(Action::Close(close)) => close.clone(),
             _ => Close::new(1008, "authentication timeout"),
         }
@@ -146,7 +145,7 @@ impl<I: Io> Kernel<I> {
 
     /// The first authenticator of its endpoint that judges messages.
     fn first_auth<'a>(&self, slot: Slot, app: &'a App) -> Option<&'a Authenticator> {
-        let endpoint = app.endpoint(self.conns[slot as usize].session.endpoint)?;
+        let endpoint = app.endpoint(self.conns[slot].session.endpoint)?;
         endpoint.auth.iter().find(|auth| auth.takes_messages()).map(|auth| &**auth)
     }
 
@@ -161,7 +160,7 @@ impl<I: Io> Kernel<I> {
         question: Question,
     ) {
         let Some(app) = self.app_of(slot) else { return };
-        let session = &self.conns[slot as usize].session;
+        let session = &self.conns[slot].session;
         let endpoint = app.endpoint(session.endpoint);
         // A token is for those who read tokens; what a client merely says, for those who believe it.
         let judges = |a: &&Arc<Authenticator>| a.takes_messages() && a.takes_tokens() == token.is_some();
@@ -189,14 +188,14 @@ impl<I: Io> Kernel<I> {
 
     pub(super) fn judged(&mut self, judged: Judged) {
         let Judged { client, outcome, by, question } = judged;
-        if self.is_same(client.slot, client.id) {
+        if self.conns.is_same(client.slot, client.id) {
             self.authenticated(client.slot, Some(outcome), Some(by), question);
         }
     }
 
     /// Its token could be judged neither good nor bad. A live connection stays what it is; a newcomer may come again.
     fn undecided(&mut self, slot: Slot, app: &App, reason: &str, on_failed: Option<&Action>, asked: Asked<'_>) {
-        let session = &mut self.conns[slot as usize].session;
+        let session = &mut self.conns[slot].session;
         session.undecided = true;
         let (newcomer, id) = (session.newcomer, session.id);
         tracing::debug!(app = &*app.name, connectionId = %id, reason, "a token cannot be judged now");
@@ -223,7 +222,7 @@ impl<I: Io> Kernel<I> {
                 return self.undecided(slot, &app, &reason, by.as_ref().map(|by| by.on_failed()), asked);
             }
             other => {
-                let session = &self.conns[slot as usize].session;
+                let session = &self.conns[slot].session;
                 if let Some(Outcome::Failed { reason, .. }) = &other {
                     app.log.auth_failed(&app.name, Some(session.id), reason, session.ip);
                 }
@@ -243,7 +242,7 @@ impl<I: Io> Kernel<I> {
             }
         };
         self.counts.app(app.id).auth(AuthOutcome::Identified);
-        let conn = &mut self.conns[slot as usize];
+        let conn = &mut self.conns[slot];
         if let Err(limit) = conn.seat.know(&identity, &app.limits) {
             self.counts.limit(limit);
             self.walk_own(slot, |walk| walk.tell(&Refusal::limit(LimitKind::Connections), None, Some(asked)));

@@ -18,7 +18,7 @@ impl<I: Io> Kernel<I> {
         let Some(app) = parts.first().and_then(|p| self.generation.app(p.batch.app)).cloned() else { return };
         let threshold = app.limits.deflate_threshold.0;
         let several = parts.len() > 1;
-        self.mark = self.mark.wrapping_add(several as u32);
+        let mark = self.out.next_mark(several);
         for Part { channel, batch, tallies } in parts {
             let class = self.hub.channel(*channel).class;
             let overflow = app.classes.get(class as usize).map(|c| c.overflow).unwrap_or_default();
@@ -35,11 +35,11 @@ impl<I: Io> Kernel<I> {
             // connection, and a closed one gives up its seats at the end of the tick.
             for at in 0..self.hub.channel(*channel).seats.len() {
                 let Seat { slot, .. } = self.hub.channel(*channel).seats[at];
-                let conn = &mut self.conns[slot as usize];
+                let conn = &mut self.conns[slot];
                 if !conn.is_open() {
                     continue;
                 }
-                if several && std::mem::replace(&mut conn.heard, self.mark) == self.mark {
+                if several && std::mem::replace(&mut conn.heard, mark) == mark {
                     continue;
                 }
                 let encoding = conn.encoding;
@@ -48,7 +48,7 @@ impl<I: Io> Kernel<I> {
                     None => {
                         let json = app.json(encoding.endpoint);
                         let encoded =
-                            json.map(|j| Rc::new(self.encoder.batch(batch, j, encoding.window, threshold, &meter)));
+                            json.map(|j| Rc::new(self.out.encoder.batch(batch, j, encoding.window, threshold, &meter)));
                         encodings.push((encoding, encoded));
                         &encodings[encodings.len() - 1].1
                     }
@@ -62,7 +62,7 @@ impl<I: Io> Kernel<I> {
                     self.push(slot, Entry::whole(encoded, *channel, priority));
                 } else {
                     let encoded = encoded.clone();
-                    let heard = batch.heard_by(self.conns[slot as usize].session.id, tallies);
+                    let heard = batch.heard_by(self.conns[slot].session.id, tallies);
                     for (at, tally) in tallies {
                         tally.add(heard.contains(at) as u32);
                     }
@@ -113,33 +113,33 @@ impl<I: Io> Kernel<I> {
     /// One event of a batch, to one connection.
     pub(super) fn deliver_event(&mut self, slot: Slot, channel: u32, name: &ChannelName, epoch: u32, event: &Event) {
         let Some(app) = self.app_of(slot) else { return };
-        let conn = &self.conns[slot as usize];
+        let conn = &self.conns[slot];
         if !conn.is_open() || event.exclude == Some(conn.session.id) {
             return;
         }
         let encoding = conn.encoding;
         let Some(json) = app.json(encoding.endpoint) else { return };
-        let mut text = std::mem::take(&mut self.text);
+        let mut text = std::mem::take(&mut self.out.text);
         text.clear();
         if json.deliver(name.as_str(), epoch, event, &mut text) {
             let mut frame = Vec::with_capacity(text.len() + 16);
-            self.encoder.frame(&text, encoding.window, app.limits.deflate_threshold.0, &mut frame);
+            self.out.encoder.frame(&text, encoding.window, app.limits.deflate_threshold.0, &mut frame);
             self.counts.app(app.id).deliveries += 1;
             let entry = self.own(slot, frame, channel, event.priority);
             self.push(slot, entry);
         }
-        self.text = text;
+        self.out.text = text;
     }
 
     /// A message of a plugin, to one connection past all channels.
     pub(super) fn send_message(&mut self, slot: Slot, message: &Message) {
         let Some(app) = self.app_of(slot) else { return };
-        let Some(json) = app.json(self.conns[slot as usize].session.endpoint) else { return };
+        let Some(json) = app.json(self.conns[slot].session.endpoint) else { return };
         let mut text = Vec::with_capacity(message.data.len() + 128);
         json.direct_event(message.event.as_deref(), &message.data, self.now.wall, &mut text);
-        let window = self.conns[slot as usize].encoding.window;
+        let window = self.conns[slot].encoding.window;
         let mut frame = Vec::with_capacity(text.len() + 16);
-        self.encoder.frame(&text, window, app.limits.deflate_threshold.0, &mut frame);
+        self.out.encoder.frame(&text, window, app.limits.deflate_threshold.0, &mut frame);
         self.push_reply(slot, frame);
     }
 
@@ -147,16 +147,16 @@ impl<I: Io> Kernel<I> {
     pub(super) fn send_text(&mut self, slot: Slot, text: &[u8]) {
         let Some(app) = self.app_of(slot) else { return };
         let mut stamped = Vec::new();
-        let text = match app.json(self.conns[slot as usize].session.endpoint) {
+        let text = match app.json(self.conns[slot].session.endpoint) {
             None => text,
             Some(json) => {
                 json.direct(text, self.now.wall, &mut stamped);
                 &stamped
             }
         };
-        let window = self.conns[slot as usize].encoding.window;
+        let window = self.conns[slot].encoding.window;
         let mut frame = Vec::with_capacity(text.len() + 16);
-        self.encoder.frame(text, window, app.limits.deflate_threshold.0, &mut frame);
+        self.out.encoder.frame(text, window, app.limits.deflate_threshold.0, &mut frame);
         self.push_reply(slot, frame);
     }
 }

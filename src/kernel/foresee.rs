@@ -89,13 +89,13 @@ impl<I: Io> Kernel<I> {
     /// Of the connections from this slot on, as many as one slice takes; the slot to go on with.
     pub(super) fn foresee(&mut self, candidate: &Generation, from: Slot) -> (Revoked, Option<Slot>) {
         let (mut revoked, mut looked) = (Revoked::default(), 0);
-        let slots = self.conns.iter().filter(|(slot, c)| *slot >= from as usize && c.is_open());
+        let slots = self.conns.iter().filter(|(slot, c)| *slot >= from && c.is_open());
         let slots: Vec<Slot> = slots.map(|(slot, _)| slot as Slot).take(REVIEW_SLICE).collect();
         for slot in &slots {
             if looked >= REVIEW_SLICE {
                 return (revoked, Some(*slot));
             }
-            looked += 1 + self.conns[*slot as usize].session.subs.len();
+            looked += 1 + self.conns[*slot].session.subs.len();
             self.foresee_one(candidate, *slot, &mut revoked);
         }
         let next = slots.last().filter(|_| slots.len() == REVIEW_SLICE).map(|last| last + 1);
@@ -103,7 +103,7 @@ impl<I: Io> Kernel<I> {
     }
 
     fn foresee_one(&mut self, candidate: &Generation, slot: Slot, revoked: &mut Revoked) {
-        let session = &self.conns[slot as usize].session;
+        let session = &self.conns[slot].session;
         let Some(old) = self.generation.app(session.app).cloned() else { return };
         let Some(now) = candidate.app(session.app).cloned() else {
             return self.ends(slot, &old, &Close::APP_REMOVED, revoked);
@@ -134,7 +134,7 @@ impl<I: Io> Kernel<I> {
     fn foresee_subscriptions(&mut self, candidate: &Generation, slot: Slot, now: &App, place: &Place) -> Vec<Foreseen> {
         let Some(Dialect::Json(json)) = now.endpoint(place.endpoint).map(|e| &*e.dialect) else { return Vec::new() };
         self.memory_of(now.id);
-        let session = &mut self.conns[slot as usize].session;
+        let session = &mut self.conns[slot].session;
         let (born, before) = (place.born && !session.newcomer, session.endpoint);
         session.endpoint = place.endpoint;
         let walk = Walk {
@@ -151,14 +151,14 @@ impl<I: Io> Kernel<I> {
             room: self.memory[now.id.0 as usize].room(),
         };
         let found = walk.foresee(born);
-        self.conns[slot as usize].session.endpoint = before;
+        self.conns[slot].session.endpoint = before;
         found
     }
 
     fn ends(&self, slot: Slot, app: &App, close: &Close, revoked: &mut Revoked) {
         revoked.connection_count += 1;
         if revoked.connections.len() < LISTED_MAX {
-            let session = &self.conns[slot as usize].session;
+            let session = &self.conns[slot].session;
             revoked.connections.push(EndingConnection {
                 id: session.id.to_string(),
                 user: session.identity.user.clone(),

@@ -4,26 +4,16 @@
 //! endpoint by its key. Subscriptions are decided again in slices, so that nobody waits while thousands are taken back.
 
 use super::conn::Conn;
+use super::drain::Drain;
 use super::io::Io;
-use super::kernel::{Drain, Kernel};
+use super::kernel::Kernel;
+use super::reauthorizer::Review;
 use crate::flow::{App, Generation, Session};
 use crate::model::{AppId, Close, ConnectionId, Member, Slot};
 use std::sync::Arc;
 
 /// Subscriptions decided again between two looks at sockets, about: a connection's are decided together.
 pub(super) const REVIEW_SLICE: usize = 256;
-
-/// A connection that a new generation has yet to look at.
-pub(super) struct Review {
-    pub slot: Slot,
-    pub id: ConnectionId,
-    /// Its subscriptions are to be decided again.
-    pub decide: bool,
-    /// Its endpoint subscribes other channels by itself.
-    pub born: bool,
-    /// Classes may have begun to list who is there.
-    pub list: bool,
-}
 
 /// Where a connection is in another generation, and what has to be looked at there.
 pub(super) struct Place {
@@ -56,7 +46,7 @@ impl<I: Io> Kernel<I> {
             if known.is_none_or(|known| known.rules != app.rules || known.classes != app.classes) {
                 self.hub.set_classes(app.id, app.classes.clone(), Some(app.policy.clone()));
             }
-            self.former.remove(&app.id);
+            self.reviews.former.remove(&app.id);
         }
         self.hub.begin(generation.number, self.now);
         let shards = self.shared.shards();
@@ -65,14 +55,13 @@ impl<I: Io> Kernel<I> {
         }
         self.counts.find_again(&self.shared.metrics);
         let bounds = generation.apps.iter().flatten().map(|a| a.limits.queue_bytes.0 as usize);
-        self.queue_bytes_min = bounds.min().unwrap_or(0);
+        self.out.queue_bytes_min = bounds.min().unwrap_or(0);
         let before = std::mem::replace(&mut self.generation, generation.clone());
         // Connections of an app that is gone end by its own rules.
         for app in before.apps.iter().flatten().filter(|app| generation.app(app.id).is_none()) {
-            self.former.insert(app.id, app.clone());
+            self.reviews.former.insert(app.id, app.clone());
         }
-        let slots: Vec<Slot> = self.conns.iter().map(|(slot, _)| slot as Slot).collect();
-        for slot in slots {
+        for slot in self.conns.slots(|_| true) {
             self.carry_over(slot, &before);
         }
         self.tell_of_requests(&before);
@@ -101,11 +90,9 @@ impl<I: Io> Kernel<I> {
     /// Others may go on, once all channels are at their homes; so may those who asked too early.
     pub(super) fn tell_settled(&mut self) {
         let settled = self.hub.settled();
-        if std::mem::replace(&mut self.settled_generation, settled) == settled {
-            return;
-        }
+        let Some(early) = self.reviews.settle(settled) else { return };
         self.shared.settle(self.me, settled);
-        for input in std::mem::take(&mut self.asked_early) {
+        for input in early {
             self.input(input);
         }
         self.carry();
@@ -113,7 +100,7 @@ impl<I: Io> Kernel<I> {
 
     /// One connection's way into the new generation.
     fn carry_over(&mut self, slot: Slot, before: &Generation) {
-        let Conn { session, encoding, .. } = &mut self.conns[slot as usize];
+        let Conn { session, encoding, .. } = &mut self.conns[slot];
         let Some(now) = self.generation.app(session.app) else { return self.close(slot, Close::APP_REMOVED) };
         let old = before.app(session.app);
         if old.is_some_and(|old| Arc::ptr_eq(old, now)) {
@@ -126,23 +113,21 @@ impl<I: Io> Kernel<I> {
         session.expiry = endpoint.auth.iter().find_map(|auth| auth.expiry());
         // Deadlines are looked at again with the decisions.
         let Place { decide, born, list, .. } = place;
-        self.reviews.push_back(Review { slot, id: session.id, decide, born, list });
+        self.reviews.later(Review { slot, id: session.id, decide, born, list });
     }
 
     /// What it was allowed may not be any more: looked at soon.
     pub(super) fn review_later(&mut self, slot: Slot) {
-        let id = self.conns[slot as usize].session.id;
-        self.reviews.push_back(Review { slot, id, decide: true, born: false, list: false });
+        let id = self.conns[slot].session.id;
+        self.reviews.later(Review { slot, id, decide: true, born: false, list: false });
     }
 
     /// The same of every connection of an app that hears something. Who waits already is not put down twice: rows may
     /// change faster than all are decided.
     pub(super) fn review_app(&mut self, app: AppId) {
-        let waiting: hashbrown::HashSet<ConnectionId> =
-            self.reviews.iter().filter(|r| r.decide).map(|r| r.id).collect();
+        let waiting = self.reviews.undecided();
         let hears = |c: &Conn<_>| c.session.app == app && !c.session.subs.is_empty();
-        let of_app = self.conns.iter().filter(|(_, c)| hears(c) && !waiting.contains(&c.session.id));
-        let slots: Vec<Slot> = of_app.map(|(slot, _)| slot as Slot).collect();
+        let slots = self.conns.slots(|c| hears(c) && !waiting.contains(&c.session.id));
         slots.into_iter().for_each(|slot| self.review_later(slot));
     }
 
@@ -150,7 +135,7 @@ impl<I: Io> Kernel<I> {
     pub(super) fn review(&mut self) -> bool {
         let (mut decided, mut revoked) = (0, 0);
         while decided < REVIEW_SLICE
-            && let Some(Review { slot, id, decide, born, list }) = self.reviews.pop_front()
+            && let Some(Review { slot, id, decide, born, list }) = self.reviews.next()
         {
             decided += 1;
             if !self.is_open_still(slot, id) {
@@ -158,7 +143,7 @@ impl<I: Io> Kernel<I> {
             }
             if decide || born {
                 let revoke = self.generation.revoke;
-                let session = &self.conns[slot as usize].session;
+                let session = &self.conns[slot].session;
                 decided += session.subs.len();
                 // Who has yet to say who it is gets them with its greeting.
                 let born = born && !session.newcomer;
@@ -166,7 +151,7 @@ impl<I: Io> Kernel<I> {
                 self.carry();
             }
             if list {
-                decided += self.conns[slot as usize].session.subs.len();
+                decided += self.conns[slot].session.subs.len();
                 self.list(slot);
             }
             self.schedule(slot);
@@ -174,19 +159,19 @@ impl<I: Io> Kernel<I> {
         if revoked > 0 {
             self.shared.metrics.revoked(revoked as u64);
         }
-        !self.reviews.is_empty()
+        self.reviews.has_work()
     }
 
     /// Homes that list who is there learn that this connection is.
     fn list(&mut self, slot: Slot) {
-        for at in 0..self.conns[slot as usize].session.subs.len() {
+        for at in 0..self.conns[slot].session.subs.len() {
             self.list_sub(slot, at);
         }
         self.carry();
     }
 
     pub(super) fn list_sub(&mut self, slot: Slot, at: usize) {
-        let session = &self.conns[slot as usize].session;
+        let session = &self.conns[slot].session;
         let number = session.subs[at].channel;
         if self.hub.lists(number) {
             let member = Member {
@@ -199,20 +184,20 @@ impl<I: Io> Kernel<I> {
     }
 
     fn is_open_still(&self, slot: Slot, id: ConnectionId) -> bool {
-        self.is_same(slot, id) && self.conns[slot as usize].is_open()
+        self.conns.is_same(slot, id) && self.conns[slot].is_open()
     }
 
     /// The app of a connection, though its file may be gone.
     pub(super) fn app_of(&self, slot: Slot) -> Option<Arc<App>> {
-        let id = self.conns.get(slot as usize)?.session.app;
-        self.generation.app(id).or_else(|| self.former.get(&id)).cloned()
+        let id = self.conns.get(slot)?.session.app;
+        self.generation.app(id).or_else(|| self.reviews.former.get(&id)).cloned()
     }
 
     /// Apps that are gone are forgotten with their last connection.
     pub(super) fn forget_former(&mut self) {
-        if !self.former.is_empty() {
+        if !self.reviews.former.is_empty() {
             let used: hashbrown::HashSet<AppId> = self.conns.iter().map(|(_, c)| c.session.app).collect();
-            let (former, hub) = (&mut self.former, &mut self.hub);
+            let (former, hub) = (&mut self.reviews.former, &mut self.hub);
             former.retain(|id, _| {
                 let stays = used.contains(id);
                 if !stays {

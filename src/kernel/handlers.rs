@@ -144,7 +144,7 @@ impl<I: Io> Kernel<I> {
     /// Has a handler called for a connection of this kernel.
     pub(super) fn call(&mut self, slot: Slot, wish: Wish) {
         let Some(app) = self.app_of(slot) else { return };
-        let client = Client { shard: self.me, slot, id: self.conns[slot as usize].session.id };
+        let client = Client { shard: self.me, slot, id: self.conns[slot].session.id };
         let Wish { after, generation, failed, .. } = wish;
         let cause = match after {
             After::Nothing => Cause::Client { client, failed },
@@ -166,7 +166,7 @@ impl<I: Io> Kernel<I> {
                 }
             }
             Cause::Subscribe { client, failed, permit, text, since, number } => {
-                if !self.is_open(client) {
+                if !self.conns.is_open(client) {
                     return;
                 }
                 self.walk_own(client.slot, |walk| match (result, &event.channel) {
@@ -232,7 +232,7 @@ impl<I: Io> Kernel<I> {
 
     /// What handlers kept of this connection alone ends with it, behind the calls that wait.
     pub(super) fn forget_entity(&self, slot: Slot) {
-        let session = &self.conns[slot as usize].session;
+        let session = &self.conns[slot].session;
         if let Some(workers) = self.shared.workers() {
             workers.forget(session.app, &session.entity());
         }
@@ -240,7 +240,7 @@ impl<I: Io> Kernel<I> {
 
     /// A handler refused, or failed: the client is told where it asked for something.
     pub(super) fn handler_refused(&mut self, to: Client, event: &Event, refusal: &Refusal) {
-        if !self.is_open(to) {
+        if !self.conns.is_open(to) {
             return;
         }
         let slot = to.slot;
@@ -264,7 +264,7 @@ impl<I: Io> Kernel<I> {
 
     /// What a handler answers to a message of a client.
     pub(super) fn handler_replies(&mut self, to: Client, asker: &Asker, message: &Message) {
-        if self.is_open(to) {
+        if self.conns.is_open(to) {
             let asked = Asked { id: asker.id.as_deref(), kind: &asker.kind };
             let answer = Answer::Reply { event: message.event.as_deref(), data: &message.data };
             self.walk_own(to.slot, |walk| walk.say(&answer, Some(asked)));

@@ -1,92 +1,47 @@
 //! The kernel's state and its turn: hear others, hear clients, look at the clock, end the tick, write.
 
-use super::conn::Conn;
-use super::encode::Encoder;
-use super::generation::Review;
+use super::connections::Connections;
+use super::drain::Drain;
+use super::inbound::Inbound;
 use super::input::Input;
 use super::io::Io;
 use super::memory::AppMemory;
+use super::outbound::Outbound;
 use super::queue::{Entry, NO_CHANNEL};
+use super::reauthorizer::Reauthorizer;
 use super::shared::Shared;
-use super::wheel::{TICK_MS, Wheel};
-use crate::flow::{App, Generation};
+use super::timers::{SWEEP_MS, Timers};
+use super::wheel::TICK_MS;
+use crate::flow::{Generation, Replies};
 use crate::hub::{Hub, Message, Out};
-use crate::model::{AppId, Close, ConnectionId, Mono, Now, Priority, Slot};
+use crate::model::{Close, Mono, Now, Priority, Slot};
 use crate::observe::{CloseReason, Local};
-use crate::wire::Inflater;
-use hashbrown::HashMap;
-use slab::Slab;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// What is read of one connection at once.
-const READ_BUFFER_BYTES: usize = 64 << 10;
 /// Connections in one look of which more was there than their share: others come first.
 const UNREAD: usize = 8;
-/// Bytes of frames for one connection each, in one turn: some milliseconds' work.
-const MADE_MAX: usize = 4 << 20;
-/// How often what is too old is forgotten and memory is looked at.
-const SWEEP_MS: u64 = 1_000;
 
 /// The gateway without I/O: some connections, and the channels whose home it is. One per shard.
 pub struct Kernel<I: Io> {
     pub(super) me: u16,
     pub(super) io: I,
-    pub(super) conns: Slab<Conn<I::Transport>>,
-    pub(super) by_id: HashMap<ConnectionId, Slot>,
-    pub(super) hub: Hub,
-    pub(super) generation: Arc<Generation>,
-    pub(super) counts: Local,
-    pub(super) shared: Arc<Shared>,
-    pub(super) encoder: Encoder,
-    pub(super) inflater: Inflater,
-    pub(super) wheel: Wheel,
-    /// Connections with something to write.
-    pub(super) dirty: Vec<Slot>,
-    /// Those that are written to now, and how many were.
-    flushing: Vec<Slot>,
-    flushed: usize,
-    /// Closed in this tick: they give up their seats at its end.
-    pub(super) leaving: Vec<(Slot, ConnectionId)>,
-    /// Their transports are done with, closed with this code: forgotten at the end of the tick.
-    pub(super) gone: Vec<(Slot, Option<u16>)>,
-    /// Read less than was there: again in the next turn.
-    pub(super) unread: VecDeque<Slot>,
-    pub(super) mark: u32,
     /// Of this turn.
     pub(super) now: Now,
-    pub(super) buffer: Vec<u8>,
-    pub(super) text: Vec<u8>,
-    pub(super) replies: crate::flow::Replies,
-    pub(super) scratch: Vec<u8>,
-    /// The smallest `queue_bytes` of all apps.
-    pub(super) queue_bytes_min: usize,
-    pub(super) queued_bytes: usize,
-    /// Connections that a new generation has yet to look at.
-    pub(super) reviews: VecDeque<Review>,
-    /// The newest generation of which all channels are at their homes.
-    pub(super) settled_generation: u64,
-    /// Asked of a home that has yet to be handed its channels.
-    pub(super) asked_early: Vec<Input>,
-    /// Apps whose files are gone, while connections of theirs close.
-    pub(super) former: HashMap<AppId, Arc<App>>,
+    pub(super) generation: Arc<Generation>,
+    pub(super) conns: Connections<I::Transport>,
+    pub(super) hub: Hub,
+    pub(super) inbound: Inbound,
+    pub(super) out: Outbound,
+    pub(super) timers: Timers,
+    pub(super) reviews: Reauthorizer,
     pub(super) drains: Vec<Drain>,
     /// By app.
     pub(super) memory: Vec<AppMemory>,
-    /// Bytes of frames made in this turn for one connection each.
-    pub(super) made: usize,
-    swept_at: Mono,
-    due: Vec<(Slot, u64)>,
-}
-
-/// Closing everybody, or all of one listener, at a pace.
-pub(super) struct Drain {
-    pub listener: Option<u16>,
-    pub pace: u32,
-    pub close: Close,
-    pub since: Mono,
-    pub closed: u64,
+    /// What the walk came to that is carried out now.
+    pub(super) replies: Replies,
+    pub(super) counts: Local,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl<I: Io> Kernel<I> {
@@ -96,38 +51,19 @@ impl<I: Io> Kernel<I> {
         let mut kernel = Kernel {
             me,
             io,
-            conns: Slab::new(),
-            by_id: HashMap::new(),
-            hub: Hub::new(me, shards, epoch),
-            generation: generation.clone(),
-            counts: Local::new(),
-            shared,
-            encoder: Encoder::new(),
-            inflater: Inflater::new(),
-            wheel: Wheel::new(now.mono),
-            dirty: Vec::new(),
-            flushing: Vec::new(),
-            flushed: 0,
-            leaving: Vec::new(),
-            gone: Vec::new(),
-            unread: VecDeque::new(),
-            mark: 0,
             now,
-            buffer: vec![0; READ_BUFFER_BYTES],
-            text: Vec::new(),
-            replies: Default::default(),
-            scratch: Vec::new(),
-            queue_bytes_min: usize::MAX,
-            queued_bytes: 0,
-            reviews: VecDeque::new(),
-            settled_generation: 0,
-            asked_early: Vec::new(),
-            former: HashMap::new(),
+            generation: generation.clone(),
+            conns: Connections::new(),
+            hub: Hub::new(me, shards, epoch),
+            inbound: Inbound::new(),
+            out: Outbound::new(),
+            timers: Timers::new(now.mono),
+            reviews: Reauthorizer::default(),
             drains: Vec::new(),
             memory: Vec::new(),
-            made: 0,
-            swept_at: now.mono,
-            due: Vec::new(),
+            replies: Replies::default(),
+            counts: Local::new(),
+            shared,
         };
         kernel.take_generation(generation);
         kernel
@@ -139,7 +75,7 @@ impl<I: Io> Kernel<I> {
         if !self.drains.is_empty() {
             return self.now.mono + TICK_MS;
         }
-        self.wheel.next().map_or(latest, |at| at.min(latest))
+        self.timers.next().map_or(latest, |at| at.min(latest))
     }
 
     /// Of this turn.
@@ -155,24 +91,24 @@ impl<I: Io> Kernel<I> {
     /// A turn begins: first its inputs, then `review_some`, then what clients sent, then `end_turn`, then `flush_some`.
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
-        self.made = 0;
+        self.out.begin_turn();
     }
 
     /// Whether so much was written in this turn already that further inputs should wait for the next: sockets were not
     /// looked at meanwhile.
     pub fn is_done(&self) -> bool {
-        self.made > MADE_MAX
+        self.out.is_done()
     }
 
     /// In this turn, before anything else: the process stood still since the last one.
     pub fn after_pause(&mut self) {
-        self.conns.iter_mut().for_each(|(_, conn)| conn.after_pause(self.now.mono));
+        self.conns.iter_mut().for_each(|conn| conn.after_pause(self.now.mono));
     }
 
     /// Decides some subscriptions again that a new generation has to look at. Before clients are heard: where few are
     /// concerned, what comes next finds it decided. Returns whether there were any.
     pub fn review_some(&mut self) -> bool {
-        let some = !self.reviews.is_empty();
+        let some = self.reviews.has_work();
         if catch_unwind(AssertUnwindSafe(|| self.review())).is_err() {
             self.mend();
         }
@@ -190,7 +126,7 @@ impl<I: Io> Kernel<I> {
     /// Bytes may have come of a connection. `ended`: the other side has ended, or may have.
     pub fn readable(&mut self, slot: Slot, ended: bool) {
         // Whose turn comes in `read_on` is read there.
-        if self.conns.get(slot as usize).is_some_and(|c| !c.unread) {
+        if self.conns.get(slot).is_some_and(|c| !c.unread) {
             self.guarded(slot, |kernel| kernel.read(slot, ended));
         }
     }
@@ -204,9 +140,9 @@ impl<I: Io> Kernel<I> {
     /// next turn, however many ask much. Returns whether there were any.
     pub fn read_on(&mut self) -> bool {
         let mut busy = false;
-        for _ in 0..self.unread.len().min(UNREAD) {
-            let Some(slot) = self.unread.pop_front() else { break };
-            if self.conns.get_mut(slot as usize).is_some_and(|c| std::mem::take(&mut c.unread)) {
+        for _ in 0..self.inbound.waiting().min(UNREAD) {
+            let Some(slot) = self.inbound.next() else { break };
+            if self.conns.get_mut(slot).is_some_and(|c| std::mem::take(&mut c.unread)) {
                 busy = true;
                 self.guarded(slot, |kernel| kernel.read(slot, true));
             }
@@ -220,27 +156,21 @@ impl<I: Io> Kernel<I> {
         if catch_unwind(AssertUnwindSafe(|| self.end_tick())).is_err() {
             self.mend();
         }
-        let busy = !self.dirty.is_empty() || !self.gone.is_empty();
-        if self.now.mono >= self.swept_at + SWEEP_MS {
-            self.swept_at = self.now.mono;
+        let busy = self.out.has_dirty() || self.conns.has_gone();
+        if self.timers.sweeps(self.now.mono) {
             self.sweep();
         }
-        busy || !self.unread.is_empty()
+        busy || self.inbound.waiting() > 0
     }
 
     /// One write for each of up to `max` connections that have something to write. Returns whether more have.
     pub fn flush_some(&mut self, max: usize) -> bool {
-        if self.flushed == self.flushing.len() {
-            self.flushing.clear();
-            self.flushed = 0;
-            std::mem::swap(&mut self.dirty, &mut self.flushing);
+        let mut written = 0;
+        while let Some(slot) = self.out.next_dirty(written, max) {
+            written += 1;
+            self.flush_one(slot);
         }
-        let end = self.flushing.len().min(self.flushed + max);
-        for at in self.flushed..end {
-            self.flush_one(self.flushing[at]);
-        }
-        self.flushed = end;
-        let more = end < self.flushing.len() || !self.dirty.is_empty();
+        let more = self.out.has_dirty();
         if !more {
             self.tell_counts();
         }
@@ -261,9 +191,7 @@ impl<I: Io> Kernel<I> {
 
     /// Puts back what a panic left lying about.
     pub(super) fn mend(&mut self) {
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; READ_BUFFER_BYTES];
-        }
+        self.inbound.mend();
         self.replies.clear();
     }
 
@@ -323,13 +251,14 @@ impl<I: Io> Kernel<I> {
         loop {
             self.hub.seal();
             self.carry();
-            if self.leaving.is_empty() && self.gone.is_empty() {
+            let (leaving, gone) = (self.conns.take_leaving(), self.conns.take_gone());
+            if leaving.is_empty() && gone.is_empty() {
                 break;
             }
-            for (slot, id) in std::mem::take(&mut self.leaving) {
+            for (slot, id) in leaving {
                 self.leave_all(slot, id);
             }
-            for (slot, code) in std::mem::take(&mut self.gone) {
+            for (slot, code) in gone {
                 self.forget(slot, code);
             }
             self.carry();
@@ -340,7 +269,7 @@ impl<I: Io> Kernel<I> {
 
     /// To the process's metrics.
     pub(super) fn tell_counts(&mut self) {
-        self.counts.queue_bytes = self.queued_bytes as u64;
+        self.counts.queue_bytes = self.out.queued_bytes as u64;
         self.counts.history_bytes = self.hub.history_bytes() as u64;
         self.counts.flush(&self.shared.metrics, self.now.mono);
     }
@@ -353,17 +282,16 @@ impl<I: Io> Kernel<I> {
 
     /// A frame that only this connection gets.
     pub(super) fn own(&mut self, slot: Slot, frame: Vec<u8>, channel: u32, priority: Priority) -> Entry {
-        let app = self.conns[slot as usize].session.app;
-        self.made += frame.len();
+        let app = self.conns[slot].session.app;
+        self.out.has_made(frame.len());
         Entry::own(frame, channel, priority, &self.memory_of(app).frames)
     }
 
     fn look(&mut self) {
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(self.now.mono, &mut due);
-        for (slot, tick) in due.drain(..) {
-            self.guarded(slot, |kernel| kernel.deadline(slot, tick));
+        let due = self.timers.take_due(self.now.mono);
+        for (slot, tick) in &due {
+            self.guarded(*slot, |kernel| kernel.deadline(*slot, *tick));
         }
-        self.due = due;
+        self.timers.give_back(due);
     }
 }

@@ -30,7 +30,7 @@ impl Port {
 
 impl<I: Io> Kernel<I> {
     pub(super) fn live(&self, id: ConnectionId) -> Option<LiveConnection> {
-        let session = &self.conns.get(*self.by_id.get(&id)? as usize).filter(|c| c.is_open())?.session;
+        let session = &self.conns.get(self.conns.find(id)?).filter(|c| c.is_open())?.session;
         let app = self.generation.app(session.app)?.clone();
         Some(LiveConnection {
             identity: session.identity.clone(),

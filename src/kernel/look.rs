@@ -42,7 +42,7 @@ impl<I: Io> Kernel<I> {
         if let Ask::Presence { app, channel, .. } | Ask::History { app, channel, .. } = &ask
             && self.hub.awaits(*app, channel)
         {
-            return self.asked_early.push(Input::Ask(Box::new(ask)));
+            return self.reviews.asked_early(Input::Ask(Box::new(ask)));
         }
         match ask {
             Ask::Presence { app, channel, tell } => tell.tell(self.hub.presence(app, &channel)),
@@ -67,11 +67,8 @@ impl<I: Io> Kernel<I> {
             Ask::Live { id, tell } => tell.tell(self.live(id)),
             Ask::Foresee { candidate, from, tell } => tell.tell(self.foresee(&candidate, from)),
             Ask::Cleanup { app, idle_ms, tell } => {
-                let idle: Vec<Slot> = (self.conns.iter())
-                    .filter(|(_, c)| c.session.app == app && c.is_open())
-                    .filter(|(_, c)| self.now.mono.since(c.session.last_activity) >= idle_ms)
-                    .map(|(slot, _)| slot as Slot)
-                    .collect();
+                let silent = |c: &Conn<_>| self.now.mono.since(c.session.last_activity) >= idle_ms;
+                let idle = self.conns.slots(|c| c.session.app == app && c.is_open() && silent(c));
                 idle.iter().for_each(|slot| self.close(*slot, Close::IDLE));
                 tell.tell(idle.len() as u32);
             }
@@ -81,11 +78,11 @@ impl<I: Io> Kernel<I> {
     /// The open connections here that a target names.
     pub(super) fn targets(&self, app: AppId, target: &Target) -> Vec<Slot> {
         let open = |slot: &Slot| {
-            let conn = self.conns.get(*slot as usize);
+            let conn = self.conns.get(*slot);
             conn.is_some_and(|c| c.session.app == app && c.is_open() && !c.session.newcomer)
         };
         match target {
-            Target::Connection(id) => self.by_id.get(id).copied().filter(open).into_iter().collect(),
+            Target::Connection(id) => self.conns.find(*id).filter(open).into_iter().collect(),
             Target::User(user) => self.passing(app, |c| c.session.identity.user.as_ref() == Some(user)),
             Target::Filter(filter) => {
                 let found = |name: &ChannelName| self.hub.find(app, name.as_str());
@@ -104,12 +101,11 @@ impl<I: Io> Kernel<I> {
     }
 
     fn passing(&self, app: AppId, pass: impl Fn(&Conn<I::Transport>) -> bool) -> Vec<Slot> {
-        let of_app = self.conns.iter().filter(|(_, c)| c.session.app == app && c.is_open() && !c.session.newcomer);
-        of_app.filter(|(_, c)| pass(c)).map(|(slot, _)| slot as Slot).collect()
+        self.conns.slots(|c| c.session.app == app && c.is_open() && !c.session.newcomer && pass(c))
     }
 
     fn info(&self, slot: Slot) -> Option<ConnectionInfo> {
-        let conn = self.conns.get(slot as usize)?;
+        let conn = self.conns.get(slot)?;
         let session = &conn.session;
         let app = self.generation.app(session.app)?;
         Some(ConnectionInfo {

@@ -111,7 +111,7 @@ impl<I: Io> Kernel<I> {
 
     /// Counts a connection anew: what it holds has changed, or may have.
     pub(super) fn recount(&mut self, slot: Slot) {
-        let Some(conn) = self.conns.get_mut(slot as usize) else { return };
+        let Some(conn) = self.conns.get_mut(slot) else { return };
         let now = Counted::of(conn);
         if now != conn.counted {
             let (before, app) = (std::mem::replace(&mut conn.counted, now), conn.session.app);
@@ -122,7 +122,7 @@ impl<I: Io> Kernel<I> {
     /// The same where only what waits for it has changed. Asked once a tick, after what could be written was, and not at
     /// each delivery: nearly always all was, and nothing is to be counted.
     pub(super) fn recount_queue(&mut self, slot: Slot) {
-        let conn = &mut self.conns[slot as usize];
+        let conn = &mut self.conns[slot];
         let now = capped(conn.places_bytes());
         let before = std::mem::replace(&mut conn.counted.queue, now);
         if now != before {
@@ -159,7 +159,7 @@ impl<I: Io> Kernel<I> {
 
     /// The same for the app of a connection that was given much.
     pub(super) fn settle_memory_of(&mut self, slot: Slot) {
-        if let Some(app) = self.conns.get(slot as usize).map(|conn| conn.session.app) {
+        if let Some(app) = self.conns.get(slot).map(|conn| conn.session.app) {
             self.settle_memory(app);
         }
     }
@@ -203,7 +203,7 @@ impl<I: Io> Kernel<I> {
         let little = bound / 8 / shards;
         let mut holders: Vec<(usize, Slot)> = (self.conns.iter())
             .filter(|(_, conn)| conn.session.app == app && conn.is_open())
-            .map(|(slot, conn)| (conn.held_bytes(), slot as Slot))
+            .map(|(slot, conn)| (conn.held_bytes(), slot))
             .collect();
         holders.sort_unstable_by(|a, b| b.cmp(a));
         let mut held: usize = holders.iter().map(|(bytes, _)| bytes).sum();
@@ -250,7 +250,7 @@ impl<I: Io> Kernel<I> {
     /// Once in a while: old history goes, memory and metrics are looked at.
     pub(super) fn sweep(&mut self) {
         self.hub.sweep(self.now.mono);
-        self.queued_bytes = self.conns.iter().map(|(_, c)| c.queued()).sum();
+        self.out.queued_bytes = self.conns.iter().map(|(_, c)| c.queued()).sum();
         self.tell_memory();
         self.forget_former();
         let generation = self.generation.clone();

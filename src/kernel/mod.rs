@@ -6,30 +6,38 @@
 //! does the same for the same inputs, whether sockets are behind it or a test.
 
 mod buckets;
+mod closing;
 mod conn;
+mod connections;
 mod counts;
 mod deadline;
 mod deliver;
+mod drain;
 mod effects;
 mod encode;
 mod foresee;
 mod generation;
+mod greeting;
 mod handlers;
+mod inbound;
 mod inbox;
 mod input;
 mod io;
 #[allow(clippy::module_inception)]
 mod kernel;
-mod life;
 mod live;
 mod look;
 mod memory;
 mod newcomer;
+mod outbound;
 mod overflow;
 mod port;
 mod queue;
 mod read;
+mod reauthorizer;
 mod shared;
+mod timers;
+mod walk;
 mod wheel;
 
 pub use counts::{Counts, Full, Seat, neighbourhood, party};

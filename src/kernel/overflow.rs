@@ -80,7 +80,7 @@ impl<I: Io> Kernel<I> {
     /// the bytes are several events (not `alone`) and to be asked for one by one.
     pub(super) fn has_room(&mut self, slot: Slot, bytes: usize, alone: bool) -> bool {
         let room = self.app_of(slot).map_or(0, |app| app.limits.queue_bytes.0 as usize) / 2;
-        let conn = &self.conns[slot as usize];
+        let conn = &self.conns[slot];
         // What waits already comes first: a newer event of its key must not overtake it.
         if conn.blocked || conn.conflated.is_some() {
             return false;
@@ -92,13 +92,13 @@ impl<I: Io> Kernel<I> {
             // Only the socket knows: what it takes at once has not waited.
             self.flush_one(slot);
         }
-        !self.conns[slot as usize].blocked && (alone || bytes <= room)
+        !self.conns[slot].blocked && (alone || bytes <= room)
     }
 
     /// Keeps the newest of each key for a connection that takes nothing now.
     pub(super) fn conflate(&mut self, slot: Slot, kept: Kept) {
         let queue_bytes = self.app_of(slot).map_or(0, |app| app.limits.queue_bytes.0 as usize);
-        let conn = &mut self.conns[slot as usize];
+        let conn = &mut self.conns[slot];
         if !conn.is_open() {
             return;
         }
@@ -117,14 +117,14 @@ impl<I: Io> Kernel<I> {
 
     /// The socket takes bytes again: what was conflated meanwhile goes out, as far as it takes it.
     pub(super) fn release(&mut self, slot: Slot) {
-        let Some(mut conflated) = self.conns[slot as usize].conflated.take() else { return };
+        let Some(mut conflated) = self.conns[slot].conflated.take() else { return };
         while let Some(kept) = conflated.pop() {
-            let conn = &self.conns[slot as usize];
+            let conn = &self.conns[slot];
             if !conn.session.subs.iter().any(|s| s.channel == kept.channel) {
                 continue; // left meanwhile
             }
             if !self.has_room(slot, kept.event.data.len(), true) {
-                let conn = &mut self.conns[slot as usize];
+                let conn = &mut self.conns[slot];
                 if conn.is_open() {
                     conflated.put_back(kept);
                     conn.conflated = Some(conflated);
@@ -139,7 +139,7 @@ impl<I: Io> Kernel<I> {
     pub(super) fn overflow(&mut self, slot: Slot, queue_bytes: usize) {
         let Some(app) = self.app_of(slot) else { return };
         let Kernel { conns, hub, .. } = self;
-        let conn = &mut conns[slot as usize];
+        let conn = &mut conns[slot];
         let subs = &conn.session.subs;
         // What it has left since it neither misses nor hears of; its number may be nobody's by now.
         let left = |channel: u32| !subs.iter().any(|s| s.channel == channel);
@@ -166,7 +166,7 @@ impl<I: Io> Kernel<I> {
             let may = |entry: &Entry| rank(entry) == Some(priority);
             drop_oldest(&mut conn.queue, conn.held.as_deref_mut(), queue_bytes / 4 * 3, may, &mut note)
         });
-        self.queued_bytes = (self.queued_bytes + conn.queued()).saturating_sub(before);
+        self.out.changed(before, conn.queued());
         for (channel, missed) in lost {
             for _ in 0..missed {
                 self.counts.app(app.id).slow(SlowAction::Dropped);
@@ -175,14 +175,14 @@ impl<I: Io> Kernel<I> {
             self.answer_past_bounds(slot, &Answer::Gap { channel: name.as_str(), missed: missed as u64 });
         }
         // So many channels may have a gap that their notices alone are too much.
-        if !enough || self.conns[slot as usize].queued() > queue_bytes {
+        if !enough || self.conns[slot].queued() > queue_bytes {
             self.too_slow(slot);
         }
     }
 
     pub(super) fn too_slow(&mut self, slot: Slot) {
-        if self.conns[slot as usize].is_open() {
-            let app = self.conns[slot as usize].session.app;
+        if self.conns[slot].is_open() {
+            let app = self.conns[slot].session.app;
             self.counts.app(app).slow(SlowAction::Closed);
             self.close(slot, Close::TOO_SLOW);
         }
@@ -190,46 +190,33 @@ impl<I: Io> Kernel<I> {
 
     /// Queues frames for one connection, within its bound. Nothing for one that is closing.
     pub(super) fn push(&mut self, slot: Slot, entry: Entry) {
-        let conn: &mut Conn<I::Transport> = &mut self.conns[slot as usize];
+        let conn: &mut Conn<I::Transport> = &mut self.conns[slot];
         if !conn.is_open() {
             return;
         }
         let reply = entry.channel == NO_CHANNEL;
         let length = if conn.session.holding && !reply {
-            let length = conn.held.get_or_insert_default().push(entry);
-            self.queued_bytes += length;
+            let length = self.out.hold_back(conn, entry);
             self.recount_queue(slot);
             length
         } else {
-            self.enqueue(slot, entry)
+            self.out.enqueue(slot, conn, entry)
         };
-        let bytes = self.conns[slot as usize].queued();
-        if bytes <= self.queue_bytes_min {
+        let bytes = self.conns[slot].queued();
+        if bytes <= self.out.queue_bytes_min {
             return;
         }
         let queue_bytes = self.app_of(slot).map_or(0, |app| app.limits.queue_bytes.0 as usize);
         // Only what waits because the reader is slow counts: a large answer alone may go out first.
-        let waited = if reply && !self.conns[slot as usize].blocked { bytes - length } else { bytes };
+        let waited = if reply && !self.conns[slot].blocked { bytes - length } else { bytes };
         if waited > queue_bytes {
             self.flush_one(slot);
-            let conn = &self.conns[slot as usize];
+            let conn = &self.conns[slot];
             let waits = if reply && !conn.blocked { 0 } else { conn.queued() };
             if conn.is_open() && waits > queue_bytes {
                 self.overflow(slot, queue_bytes);
             }
         }
-    }
-
-    /// Into the out-queue, whatever is there. Returns the entry's bytes.
-    pub(super) fn enqueue(&mut self, slot: Slot, entry: Entry) -> usize {
-        let conn = &mut self.conns[slot as usize];
-        let length = conn.queue.push(entry);
-        self.queued_bytes += length;
-        if !conn.dirty {
-            conn.dirty = true;
-            self.dirty.push(slot);
-        }
-        length
     }
 }
 

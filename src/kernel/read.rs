@@ -76,9 +76,9 @@ impl<I: Io> Kernel<I> {
     /// Reads one connection's share. `ended`: the other side has ended behind what it sent, or may have: no further
     /// event will tell.
     pub(super) fn read(&mut self, slot: Slot, ended: bool) {
-        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut buffer = self.inbound.lend();
         let mut share = Share::new();
-        while let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.stage != Stage::Gone) {
+        while let Some(conn) = self.conns.get_mut(slot).filter(|c| c.stage != Stage::Gone) {
             // Who is not greeted yet is not heard yet: its messages keep their order behind its handlers' greeting.
             if let Some(greeting) = &mut conn.session.greeting {
                 greeting.unread = true;
@@ -129,24 +129,23 @@ impl<I: Io> Kernel<I> {
                 }
             }
         }
-        self.buffer = buffer;
+        self.inbound.give_back(buffer);
         self.recount(slot);
-        if let Some(app) = self.conns.get(slot as usize).map(|conn| conn.session.app) {
+        if let Some(app) = self.conns.get(slot).map(|conn| conn.session.app) {
             self.settle_memory(app);
         }
     }
 
     /// The rest of it in a later look, behind the others that wait.
     pub(super) fn read_later(&mut self, slot: Slot) {
-        if let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| !c.unread) {
-            conn.unread = true;
-            self.unread.push_back(slot);
+        if let Some(conn) = self.conns.get_mut(slot) {
+            self.inbound.later(slot, conn);
         }
     }
 
     /// Bytes to be fed before anything else is read; from `at` on.
     pub(super) fn keep_waiting(&mut self, slot: Slot, bytes: Box<[u8]>, at: usize) {
-        let Some(conn) = self.conns.get_mut(slot as usize) else { return };
+        let Some(conn) = self.conns.get_mut(slot) else { return };
         // Of a connection that has begun to close meanwhile nothing is kept: see `begin_close`.
         let left = at < bytes.len() && conn.is_open();
         if left || conn.intake.is_some() {
@@ -158,14 +157,14 @@ impl<I: Io> Kernel<I> {
         let idle = |i: &mut Box<Intake>| {
             !i.holds_bytes() && i.resume_at.is_none() && i.frames.is_full(app.limits.frames, self.now.mono)
         };
-        self.conns[slot as usize].intake.take_if(idle);
+        self.conns[slot].intake.take_if(idle);
     }
 
     /// The next bytes of a connection, as far as its share goes. Returns how many were taken.
     fn feed(&mut self, slot: Slot, bytes: &mut [u8], share: &mut Share) -> usize {
         let (now, all) = (self.now.mono, bytes.len());
         let Some(app) = self.app_of(slot) else { return all };
-        let Some(conn) = self.conns.get_mut(slot as usize) else { return all };
+        let Some(conn) = self.conns.get_mut(slot) else { return all };
         conn.session.last_activity = now;
         // One pong was asked for.
         let mut awaited = conn.pinged_at.take().is_some();
@@ -173,14 +172,14 @@ impl<I: Io> Kernel<I> {
             // The wheel waits for the pong; the next ping may be due before that.
             self.schedule(slot);
         }
-        let Some(conn) = self.conns.get_mut(slot as usize) else { return all };
+        let Some(conn) = self.conns.get_mut(slot) else { return all };
         // Without an endpoint it is closing: its own close frame is all that is heard.
         let dialect = app.endpoint(conn.session.endpoint).map_or(&Dialect::Echo, |e| &*e.dialect);
         let limits =
             Limits { message_bytes: app.limits.message_bytes.0 as usize, fragments: app.limits.message_fragments };
         let id = conn.session.id;
         let mut reader = std::mem::replace(&mut conn.reader, wire::Reader::new(None));
-        let mut inflater = std::mem::take(&mut self.inflater);
+        let mut inflater = std::mem::take(&mut self.inbound.inflater);
         let mut frames = reader.feed(bytes);
         let outcome = loop {
             if share.is_spent() {
@@ -207,16 +206,16 @@ impl<I: Io> Kernel<I> {
                     Err(error) => break Err(error),
                 },
             }
-            if !self.is_same(slot, id) {
+            if !self.conns.is_same(slot, id) {
                 frames.done(&mut inflater);
-                self.inflater = inflater;
+                self.inbound.inflater = inflater;
                 return all;
             }
         };
         let taken = frames.done(&mut inflater);
         share.bytes(taken);
-        self.inflater = inflater;
-        let conn = &mut self.conns[slot as usize];
+        self.inbound.inflater = inflater;
+        let conn = &mut self.conns[slot];
         if !conn.is_open() {
             reader.close_only();
         }
@@ -227,7 +226,7 @@ impl<I: Io> Kernel<I> {
         }
         // What waits of a connection that has begun to close is dropped: where that cuts a frame, its close frame could
         // not be told from the rest.
-        if taken < all && !self.conns[slot as usize].is_open() {
+        if taken < all && !self.conns[slot].is_open() {
             self.hear_no_more(slot);
             return all;
         }
@@ -236,7 +235,7 @@ impl<I: Io> Kernel<I> {
 
     /// Takes one frame of those that are no messages within their rate.
     fn charge_frame(&mut self, slot: Slot, app: &App, share: &mut Share) {
-        let Some(conn) = self.conns.get_mut(slot as usize).filter(|c| c.is_open()) else { return };
+        let Some(conn) = self.conns.get_mut(slot).filter(|c| c.is_open()) else { return };
         let (rate, intake) = (app.limits.frames, conn.intake.get_or_insert_default());
         if intake.frames.take(1, rate, self.now.mono) > 0 {
             return;
@@ -250,7 +249,7 @@ impl<I: Io> Kernel<I> {
 
     /// The rate of frames allows some again.
     pub(super) fn resume(&mut self, slot: Slot) {
-        if let Some(intake) = &mut self.conns[slot as usize].intake {
+        if let Some(intake) = &mut self.conns[slot].intake {
             intake.resume_at = None;
         }
         self.read_later(slot);
@@ -263,8 +262,8 @@ impl<I: Io> Kernel<I> {
             WireError::TooManyFragments => self.counts.limit(LimitName::MessageFragments),
             _ => {}
         }
-        app.log.failed(&app.name, self.conns[slot as usize].session.id, &close.reason);
-        if matches!(error, WireError::TooBig | WireError::TooManyFragments) && self.conns[slot as usize].is_open() {
+        app.log.failed(&app.name, self.conns[slot].session.id, &close.reason);
+        if matches!(error, WireError::TooBig | WireError::TooManyFragments) && self.conns[slot].is_open() {
             self.walk_own(slot, |walk| walk.tell(&Refusal::new(Code::TooLarge), None, None));
         }
         self.close(slot, close);
@@ -281,7 +280,7 @@ impl<I: Io> Kernel<I> {
         inflater: &mut Inflater,
         share: &mut Share,
     ) -> Result<(), WireError> {
-        if !self.conns[slot as usize].is_open() {
+        if !self.conns[slot].is_open() {
             return Ok(());
         }
         let bytes_max = app.limits.message_bytes.0 as usize;
@@ -334,11 +333,11 @@ impl<I: Io> Kernel<I> {
     }
 
     fn echo(&mut self, slot: Slot, app: &App, op: OpCode, data: &[u8]) {
-        self.conns[slot as usize].session.last_message = self.now.mono;
+        self.conns[slot].session.last_message = self.now.mono;
         self.counts.app(app.id).messages += 1;
-        let window = self.conns[slot as usize].encoding.window;
+        let window = self.conns[slot].encoding.window;
         let mut frame = Vec::with_capacity(data.len() + 14);
-        self.encoder.message(op, data, window, app.limits.deflate_threshold.0, &mut frame);
+        self.out.encoder.message(op, data, window, app.limits.deflate_threshold.0, &mut frame);
         self.push_reply(slot, frame);
     }
 
@@ -347,7 +346,7 @@ impl<I: Io> Kernel<I> {
     /// A home offers a seat: the answer, what was missed, and from then on every batch.
     pub(super) fn joined(&mut self, joined: Box<Joined>) {
         let slot = joined.slot;
-        let open = self.is_same(slot, joined.connection) && self.conns[slot as usize].is_open();
+        let open = self.conns.is_same(slot, joined.connection) && self.conns[slot].is_open();
         let taken = open && self.walk_own(slot, |walk| walk.joined(&joined)) == Some(true);
         if !taken {
             self.hub.decline(*joined, self.now);
@@ -361,14 +360,14 @@ impl<I: Io> Kernel<I> {
         if joined.generation != self.generation.number {
             self.review_later(slot);
         }
-        let last = self.conns[slot as usize].session.subs.len().checked_sub(1);
+        let last = self.conns[slot].session.subs.len().checked_sub(1);
         if let Some(last) = last.filter(|_| !joined.listed) {
             self.list_sub(slot, last);
         }
         if let AskedBy::Client(number) = joined.asked_by {
             self.walk_own(slot, |walk| walk.answer_ask(number));
         }
-        let Some(sub) = self.conns[slot as usize].session.subs.last().copied() else { return };
+        let Some(sub) = self.conns[slot].session.subs.last().copied() else { return };
         for event in &joined.events {
             self.deliver_event(slot, sub.channel, &joined.channel, joined.epoch, event);
         }
@@ -382,7 +381,7 @@ impl<I: Io> Kernel<I> {
     /// A home has no seat free: the client is told, as far as it asked.
     pub(super) fn full(&mut self, join: &Join) {
         let slot = join.slot;
-        if self.is_same(slot, join.member.connection) && self.conns[slot as usize].is_open() {
+        if self.conns.is_same(slot, join.member.connection) && self.conns[slot].is_open() {
             self.walk_own(slot, |walk| walk.full(join));
             self.greet_on(slot);
             self.let_go(slot);
@@ -391,16 +390,16 @@ impl<I: Io> Kernel<I> {
 
     /// What was held back until a subscribe message was answered.
     pub(super) fn let_go(&mut self, slot: Slot) {
-        if !self.conns[slot as usize].session.holding || self.walk_own(slot, |walk| walk.all_answered()) != Some(true) {
+        if !self.conns[slot].session.holding || self.walk_own(slot, |walk| walk.all_answered()) != Some(true) {
             return;
         }
-        let conn = &mut self.conns[slot as usize];
+        let conn = &mut self.conns[slot];
         conn.session.holding = false;
         if let Some(mut held) = conn.held.take() {
-            self.queued_bytes = self.queued_bytes.saturating_sub(held.bytes());
+            self.out.changed(held.bytes(), 0);
             held.take().for_each(|entry| self.push(slot, entry));
         }
-        let conn = &self.conns[slot as usize];
+        let conn = &self.conns[slot];
         if conn.conflated.is_some() && !conn.blocked {
             self.release(slot);
         }
@@ -408,14 +407,14 @@ impl<I: Io> Kernel<I> {
 
     pub(super) fn published(&mut self, published: Published) {
         let slot = published.asker.slot;
-        if self.is_same(slot, published.asker.connection) {
+        if self.conns.is_same(slot, published.asker.connection) {
             self.walk_own(slot, |walk| walk.published(&published));
         }
     }
 
     /// Asks others what a client wants to know, and answers it then.
     pub(super) fn run_errand(&mut self, slot: Slot, errand: Errand, question: Question) {
-        let session = &self.conns[slot as usize].session;
+        let session = &self.conns[slot].session;
         let (app, to) = (session.app, Client { shard: self.me, slot, id: session.id });
         let (shared, kept) = (self.shared.clone(), question.clone());
         let answer = move |told| {
@@ -441,7 +440,7 @@ impl<I: Io> Kernel<I> {
     }
 
     pub(super) fn answer_question(&mut self, to: Client, question: &Question, told: &Told) {
-        if !self.is_same(to.slot, to.id) {
+        if !self.conns.is_same(to.slot, to.id) {
             return;
         }
         let asked = Asked { id: question.id.as_deref(), kind: &question.kind };

@@ -136,7 +136,7 @@ impl Room {
             slot,
             member,
             since: None,
-            request: 0,
+            asked_by: weir::hub::AskedBy::Client(0),
             alias: None,
             now: Now::at(NOW),
         }));
