@@ -24,7 +24,7 @@ pub use review::{Foreseen, Verdict};
 pub use session::{Bucket, By, Greeting, Session, Sub};
 
 use crate::auth::{Lookup, Row, Tables};
-use crate::dialect::{About, Answer, Asked, Json};
+use crate::dialect::{About, Answer, Asked, Dialect};
 use crate::hub::{self, Hub};
 use crate::model::memory::Account;
 use crate::model::{ChannelName, Close, Code, Command, Identity, Mono, Now, Priority, Refusal, Request, RowUnknown};
@@ -43,7 +43,7 @@ pub trait UserBuckets {
 pub struct Walk<'a> {
     pub app: &'a App,
     pub generation: u64,
-    pub json: &'a Json,
+    pub dialect: &'a Dialect,
     pub rows: Rows<'a>,
     pub session: &'a mut Session,
     pub hub: &'a mut Hub,
@@ -96,7 +96,7 @@ const USER_GRANT: u32 = 16;
 impl Walk<'_> {
     /// One message, all the way; `charge` let it.
     pub fn receive(&mut self, text: &str) {
-        let request = match self.json.read(text) {
+        let request = match self.dialect.read(text) {
             Ok(request) => request,
             Err(refused) => {
                 let asked = Asked { id: refused.id, kind: &refused.kind };
@@ -160,7 +160,7 @@ impl Walk<'_> {
 
     /// A message that `charge` refused. `text`: as far as it was worth reading; its id tells the client which it was.
     pub fn refuse_unread(&mut self, text: Option<&str>, refusal: &Refusal) {
-        match text.map(|text| self.json.read(text)) {
+        match text.map(|text| self.dialect.read(text)) {
             Some(Ok(request)) => {
                 self.refuse(refusal, None, Some(Asked { id: request.id, kind: &request.kind }));
             }
@@ -262,7 +262,7 @@ impl Walk<'_> {
 
     /// Says something to this connection.
     pub fn say(&mut self, answer: &Answer<'_>, asked: Option<Asked<'_>>) {
-        let (json, session, hub) = (self.json, &*self.session, &*self.hub);
+        let (dialect, session, hub) = (self.dialect, &*self.session, &*self.hub);
         let channels = |f: &mut dyn FnMut(&str)| {
             session.subs.iter().for_each(|sub| f(hub.channel(sub.channel).name.as_str()));
         };
@@ -277,7 +277,7 @@ impl Walk<'_> {
             settings: &self.app.settings,
             request: asked,
         };
-        self.replies.say(|out| json.write(answer, &about, out));
+        self.replies.say(|out| dialect.write(answer, &about, out));
     }
 }
 

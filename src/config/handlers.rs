@@ -249,10 +249,7 @@ impl Binding<'_> {
         let common = Common { entity, failed: s.failed.as_deref().map(Into::into) };
         let connect = self.handler(s.connect.as_ref(), &common, format!("{path}.connect"));
         let disconnect = self.handler(s.disconnect.as_ref(), &common, format!("{path}.disconnect"));
-        let bound = match dialect {
-            Some(Dialect::Json(json)) => json.bound(),
-            _ => &[],
-        };
+        let bound = dialect.map_or(&[][..], Dialect::bound);
         let mut messages = Vec::new();
         for message in bound {
             let at = format!("dialect.{name}.receive.{}", message.kind);

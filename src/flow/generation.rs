@@ -3,7 +3,7 @@
 use super::Handlers;
 use super::limits::{AppLimits, Limits};
 use crate::auth::{Authenticator, Tables};
-use crate::dialect::{Dialect, Json};
+use crate::dialect::Dialect;
 use crate::hub::ClassOptions;
 use crate::model::AppId;
 use crate::observe::LogNames;
@@ -113,10 +113,8 @@ impl App {
         self.endpoints.iter().position(|e| &*e.key == key).map(|number| number as u16)
     }
 
-    pub fn json(&self, endpoint: u16) -> Option<&Json> {
-        match &*self.endpoint(endpoint)?.dialect {
-            Dialect::Json(json) => Some(json),
-            Dialect::Echo => None,
-        }
+    /// An endpoint's dialect; none where its messages ask for nothing.
+    pub fn dialect(&self, endpoint: u16) -> Option<&Dialect> {
+        Some(&*self.endpoint(endpoint)?.dialect).filter(|dialect| !dialect.echoes())
     }
 }

@@ -31,7 +31,7 @@ impl Walk<'_> {
         };
         let session = &*self.session;
         let sender = Sender { connection: session.id, identity: session.identity.clone() };
-        let answer = self.json.answers_publish().then(|| Asker {
+        let answer = self.dialect.answers_publish().then(|| Asker {
             shard: session.shard,
             slot: session.slot,
             connection: session.id,

@@ -24,7 +24,7 @@ impl Walk<'_> {
         let since = since.filter(|_| channels.len() == 1);
         let number = self.session.next_ask;
         self.session.next_ask = number.wrapping_add(1);
-        let whole = self.json.answers_in_whole();
+        let whole = self.dialect.answers_in_whole();
         let ask = Ask {
             number,
             id: asked.id.map(ToOwned::to_owned),
@@ -183,7 +183,7 @@ impl Walk<'_> {
     pub fn unseat(&mut self, channel: &ChannelName) -> bool {
         let left = self.leave(channel);
         if left {
-            match self.json.answers_unsubscribe_in_whole() {
+            match self.dialect.answers_unsubscribe_in_whole() {
                 true => self.say(&Answer::UnsubscribeResult { channels: &[channel.as_str()] }, None),
                 false => self.say(&Answer::Unsubscribed { channel: channel.as_str() }, None),
             }
@@ -267,7 +267,7 @@ impl Walk<'_> {
         let (position, recovered) = (joined.position, joined.recovered);
         match joined.asked_by {
             AskedBy::Client(number) => self.granted(number, shown, position, recovered),
-            AskedBy::Api if self.json.answers_in_whole() => {
+            AskedBy::Api if self.dialect.answers_in_whole() => {
                 self.say(&Answer::SubscribeResult { allowed: &[shown], denied: &[] }, None);
             }
             AskedBy::Api => self.say(&Answer::Subscribed { channel: shown, position, recovered }, None),
@@ -326,7 +326,7 @@ impl Walk<'_> {
             self.counts.limit(LimitName::SubscribeBatch);
             return self.refuse(&Refusal::limit(LimitKind::SubscribeBatch), None, Some(asked));
         }
-        let whole = self.json.answers_unsubscribe_in_whole();
+        let whole = self.dialect.answers_unsubscribe_in_whole();
         for text in channels {
             let target = Policy::name(text).and_then(|n| self.app.policy.resolve(&n, &self.session.identity));
             if let Ok(channel) = target {

@@ -258,7 +258,7 @@ impl<I: Io> Kernel<I> {
         (session.warned, session.undecided) = (false, false);
         self.walk_own(slot, |walk| walk.say(&Answer::Authenticated, Some(asked)));
         if first {
-            let greeted = self.walk_own(slot, |walk| walk.json.greets_at_open());
+            let greeted = self.walk_own(slot, |walk| walk.dialect.greets_at_open());
             self.greet(slot, &app, greeted != Some(true));
         } else {
             self.decide_again(slot);

@@ -46,9 +46,9 @@ impl<I: Io> Kernel<I> {
                 let encoded = match encodings.iter().find(|(e, _)| *e == encoding) {
                     Some((_, encoded)) => encoded,
                     None => {
-                        let json = app.json(encoding.endpoint);
-                        let encoded =
-                            json.map(|j| Rc::new(self.out.encoder.batch(batch, j, encoding.window, threshold, &meter)));
+                        let dialect = app.dialect(encoding.endpoint);
+                        let encoded = dialect
+                            .map(|d| Rc::new(self.out.encoder.batch(batch, d, encoding.window, threshold, &meter)));
                         encodings.push((encoding, encoded));
                         &encodings[encodings.len() - 1].1
                     }
@@ -118,10 +118,10 @@ impl<I: Io> Kernel<I> {
             return;
         }
         let encoding = conn.encoding;
-        let Some(json) = app.json(encoding.endpoint) else { return };
+        let Some(dialect) = app.dialect(encoding.endpoint) else { return };
         let mut text = std::mem::take(&mut self.out.text);
         text.clear();
-        if json.deliver(name.as_str(), epoch, event, &mut text) {
+        if dialect.deliver(name.as_str(), epoch, event, &mut text) {
             let mut frame = Vec::with_capacity(text.len() + 16);
             self.out.encoder.frame(&text, encoding.window, app.limits.deflate_threshold.0, &mut frame);
             self.counts.app(app.id).deliveries += 1;
@@ -134,9 +134,9 @@ impl<I: Io> Kernel<I> {
     /// A message of a plugin, to one connection past all channels.
     pub(super) fn send_message(&mut self, slot: Slot, message: &Message) {
         let Some(app) = self.app_of(slot) else { return };
-        let Some(json) = app.json(self.conns[slot].session.endpoint) else { return };
+        let Some(dialect) = app.dialect(self.conns[slot].session.endpoint) else { return };
         let mut text = Vec::with_capacity(message.data.len() + 128);
-        json.direct_event(message.event.as_deref(), &message.data, self.now.wall, &mut text);
+        dialect.say(message.event.as_deref(), &message.data, self.now.wall, &mut text);
         let window = self.conns[slot].encoding.window;
         let mut frame = Vec::with_capacity(text.len() + 16);
         self.out.encoder.frame(&text, window, app.limits.deflate_threshold.0, &mut frame);
@@ -147,10 +147,10 @@ impl<I: Io> Kernel<I> {
     pub(super) fn send_text(&mut self, slot: Slot, text: &[u8]) {
         let Some(app) = self.app_of(slot) else { return };
         let mut stamped = Vec::new();
-        let text = match app.json(self.conns[slot].session.endpoint) {
+        let text = match app.dialect(self.conns[slot].session.endpoint) {
             None => text,
-            Some(json) => {
-                json.direct(text, self.now.wall, &mut stamped);
+            Some(dialect) => {
+                dialect.pass_on(text, self.now.wall, &mut stamped);
                 &stamped
             }
         };

@@ -35,8 +35,8 @@ impl<I: Io> Kernel<I> {
             let all = (slots.len() as u64) < due;
             for slot in slots {
                 let own = self.app_of(slot).filter(|_| drain.listener.is_none()).and_then(|app| {
-                    let json = app.json(self.conns[slot].session.endpoint)?;
-                    json.shutdown().cloned()
+                    let dialect = app.dialect(self.conns[slot].session.endpoint)?;
+                    dialect.shutdown().cloned()
                 });
                 if drain.listener.is_none() {
                     self.answer(slot, &Answer::Shutdown);

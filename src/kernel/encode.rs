@@ -1,7 +1,7 @@
 //! Text → frames, once for all who share them.
 
 use super::memory::{Meter, Metered};
-use crate::dialect::Json;
+use crate::dialect::Dialect;
 use crate::hub::Batch;
 use crate::wire::{self, DeflateParams, Deflater, OpCode};
 use smallvec::{SmallVec, smallvec};
@@ -58,13 +58,20 @@ impl Encoder {
     }
 
     /// All of a batch.
-    pub fn batch(&mut self, batch: &Batch, json: &Json, window: u8, threshold: Option<u64>, meter: &Meter) -> Encoded {
+    pub fn batch(
+        &mut self,
+        batch: &Batch,
+        dialect: &Dialect,
+        window: u8,
+        threshold: Option<u64>,
+        meter: &Meter,
+    ) -> Encoded {
         let size: usize = batch.events.iter().map(|e| e.data.len() + 64).sum();
         let (mut out, mut ends) = (Vec::with_capacity(size), SmallVec::new());
         let mut text = std::mem::take(&mut self.text);
         for event in &batch.events {
             text.clear();
-            if json.deliver(batch.channel.as_str(), batch.epoch, event, &mut text) {
+            if dialect.deliver(batch.channel.as_str(), batch.epoch, event, &mut text) {
                 self.frame(&text, window, threshold, &mut out);
             }
             ends.push(out.len() as u32);

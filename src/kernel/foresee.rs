@@ -9,7 +9,6 @@ use super::input::Ask;
 use super::io::Io;
 use super::kernel::Kernel;
 use super::port::{Port, ask};
-use crate::dialect::Dialect;
 use crate::flow::{App, Foreseen, Generation, Replies, Revoke, Rows, Walk};
 use crate::model::{Close, ConnectionId, Refusal, Slot};
 use schemars::JsonSchema;
@@ -132,7 +131,7 @@ impl<I: Io> Kernel<I> {
     }
 
     fn foresee_subscriptions(&mut self, candidate: &Generation, slot: Slot, now: &App, place: &Place) -> Vec<Foreseen> {
-        let Some(Dialect::Json(json)) = now.endpoint(place.endpoint).map(|e| &*e.dialect) else { return Vec::new() };
+        let Some(dialect) = now.dialect(place.endpoint) else { return Vec::new() };
         self.memory_of(now.id);
         let session = &mut self.conns[slot].session;
         let (born, before) = (place.born && !session.newcomer, session.endpoint);
@@ -140,7 +139,7 @@ impl<I: Io> Kernel<I> {
         let walk = Walk {
             app: now,
             generation: candidate.number,
-            json,
+            dialect,
             rows: Rows { tables: &now.tables, now: self.now.mono, asks: false },
             session,
             hub: &mut self.hub,

@@ -7,7 +7,7 @@ use super::kernel::Kernel;
 use super::memory::{capped, handshake_bytes, identity_bytes};
 use super::newcomer::Newcomer;
 use super::queue::Queue;
-use crate::dialect::{Answer, Dialect, Json};
+use crate::dialect::{Answer, Dialect};
 use crate::flow::{App, Greeting, Session};
 use crate::model::{Close, Identity, Slot};
 use crate::wire::Reader;
@@ -103,7 +103,7 @@ impl<I: Io> Kernel<I> {
         let session = &self.conns[slot].session;
         if !session.newcomer {
             self.greet(slot, app, true);
-        } else if app.json(session.endpoint).is_some_and(Json::greets_at_open) {
+        } else if app.dialect(session.endpoint).is_some_and(Dialect::greets_at_open) {
             self.answer(slot, &Answer::Hello);
         }
     }
@@ -111,10 +111,14 @@ impl<I: Io> Kernel<I> {
     /// The greeting, unless it was said before, and the channels that the app subscribes by itself.
     pub(super) fn greet(&mut self, slot: Slot, app: &App, hello: bool) {
         let Some(endpoint) = app.endpoint(self.conns[slot].session.endpoint) else { return };
-        let Dialect::Json(json) = &*endpoint.dialect else { return };
+        let dialect = &*endpoint.dialect;
+        if dialect.echoes() {
+            return;
+        }
         let own = &endpoint.subscribe;
-        let permits = self.walk(slot, json, app, |walk| own.iter().filter_map(|auto| walk.permit_auto(auto)).collect());
-        self.walk(slot, json, app, |walk| walk.seat_and_greet(permits, hello));
+        let permits =
+            self.walk(slot, dialect, app, |walk| own.iter().filter_map(|auto| walk.permit_auto(auto)).collect());
+        self.walk(slot, dialect, app, |walk| walk.seat_and_greet(permits, hello));
         self.carry();
         self.greet_on(slot);
     }
@@ -128,17 +132,17 @@ impl<I: Io> Kernel<I> {
             self.read_later(slot);
         }
         let Some(app) = self.app_of(slot).filter(|_| self.conns[slot].is_open()) else { return };
-        let Some(json) = app.json(self.conns[slot].session.endpoint) else { return };
+        let Some(dialect) = app.dialect(self.conns[slot].session.endpoint) else { return };
         if hello {
             self.answer(slot, &Answer::Hello);
         }
         if app.handlers.is_some()
-            && let Err(refusal) = self.walk(slot, json, &app, |walk| walk.connected())
+            && let Err(refusal) = self.walk(slot, dialect, &app, |walk| walk.connected())
         {
-            self.walk(slot, json, &app, |walk| walk.refuse(&refusal, None, None));
+            self.walk(slot, dialect, &app, |walk| walk.refuse(&refusal, None, None));
         }
         self.let_go(slot);
-        if let Some(close) = json.close_after_hello() {
+        if let Some(close) = dialect.close_after_hello() {
             self.close(slot, close.clone());
         }
     }

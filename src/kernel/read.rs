@@ -12,7 +12,7 @@ use super::io::{Io, Transport};
 use super::kernel::Kernel;
 use super::port::ask;
 use super::wheel::TICK_MS;
-use crate::dialect::{Answer, Asked, Dialect, Json};
+use crate::dialect::{Answer, Asked, Dialect};
 use crate::flow::{App, Errand, Question};
 use crate::hub::{AskedBy, Join, Joined, Published};
 use crate::model::{Close, Code, Refusal, Slot};
@@ -284,43 +284,35 @@ impl<I: Io> Kernel<I> {
             return Ok(());
         }
         let bytes_max = app.limits.message_bytes.0 as usize;
-        if let Dialect::Json(json) = dialect
-            && let Err(refusal) = self.step(slot, json, app, |walk| walk.charge())
+        if !dialect.echoes()
+            && let Err(refusal) = self.step(slot, dialect, app, |walk| walk.charge())
         {
             self.charge_frame(slot, app, share);
             let text = frames.glimpse(GLIMPSE_BYTES, inflater).and_then(as_text);
             share.bytes(text.map_or(GLIMPSE_BYTES, str::len));
-            self.walk(slot, json, app, |walk| walk.refuse_unread(text, &refusal));
+            self.walk(slot, dialect, app, |walk| walk.refuse_unread(text, &refusal));
             return Ok(());
         }
-        match (frames.take(bytes_max, inflater)?, dialect) {
-            (Some(Incoming::Text(text)), Dialect::Json(json)) => {
-                share.bytes(text.len());
-                self.receive(slot, text, json, app);
-            }
-            (Some(Incoming::Binary(data)), Dialect::Json(json)) => {
-                share.bytes(data.len());
-                match std::str::from_utf8(data) {
-                    // Some clients send their JSON as binary.
-                    Ok(text) => self.receive(slot, text, json, app),
-                    Err(_) => self.close(slot, Close::new(1003, "text messages only")),
-                }
-            }
-            (Some(Incoming::Text(text)), Dialect::Echo) => {
-                share.bytes(text.len());
-                self.echo(slot, app, OpCode::Text, text.as_bytes());
-            }
-            (Some(Incoming::Binary(data)), Dialect::Echo) => {
-                share.bytes(data.len());
-                self.echo(slot, app, OpCode::Binary, data);
-            }
-            (Some(Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Close(_)) | None, _) => {}
+        let (op, data, text) = match frames.take(bytes_max, inflater)? {
+            Some(Incoming::Text(text)) => (OpCode::Text, text.as_bytes(), Some(text)),
+            Some(Incoming::Binary(data)) => (OpCode::Binary, data, None),
+            Some(Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Close(_)) | None => return Ok(()),
+        };
+        share.bytes(data.len());
+        if dialect.echoes() {
+            self.echo(slot, app, op, data);
+            return Ok(());
+        }
+        // Some clients send their JSON as binary.
+        match text.or_else(|| std::str::from_utf8(data).ok()) {
+            Some(text) => self.receive(slot, text, dialect, app),
+            None => self.close(slot, Close::new(1003, "text messages only")),
         }
         Ok(())
     }
 
-    fn receive(&mut self, slot: Slot, text: &str, json: &Json, app: &App) {
-        self.walk(slot, json, app, |walk| walk.receive(text));
+    fn receive(&mut self, slot: Slot, text: &str, dialect: &Dialect, app: &App) {
+        self.walk(slot, dialect, app, |walk| walk.receive(text));
         if self.hub.has_out() {
             self.carry();
         }

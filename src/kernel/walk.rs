@@ -4,26 +4,26 @@ use super::conn::Conn;
 use super::io::Io;
 use super::kernel::Kernel;
 use super::queue::NO_CHANNEL;
-use crate::dialect::{Answer, Json};
+use crate::dialect::{Answer, Dialect};
 use crate::flow::{App, Rows, Walk};
 use crate::hub::Seat;
 use crate::model::{Priority, Slot};
 
 impl<I: Io> Kernel<I> {
     /// Walks the corridor with one connection.
-    pub(super) fn walk<T>(&mut self, slot: Slot, json: &Json, app: &App, step: impl FnOnce(&mut Walk) -> T) -> T {
-        let result = self.step(slot, json, app, step);
+    pub(super) fn walk<T>(&mut self, slot: Slot, dialect: &Dialect, app: &App, step: impl FnOnce(&mut Walk) -> T) -> T {
+        let result = self.step(slot, dialect, app, step);
         self.reply(slot, app);
         result
     }
 
     /// What it came to is left in `replies`.
-    pub(super) fn step<T>(&mut self, slot: Slot, json: &Json, app: &App, step: impl FnOnce(&mut Walk) -> T) -> T {
+    pub(super) fn step<T>(&mut self, slot: Slot, dialect: &Dialect, app: &App, step: impl FnOnce(&mut Walk) -> T) -> T {
         self.memory_of(app.id);
         step(&mut Walk {
             app,
             generation: self.generation.number,
-            json,
+            dialect,
             rows: Rows { tables: &app.tables, now: self.now.mono, asks: true },
             session: &mut self.conns[slot].session,
             hub: &mut self.hub,
@@ -38,8 +38,8 @@ impl<I: Io> Kernel<I> {
     /// As `walk`, with the connection's own dialect; nothing where it has none.
     pub(super) fn walk_own<T>(&mut self, slot: Slot, step: impl FnOnce(&mut Walk) -> T) -> Option<T> {
         let app = self.app_of(slot)?;
-        let json = app.json(self.conns[slot].session.endpoint)?;
-        Some(self.walk(slot, json, &app, step))
+        let dialect = app.dialect(self.conns[slot].session.endpoint)?;
+        Some(self.walk(slot, dialect, &app, step))
     }
 
     /// Says something to one connection.
@@ -50,8 +50,8 @@ impl<I: Io> Kernel<I> {
     /// The same past the bound of its queue: whoever calls this is about to look at the bound.
     pub(super) fn answer_past_bounds(&mut self, slot: Slot, answer: &Answer<'_>) {
         let Some(app) = self.app_of(slot) else { return };
-        let Some(json) = app.json(self.conns[slot].session.endpoint) else { return };
-        self.step(slot, json, &app, |walk| walk.say(answer, None));
+        let Some(dialect) = app.dialect(self.conns[slot].session.endpoint) else { return };
+        self.step(slot, dialect, &app, |walk| walk.say(answer, None));
         let mut replies = std::mem::take(&mut self.replies);
         for text in replies.texts() {
             let frame = self.text_frame(slot, &app, text);
