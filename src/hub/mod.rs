@@ -7,10 +7,15 @@
 mod batch;
 mod channel;
 mod classes;
+mod group;
 pub mod history;
 mod home;
+mod message;
 mod moving;
 mod options;
+mod presence;
+mod recovery;
+mod seats;
 mod sequence;
 mod tally;
 mod usage;
@@ -18,83 +23,18 @@ mod usage;
 pub use batch::{Batch, Part};
 pub use channel::{Channel, Seat};
 pub use history::{History, Page};
-pub use home::{AskedBy, Asker, Join, Joined, Leave, Published};
+pub use message::{AskedBy, Asker, Join, Joined, Leave, Message, Out, Publication, Published};
 pub use options::{ClassOptions, HistoryOptions, Overflow};
 pub use tally::{Tallies, Tally};
 pub use usage::Usage;
 
-use crate::model::{AppId, ChannelName, Event, Member, Now, Position, Slot};
+use crate::model::{AppId, Now};
 use channel::Table;
 use classes::Classes;
-use home::Group;
+use group::Group;
 use moving::Moves;
 pub use moving::{Moved, Present};
 use smallvec::SmallVec;
-use std::sync::Arc;
-
-/// Data of one answer to a question for history, but for one event that is larger: it is written as one text.
-const PAGE_BYTES: usize = 1 << 20;
-
-/// What one hub tells another.
-#[derive(Debug)]
-pub enum Message {
-    /// To a home: seat a connection of another shard.
-    Join(Box<Join>),
-    /// From a home: seated, with what it missed; the batches that follow come after it.
-    Joined(Box<Joined>),
-    /// From a home: no seat is free, by the class's `members_max`.
-    Full(Box<Join>),
-    Leave(Box<Leave>),
-    /// To a home: number this and pass it round.
-    Publish(Box<Publication>),
-    /// From a home: where an event of this shard's connection was put.
-    Published(Box<Published>),
-    /// From a home: what a channel published in one tick.
-    Deliver(SmallVec<[(Arc<Batch>, Tallies); 1]>),
-    /// To a home: who is on a channel already.
-    Present(Box<Present>),
-    /// To all: what comes from this shard is of that generation from now on.
-    Fence {
-        from: u16,
-        generation: u64,
-    },
-    /// From an old home to the new one.
-    Moved(Box<Moved>),
-    /// To all: all channels of this shard whose home is another one by that generation are there.
-    Handed {
-        from: u16,
-        generation: u64,
-    },
-}
-
-/// What a hub asks its shard to do, in this order.
-#[derive(Debug)]
-pub enum Out {
-    To {
-        shard: u16,
-        message: Message,
-    },
-    /// To every seat of these channels; a connection on several of them hears it once.
-    Deliver(SmallVec<[Part; 1]>),
-    Joined(Box<Joined>),
-    /// No seat is free.
-    Full(Box<Join>),
-    Published(Box<Published>),
-}
-
-/// Something to be numbered, kept and heard. Made by `flow` from a `Permit<Publish>`.
-#[derive(Debug)]
-pub struct Publication {
-    pub app: AppId,
-    /// The first is the one that was named; the others are its copies (`also`), all of one home.
-    pub channels: SmallVec<[(ChannelName, u16); 1]>,
-    /// Whose numbers the classes are.
-    pub generation: u64,
-    pub event: Event,
-    pub tally: Option<Arc<Tally>>,
-    /// Whom to tell the position: shard and connection.
-    pub answer: Option<Asker>,
-}
 
 pub struct Hub {
     me: u16,
@@ -153,84 +93,6 @@ impl Hub {
         !self.out.is_empty()
     }
 
-    /// Asks for a seat; the answer is `Out::Joined` or `Out::Full`, now or after the home was heard.
-    pub fn subscribe(&mut self, join: Box<Join>) {
-        if join.home == self.me && self.is_plain(join.generation) {
-            self.join(*join);
-        } else if join.home == self.me {
-            let now = join.now;
-            self.admit(Message::Join(join), now);
-        } else {
-            self.out.push(Out::To { shard: join.home, message: Message::Join(join) });
-        }
-    }
-
-    /// Takes the seat that a `Joined` offers. Returns the channel's number and the seat's index in it.
-    pub fn sit(&mut self, joined: &Joined, slot: Slot, sub: u32) -> (u32, u32) {
-        let class = self.class_now(joined.app, &joined.channel, joined.class, joined.generation);
-        let number = self.table.number(joined.app, &joined.channel, class, self.home_of(joined));
-        let channel = &mut self.table[number];
-        channel.seats.push(Seat { slot, sub });
-        let seat = channel.seats.len() as u32 - 1;
-        self.measure(number, false);
-        (number, seat)
-    }
-
-    /// Of a seat that was offered: files may have changed since.
-    fn home_of(&self, joined: &Joined) -> u16 {
-        let now = || self.home_now(joined.app, &joined.channel).unwrap_or(joined.home);
-        if joined.generation == self.generation { joined.home } else { now() }
-    }
-
-    /// Gives up a seat that a `Joined` offered: its connection has gone meanwhile.
-    pub fn decline(&mut self, joined: Joined, now: Now) {
-        let home = self.home_of(&joined);
-        let leave = Leave {
-            app: joined.app,
-            channel: joined.channel,
-            generation: self.generation,
-            shard: self.me,
-            member: Member { connection: joined.connection, identity: joined.identity, joined_at: now.wall },
-        };
-        self.leave_home(home, leave, now);
-    }
-
-    /// Empties a seat. Returns the seat that took its place in the list, whose connection has to be told its new index.
-    pub fn rise(&mut self, number: u32, index: u32, member: Member, now: Now) -> Option<Seat> {
-        let channel = &mut self.table[number];
-        channel.seats.swap_remove(index as usize);
-        let moved = channel.seats.get(index as usize).copied();
-        let (app, name, generation) = (channel.app, channel.name.clone(), self.generation);
-        let leave = Leave { app, channel: name, generation, shard: self.me, member };
-        let home = channel.home_shard;
-        self.measure(number, false);
-        self.leave_home(home, leave, now);
-        self.drop_unused(number);
-        moved
-    }
-
-    fn leave_home(&mut self, home: u16, leave: Leave, now: Now) {
-        if home == self.me && self.is_plain(leave.generation) {
-            self.leave(leave, now);
-        } else if home == self.me {
-            self.admit(Message::Leave(Box::new(leave)), now);
-        } else {
-            self.out.push(Out::To { shard: home, message: Message::Leave(Box::new(leave)) });
-        }
-    }
-
-    /// Numbers an event and has it heard at the end of the tick; `home` as `home_of` said.
-    pub fn publish(&mut self, home: u16, publication: Publication) {
-        if home == self.me && self.is_plain(publication.generation) {
-            self.sequence(publication);
-        } else if home == self.me {
-            let now = publication.event.at;
-            self.admit(Message::Publish(Box::new(publication)), now);
-        } else {
-            self.out.push(Out::To { shard: home, message: Message::Publish(Box::new(publication)) });
-        }
-    }
-
     /// A message of another hub.
     pub fn hear(&mut self, message: Message, now: Now) {
         match message {
@@ -257,11 +119,6 @@ impl Hub {
         }
     }
 
-    /// Whether something waits for `seal`.
-    pub fn pending(&self) -> bool {
-        !self.groups.is_empty()
-    }
-
     // ── what may be asked ───────────────────────────────────────────────────────────────────────────────────────
 
     pub fn channel(&self, number: u32) -> &Channel {
@@ -274,19 +131,6 @@ impl Hub {
 
     pub fn find(&self, app: AppId, name: &str) -> Option<u32> {
         self.table.find_str(app, name)
-    }
-
-    /// Who is on a channel; asked of its home.
-    pub fn presence(&self, app: AppId, name: &ChannelName) -> Vec<Member> {
-        let home = self.table.find(app, name).and_then(|n| self.table[n].home.as_ref());
-        home.map(|h| h.members().to_vec()).unwrap_or_default()
-    }
-
-    /// What a channel keeps after `since`, oldest first, `limit` and `PAGE_BYTES` at most; whether more is kept; whether all since then
-    /// is there. Asked of its home.
-    pub fn history(&self, app: AppId, name: &ChannelName, since: Option<Position>, limit: usize) -> history::Page {
-        let home = self.table.find(app, name).and_then(|n| self.table[n].home.as_ref());
-        home.map(|h| h.page(since, limit, PAGE_BYTES)).unwrap_or_default()
     }
 
     /// The channels that this shard is the home of, with the number of connections on each.

@@ -1,8 +1,9 @@
 //! A hub as a home: it seats, numbers, keeps and passes round.
 
-use super::home::{self, Group, Home, Join, Joined, Leave, Published};
-use super::{Batch, Hub, Message, Out, Part, Publication, Tally};
-use crate::model::{Event, EventKind, Member, Now, Sender};
+use super::group::Group;
+use super::home::Home;
+use super::{Batch, Hub, Join, Joined, Leave, Message, Out, Part, Publication, Published, Tally};
+use crate::model::{Event, EventKind, Now};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
@@ -81,21 +82,6 @@ impl Hub {
         self.drop_unused(number);
     }
 
-    fn announce(&mut self, number: u32, kind: EventKind, member: &Member, at: Now) {
-        let event = Event {
-            kind,
-            data: home::member_json(member).into(),
-            event: None,
-            key: None,
-            sender: Some(Sender { connection: member.connection, identity: member.identity.clone() }),
-            exclude: Some(member.connection),
-            priority: crate::model::Priority::default(),
-            offset: 0,
-            at,
-        };
-        self.append(&[number], smallvec![event], None);
-    }
-
     pub(super) fn sequence(&mut self, publication: Publication) {
         let Publication { app, channels, generation, mut event, tally, answer } = publication;
         let mut numbers: SmallVec<[u32; 1]> = smallvec![];
@@ -146,7 +132,7 @@ impl Hub {
     }
 
     /// To the end of what these channels publish in this tick. One group holds what went to the same channels.
-    fn append(&mut self, numbers: &[u32], events: SmallVec<[Event; 1]>, tally: Option<Arc<Tally>>) {
+    pub(super) fn append(&mut self, numbers: &[u32], events: SmallVec<[Event; 1]>, tally: Option<Arc<Tally>>) {
         let open = self.table[numbers[0]].group;
         let same = open.filter(|g| {
             self.groups[*g as usize].channels() == numbers && numbers.iter().all(|n| self.table[*n].group == open)
