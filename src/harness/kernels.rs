@@ -104,11 +104,16 @@ impl Kernels {
             request: request.map(Box::new),
             seat,
         };
+        Ok(self.open(kernel, newcomer, chance))
+    }
+
+    /// Somebody who was let in is this kernel's from now on.
+    pub fn open(&self, kernel: usize, newcomer: Newcomer, chance: u128) -> Pipe {
         let pipe = Pipe::default();
         let mut kernel = self.all[kernel].kernel.borrow_mut();
         kernel.begin_turn(self.clock.now());
         kernel.open(pipe.clone(), newcomer, chance);
-        Ok(pipe)
+        pipe
     }
 
     pub fn len(&self) -> usize {

@@ -82,7 +82,10 @@ impl Player {
         let headers = exchange.headers.iter().map(|(name, value)| Ok((name.clone(), fill(value)?)));
         let headers = headers.collect::<Result<Vec<_>, String>>()?;
         let reply = fill(&exchange.reply)?;
-        let got = web::request(self, (&exchange.method, &target), &headers, &body, &caller)?;
+        let got = match &exchange.upgrades {
+            Some(who) => self.upgrade(who, &target, &headers, exchange)?,
+            None => web::request(self, (&exchange.method, &target), &headers, &body, &caller)?,
+        };
         if got.status != exchange.status {
             return Err(format!("it was answered with {} {}", got.status, got.body));
         }

@@ -21,6 +21,7 @@ mod play;
 mod script;
 pub mod simulation;
 mod suite;
+mod upgrade;
 mod web;
 mod words;
 mod world;

@@ -256,6 +256,13 @@ impl Player {
         })
     }
 
+    pub(super) fn may_connect(&self, who: &str) -> Result<(), String> {
+        match self.people.get(who).is_some_and(|number| self.world.clients[*number].is_open()) {
+            true => Err(format!("{who} is connected already; a second connection needs a name of its own")),
+            false => Ok(()),
+        }
+    }
+
     /// The path picks the endpoint of the app, as a request would.
     fn connect(&mut self, who: &str, target: &str, identity: &str) -> Result<(), String> {
         let known = !identity.is_empty();
@@ -284,9 +291,7 @@ impl Player {
             vars: vars.into_iter().map(|(name, value)| ((*name).into(), value)).collect(),
             ip: IP,
         };
-        if self.people.get(who).is_some_and(|number| self.world.clients[*number].is_open()) {
-            return Err(format!("{who} is connected already; a second connection needs a name of its own"));
-        }
+        self.may_connect(who)?;
         // Who says nothing here has yet to show a token, where the endpoint takes one in a message.
         let shows = app.endpoint(endpoint).is_some_and(|e| e.auth.iter().any(|auth| auth.takes_messages()));
         let identity = (known || !shows).then(|| Arc::new(identity));

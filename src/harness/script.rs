@@ -7,6 +7,8 @@
 //! at 2026-03-01T09:00:00Z                   the clock; later in a test it goes on to there
 //! set {"ring_ms": 500}                      other `[settings]` for this test
 //! ann connects /ws {"id":"u1","role":"x"}   who she is; without it anonymous
+//! ann upgrades /ws?token=x                  the same by a request, whose tokens, origin and bounds are judged; then header
+//!                                           lines, or `from 192.0.2.1`; `< 101`, or what refuses her
 //! ann> {"type":"ping"}                      sends; indented lines continue the one above
 //! ann< {"type":"pong","timestamp":"<iso>"}  must come next
 //! ann<~ {"type":"pong"}                     must have come, whatever came before it
@@ -27,6 +29,7 @@
 //! ```
 
 use crate::model::{Millis, Ms};
+use std::net::IpAddr;
 
 /// A test file.
 #[derive(Debug, Default)]
@@ -126,9 +129,13 @@ pub(super) enum Expected {
     Nothing,
 }
 
-/// A request to a route, and its answer.
+/// A request to a route, or to become a WebSocket, and its answer.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Exchange {
+    /// Who becomes a client by it.
+    pub upgrades: Option<String>,
+    /// Where that one comes from.
+    pub from: Option<IpAddr>,
     pub method: String,
     pub target: String,
     pub body: String,
@@ -260,6 +267,9 @@ impl Exchange {
         }
         if let Some(caller) = text.strip_prefix("as ") {
             self.caller = Some(caller.trim().to_owned());
+        } else if let (Some(address), Some(_)) = (text.strip_prefix("from "), &self.upgrades) {
+            let address = address.trim().parse().map_err(|_| "expected `from ADDRESS`, such as 192.0.2.1")?;
+            self.from = Some(address);
         } else if let Some(pair) = header(text) {
             self.headers.push(pair);
         } else if let Some(body) = text.strip_prefix("> ").or(text.starts_with(['{', '[']).then_some(text))
@@ -327,6 +337,10 @@ fn step(text: &str) -> Result<Does, String> {
         (name, ("connects", rest)) => {
             let (target, identity) = words(rest);
             Does::Connect { who: who(name), target: target.to_owned(), identity: identity.to_owned() }
+        }
+        (name, ("upgrades", target)) if target.starts_with('/') => {
+            let (method, target, upgrades) = ("GET".to_owned(), target.to_owned(), Some(who(name)));
+            Does::Web(Exchange { method, target, upgrades, ..Exchange::default() })
         }
         (name, ("closes", "")) => Does::Closes(who(name)),
         (name, ("disconnects", "")) => Does::Disconnects(who(name)),

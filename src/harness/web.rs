@@ -18,6 +18,17 @@ pub(super) struct Answered {
     pub body: String,
 }
 
+/// Err: a name or a value that cannot be a header's.
+pub(super) fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no name of a header"))?;
+        let value = HeaderValue::from_str(value).map_err(|_| format!("`{value}` is no value of a header"))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
 /// Err: there is no such route, or the request is none.
 pub(super) fn request(
     player: &mut Player,
@@ -27,12 +38,7 @@ pub(super) fn request(
     caller: &Caller,
 ) -> Result<Answered, String> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut sent = HeaderMap::new();
-    for (name, value) in headers {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no name of a header"))?;
-        let value = HeaderValue::from_str(value).map_err(|_| format!("`{value}` is no value of a header"))?;
-        sent.append(name, value);
-    }
+    let sent = self::headers(headers)?;
     let request = Request {
         method: Method::from_bytes(method.as_bytes()).map_err(|e| e.to_string())?,
         path: path.to_owned(),

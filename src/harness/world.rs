@@ -4,6 +4,8 @@ use super::client::Client;
 use super::kernels::Arrival;
 use super::parts::Parts;
 use crate::flow::{App, Generation, KeptRequest};
+use crate::kernel::Newcomer;
+use crate::listen::Attempts;
 use crate::model::{Identity, Millis, Mono};
 use crate::store::{self, Store};
 use std::sync::Arc;
@@ -25,13 +27,14 @@ pub(super) struct World {
     /// In the order in which they connected.
     pub clients: Vec<Client>,
     swept_at: Millis,
+    pub attempts: Arc<Attempts>,
 }
 
 impl World {
     pub fn new(app: Arc<App>, generation: &Arc<Generation>, now: Millis) -> World {
         let store = store::at_once();
         let parts = Parts::new(&app, generation, 1, store.clone(), now);
-        World { app, parts, store, clients: Vec::new(), swept_at: now }
+        World { app, parts, store, clients: Vec::new(), swept_at: now, attempts: Arc::default() }
     }
 
     /// Somebody connects to an endpoint; `identity`: `None`: a token is to follow. Its number among the clients.
@@ -42,13 +45,28 @@ impl World {
         identity: Option<Arc<Identity>>,
         request: KeptRequest,
     ) -> Result<usize, String> {
-        let number = self.clients.len();
-        let (chance, request) = (CONNECTIONS | (number as u128 + 1), Some(request));
+        let (chance, request) = (self.next_chance(), Some(request));
         let arrival = Arrival { listener, endpoint, identity: identity.clone(), request, chance };
         let pipe = self.parts.kernels.connect(0, &self.app, arrival)?;
-        self.clients.push(Client::new(pipe, identity.unwrap_or_else(Identity::anonymous)));
+        Ok(self.add(Client::new(pipe, identity.unwrap_or_else(Identity::anonymous))))
+    }
+
+    /// Somebody whom admission let in.
+    pub fn open_admitted(&mut self, newcomer: Newcomer) -> usize {
+        let identity = newcomer.identity.clone().unwrap_or_else(Identity::anonymous);
+        let pipe = self.parts.kernels.open(0, newcomer, self.next_chance());
+        self.add(Client::new(pipe, identity))
+    }
+
+    /// Of which the next connection's id is made.
+    fn next_chance(&self) -> u128 {
+        CONNECTIONS | (self.clients.len() as u128 + 1)
+    }
+
+    fn add(&mut self, client: Client) -> usize {
+        self.clients.push(client);
         self.settle();
-        Ok(number)
+        self.clients.len() - 1
     }
 
     /// Until nothing is left to do.

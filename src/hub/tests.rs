@@ -1,6 +1,7 @@
 use super::*;
-use crate::model::{ConnectionId, EventKind, Identity, Mono, Ms, Now};
+use crate::model::{ChannelName, ConnectionId, Event, EventKind, Identity, Member, Mono, Ms, Now, Position, Slot};
 use bytes::Bytes;
+use std::sync::Arc;
 
 const APP: AppId = AppId(0);
 

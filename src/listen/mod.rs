@@ -5,6 +5,7 @@
 //! In: sockets. Out: a `NewConnection` through the shard's `Door`, or HTTP responses.
 
 mod accept;
+mod admission;
 mod answers;
 mod attempts;
 mod body;
@@ -30,6 +31,7 @@ mod upgrade;
 mod who;
 
 pub use accept::{accept, bind, listen_again};
+pub use admission::{Admission, Admitted, Denied, Upgrade};
 pub use attempts::Attempts;
 pub use certificate::{Certificate, EXPIRES_SOON_MS};
 pub use context::{Answering, Api, ApiRequest, Context, Front};

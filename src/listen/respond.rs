@@ -8,11 +8,16 @@ use hyper::{Response, StatusCode};
 
 /// A response whose body says what went wrong.
 pub fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
-    let title = status.canonical_reason().unwrap_or("Error").into();
-    let problem = ProblemDetails { title, status: status.as_u16(), detail: detail.into(), ..ProblemDetails::default() };
-    let mut response = Response::new(Full::new(Bytes::from(serde_json::to_string(&problem).unwrap_or_default())));
+    let mut response = Response::new(Full::new(Bytes::from(problem_text(status, detail))));
     *response.status_mut() = status;
     with(response, CONTENT_TYPE, ProblemDetails::KIND)
+}
+
+/// Its body.
+pub fn problem_text(status: StatusCode, detail: &str) -> String {
+    let title = status.canonical_reason().unwrap_or("Error").into();
+    let problem = ProblemDetails { title, status: status.as_u16(), detail: detail.into(), ..ProblemDetails::default() };
+    serde_json::to_string(&problem).unwrap_or_default()
 }
 
 /// The response with one more header; a value that is no header value is left out.

@@ -6,13 +6,13 @@ use super::entrance::Listener;
 use super::forwarded::is_forwarded;
 use super::hosts::Asked;
 use super::http_places::{HttpPlace, NoPlace};
-use super::link::{Link, Pace, Phase, Replay, Transport};
+use super::link::{Link, Pace, Phase, Replay, Taken, Transport};
 use super::respond::{problem, with};
 use super::settings::ProxyProtocol;
-use super::upgrade::Draft;
 use super::{http, proxy, upgrade};
+use crate::kernel::Newcomer;
 use crate::observe::LimitName;
-use crate::shard::{Accepted, Door};
+use crate::shard::{Accepted, Door, NewConnection};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -54,7 +54,7 @@ pub struct Exchange {
     peer: IpAddr,
     pub place: Arc<HttpPlace>,
     ends: Instant,
-    pub draft: RefCell<Option<Draft>>,
+    pub newcomer: RefCell<Option<Newcomer>>,
 }
 
 impl Exchange {
@@ -190,9 +190,9 @@ async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
     let header_timeout = settings.header_timeout.duration();
     let first = ends.min(Instant::now() + header_timeout);
     let pace = Pace::new(first, header_timeout, settings.keep_alive.duration());
-    let draft: Rc<Cell<Option<Draft>>> = Rc::default();
+    let newcomer: Rc<Cell<Option<Newcomer>>> = Rc::default();
     let service = {
-        let (context, door, pace, draft) = (context.clone(), door.clone(), pace.clone(), draft.clone());
+        let (context, door, pace, newcomer) = (context.clone(), door.clone(), pace.clone(), newcomer.clone());
         let seen = Cell::new(false);
         service_fn(move |request: Request<Incoming>| -> Answering {
             pace.request_began();
@@ -203,14 +203,14 @@ async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
             let (context, door) = (context.clone(), door.clone());
             let place = place.clone();
             place.waits(false);
-            let x = Exchange { context, door, front, listener, peer, place, ends, draft: RefCell::default() };
-            let (pace, draft) = (pace.clone(), draft.clone());
+            let x = Exchange { context, door, front, listener, peer, place, ends, newcomer: RefCell::default() };
+            let (pace, newcomer) = (pace.clone(), newcomer.clone());
             Box::pin(async move {
                 let asker = x.asker(&request);
                 let response = counted(answer(request, &x).await, asker, &x);
                 // A socket that becomes the shard's has its own bounds; it makes no room on its way there.
-                x.place.waits(x.draft.borrow().is_none());
-                draft.set(x.draft.into_inner());
+                x.place.waits(x.newcomer.borrow().is_none());
+                newcomer.set(x.newcomer.into_inner());
                 pace.request_ended();
                 Ok(response)
             })
@@ -227,9 +227,9 @@ async fn converse(arrived: Arrived, door: Rc<dyn Door>, context: Arc<Context>) {
     let ended = run(&mut http, &pace, first, context.draining.clone()).await;
     let parts = http.into_parts();
     let link = parts.io.into_inner();
-    match (ended, draft.take()) {
-        (Ended::Itself(Ok(())), Some(draft)) => match link.take() {
-            Ok(taken) => door.adopt(draft.connection(taken, parts.read_buf)),
+    match (ended, newcomer.take()) {
+        (Ended::Itself(Ok(())), Some(newcomer)) => match link.take() {
+            Ok(taken) => door.adopt(connection(newcomer, taken, parts.read_buf)),
             Err(error) => tracing::debug!(%peer, %error, "upgraded socket lost"),
         },
         (ended, _) => end(ended, link, peer, &context).await,
@@ -349,4 +349,10 @@ fn transfer_coding(headers: &hyper::HeaderMap) -> Option<(StatusCode, &'static s
             })
         }
     }
+}
+
+/// What came behind the handshake is the beginning of the stream.
+fn connection(newcomer: Newcomer, taken: Taken, read: Bytes) -> NewConnection {
+    let leftover = if taken.rest.is_empty() { read } else { [read, taken.rest].concat().into() };
+    NewConnection { stream: taken.stream, tls: taken.tls, newcomer: Newcomer { leftover, ..newcomer } }
 }
