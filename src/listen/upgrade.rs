@@ -20,7 +20,6 @@ use hyper::header::{
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
-use smallvec::{SmallVec, smallvec};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::time::timeout_at;
@@ -63,12 +62,12 @@ pub async fn answer(mut request: Request<Incoming>, x: &Exchange, ip: IpAddr) ->
 /// Why there is no 101, with what the client should send instead.
 struct Refused {
     denied: Denied,
-    headers: SmallVec<[(HeaderName, &'static str); 2]>,
+    headers: Vec<(HeaderName, &'static str)>,
 }
 
 impl From<Denied> for Refused {
     fn from(denied: Denied) -> Refused {
-        Refused { denied, headers: SmallVec::new() }
+        Refused { denied, headers: Vec::new() }
     }
 }
 
@@ -102,7 +101,7 @@ fn check_handshake(request: &Request<Incoming>) -> Result<(), Refused> {
     let headers = request.headers();
     if request.method() != Method::GET {
         let refused = bad(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket opens with GET");
-        return Err(Refused { headers: smallvec![(ALLOW, "GET")], ..refused });
+        return Err(Refused { headers: vec![(ALLOW, "GET")], ..refused });
     }
     if request.version() != Version::HTTP_11 || !request.body().is_end_stream() {
         return Err(bad(StatusCode::BAD_REQUEST, "a WebSocket opens with HTTP/1.1 and without a body"));
@@ -113,7 +112,7 @@ fn check_handshake(request: &Request<Incoming>) -> Result<(), Refused> {
     let mut versions = headers.get_all(SEC_WEBSOCKET_VERSION).iter();
     if versions.next().is_none_or(|v| v.as_bytes() != b"13") || versions.next().is_some() {
         let refused = bad(StatusCode::UPGRADE_REQUIRED, "version 13 of the protocol is spoken here");
-        let headers = smallvec![(SEC_WEBSOCKET_VERSION, "13"), (UPGRADE, "websocket")];
+        let headers = vec![(SEC_WEBSOCKET_VERSION, "13"), (UPGRADE, "websocket")];
         return Err(Refused { headers, ..refused });
     }
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
