@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
-use weir::dialect::{Json, Settings};
+use weir::dialect::{Dialect, Json, Settings};
 use weir::hub::{Batch, ClassOptions, Hub, Join, Out, Publication};
 use weir::kernel::{Encoded, Encoder, Meter};
 use weir::model::{AppId, ChannelName, ConnectionId, Event, EventKind, Identity, Member, Now};
@@ -24,10 +24,10 @@ const REPORTS: &str = include_str!("../../../channels/reports.toml");
 const CLINIC: &str = include_str!("../../../channels/clinic.toml");
 const MINI: &str = include_str!("../../config/bench/channels/bench.toml");
 
-fn dialect(file: &str, name: &str) -> Json {
+fn dialect(file: &str, name: &str) -> Dialect {
     let file: Map<String, Value> = toml::from_str(file).unwrap();
     let settings: Settings = serde_json::from_value(file["dialect"][name].clone()).unwrap();
-    Json::compile(&settings).unwrap()
+    Dialect::Json(Box::new(Json::compile(&settings).unwrap()))
 }
 
 fn event(bytes: usize) -> Event {
@@ -104,7 +104,7 @@ fn example(pattern: &str) -> ChannelName {
 struct Room {
     hub: Hub,
     encoder: Encoder,
-    json: Json,
+    dialect: Dialect,
     meter: Meter,
     queues: Vec<VecDeque<Rc<Encoded>>>,
     names: Vec<ChannelName>,
@@ -115,8 +115,8 @@ impl Room {
         let mut hub = Hub::new(0, 1, 1);
         hub.set_classes(APP, Arc::from([options]), None);
         let names = (0..channels).map(|n| ChannelName::parse(&format!("clinic:c{n:05}:queue")).unwrap()).collect();
-        let (encoder, json) = (Encoder::new(), dialect(MINI, "mini"));
-        let mut room = Room { hub, encoder, json, meter: Meter::default(), queues: Vec::new(), names };
+        let (encoder, dialect) = (Encoder::new(), dialect(MINI, "mini"));
+        let mut room = Room { hub, encoder, dialect, meter: Meter::default(), queues: Vec::new(), names };
         (0..channels).for_each(|channel| (0..seats).for_each(|_| room.join(channel)));
         room
     }
@@ -160,7 +160,7 @@ impl Room {
         for out in outs {
             let Out::Deliver(parts) = out else { continue };
             for part in &parts {
-                let encoded = Rc::new(self.encoder.batch(&part.batch, &self.json, 0, None, &self.meter));
+                let encoded = Rc::new(self.encoder.batch(&part.batch, &self.dialect, 0, None, &self.meter));
                 for seat in &self.hub.channel(part.channel).seats {
                     self.queues[seat.slot as usize].push_back(encoded.clone());
                     delivered += 1;
@@ -275,7 +275,7 @@ fn mask(first: u8, payload: &[u8], out: &mut Vec<u8>) {
 /// Against copying the data.
 pub fn encode() {
     let name = ChannelName::parse("clinic:c1:queue").unwrap();
-    for (what, json, window) in [
+    for (what, dialect, window) in [
         ("raw", dialect(CLINIC, "clinic"), 0),
         ("raw, timestamp added", dialect(REPORTS, "reports"), 0),
         ("wrapped", dialect(MINI, "mini"), 0),
@@ -285,7 +285,7 @@ pub fn encode() {
         for bytes in [128, 1024] {
             let event = event(bytes);
             let batch = Batch::new(APP, name.clone(), 1, smallvec![event.clone()], &Vec::new());
-            let weir = || encoder.batch(black_box(&batch), &json, window, Some(0), &meter);
+            let weir = || encoder.batch(black_box(&batch), &dialect, window, Some(0), &meter);
             race(&format!("encode: {what}, {bytes} B"), 1, weir, || Bytes::copy_from_slice(black_box(&event.data)));
         }
     }

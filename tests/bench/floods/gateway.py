@@ -60,6 +60,9 @@ class Site:
         return None if status is None else signal.Signals(-status).name if status < 0 else f"exit {status}"
 
     def stop(self):
+        """Once is enough, twice does no harm."""
+        if self.log.closed:
+            return
         self.process.kill()
         self.process.wait()
         self.log.close()
