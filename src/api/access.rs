@@ -12,7 +12,8 @@ use super::settings::{AccessSettings, AccessWord, AuthAccess};
 use super::verb::Verb;
 use crate::auth::{Authenticator, Credentials, Lookup, Outcome, Purpose, Resolve, Table, Tables};
 use crate::dialect::Template;
-use crate::model::{Identity, Mono, Problem, RowUnknown, did_you_mean, one_of};
+use crate::flow::Rows;
+use crate::model::{Identity, Problem, did_you_mean, one_of};
 use crate::policy::{Asking, Rule, Scope};
 use crate::script;
 use hyper::header::HeaderName;
@@ -205,7 +206,12 @@ impl Access {
     pub fn permits(&self, visitor: &Visitor, viewed: &Viewed<'_>, tables: &Tables) -> Result<(), Fail> {
         let (Access::Auth { rule: Some(rule), .. }, Some(identity)) = (self, &visitor.identity) else { return Ok(()) };
         let now = viewed.request.now;
-        let asking = Asking { identity, request: Some(viewed), tables: &Rows(tables, now.mono), now: now.wall };
+        let asking = Asking {
+            identity,
+            request: Some(viewed),
+            tables: &Rows { tables, now: now.mono, asks: true },
+            now: now.wall,
+        };
         match rule.allows(&asking) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fail::new(Why::Forbidden, "Not allowed for this user")),
@@ -294,24 +300,6 @@ impl StandIn {
             claims.entry("roles").or_insert_with(|| Value::Array(vec![role]));
         }
         Some(Arc::new(Identity { user: Some(user.into()), claims, ..Identity::default() }))
-    }
-}
-
-/// An app's tables as rules read them: what is known now.
-struct Rows<'a>(&'a Tables, Mono);
-
-impl crate::model::Tables for Rows<'_> {
-    fn row(&self, table: &str, key: &str) -> Result<Option<Arc<Map<String, Value>>>, RowUnknown> {
-        let Some(table) = self.0.get(table) else { return Ok(None) };
-        match table.cached(key, self.1) {
-            Lookup::Row(row) => Ok(Some(row)),
-            Lookup::Absent => Ok(None),
-            Lookup::Unknown => {
-                // The next request finds it.
-                table.prepare(key, self.1);
-                Err(RowUnknown)
-            }
-        }
     }
 }
 

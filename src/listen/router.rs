@@ -199,11 +199,6 @@ impl Router {
         };
         found.into_iter().map(candidate).collect()
     }
-
-    /// The app of the listener's first endpoint: what a request means that names no app.
-    pub fn first_app(&self, listener: u16) -> Option<AppId> {
-        self.targets.iter().find(|t| self.layers[t.layer].listener == listener).map(|t| t.app)
-    }
 }
 
 fn listener_of(app: &AppEndpoints, i: usize, e: &EndpointSettings, listeners: &[&str]) -> Result<u16, Problem> {
@@ -361,8 +356,6 @@ mod tests {
         }
         let long = format!("/progress/{}", "x".repeat(VARIABLE_BYTES_MAX + 1));
         assert_eq!(find(&router, 0, None, &long, &[]), "");
-        assert_eq!(router.first_app(0), Some(AppId(0)));
-        assert_eq!(router.first_app(1), Some(AppId(1)));
         let found = router.find(&Asked { listener: 0, host: None, path: "/ws", query: "", headers: &HeaderMap::new() });
         assert_eq!((found[0].app, found[0].has), (TENANT, &["tenantId".to_owned()][..]));
     }
