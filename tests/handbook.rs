@@ -498,7 +498,7 @@ fn definitions_for_editors_are_written_into_a_folder() {
     let (code, _, err) = weir(folder.path(), &["schema", "channels", "elsewhere"]);
     assert_eq!(
         (code, err.as_str()),
-        (1, "weir: only `weir schema rhai` writes into a folder; a JSON Schema is printed\n")
+        (1, "weir: only `weir schema rhai` writes into a folder; other schemas are printed\n")
     );
     // A gateway that is not there yet reads nothing of them.
     let (code, _, err) = weir(folder.path(), &["schema", "rhai", "elsewhere/deep/weir.d.rhai"]);
