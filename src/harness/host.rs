@@ -8,6 +8,7 @@ use crate::model::{
 };
 use crate::script::{Asker, Carry, Connection, Effect, Fault, Host, Outbox};
 use crate::store::Parcel;
+use arc_swap::ArcSwap;
 use fragile::Fragile;
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
@@ -36,8 +37,8 @@ pub(super) struct All {
 
 /// All that the workers ask of their surroundings.
 pub(super) struct Stage {
-    pub app: Arc<App>,
-    pub generation: Arc<Generation>,
+    /// In force: a call that began by an earlier one reads and acts by this all the same, as it does in a gateway.
+    pub generation: ArcSwap<Generation>,
     pub clock: Arc<Clock>,
     pub chance: Chance,
     pub seen: Arc<Seen>,
@@ -59,6 +60,10 @@ impl Seen {
 impl Stage {
     fn kernels(&self) -> Result<Rc<Kernels>, Refusal> {
         self.kernels.get().upgrade().ok_or(Refusal::new(Code::Internal))
+    }
+
+    fn app(&self, id: AppId) -> Result<Arc<App>, Refusal> {
+        self.generation.load().app(id).cloned().ok_or(Refusal::new(Code::NotFound))
     }
 
     /// Steps the kernels, never the handlers, until they have answered.
@@ -95,12 +100,14 @@ impl Host for Stage {
         self.seen.fault(fault.to_string());
     }
 
-    fn history(&self, _: AppId, channel: &ChannelName, limit: usize, _: u64) -> Result<Vec<Event>, Refusal> {
-        self.read(async |kernels| Ok(kernels.port.history(&self.app, channel, None, limit).await?.events))
+    fn history(&self, app: AppId, channel: &ChannelName, limit: usize, _: u64) -> Result<Vec<Event>, Refusal> {
+        let app = self.app(app)?;
+        self.read(async |kernels| Ok(kernels.port.history(&app, channel, None, limit).await?.events))
     }
 
-    fn presence(&self, _: AppId, channel: &ChannelName, _: u64) -> Result<Vec<Member>, Refusal> {
-        self.read(async |kernels| kernels.port.presence(&self.app, channel).await)
+    fn presence(&self, app: AppId, channel: &ChannelName, _: u64) -> Result<Vec<Member>, Refusal> {
+        let app = self.app(app)?;
+        self.read(async |kernels| kernels.port.presence(&app, channel).await)
     }
 
     fn channels(&self, app: AppId, prefix: &str, limit: usize, _: u64) -> Result<Vec<ChannelInfo>, Refusal> {
@@ -132,18 +139,18 @@ impl Host for Stage {
 impl Carry for Stage {
     fn carry(
         &self,
-        _: AppId,
+        app: AppId,
         asker: Option<(&Connection, &Asker)>,
         effects: Vec<Effect>,
         tell: Option<oneshot::Sender<u32>>,
     ) {
-        let Ok(kernels) = self.kernels() else { return };
+        let (Ok(kernels), Ok(app)) = (self.kernels(), self.app(app)) else { return };
         // On a gateway that is a line in the log; here somebody reads it.
         let refused = |what: &str, refusal: Refusal| {
             let why = refusal.message.as_deref().unwrap_or(refusal.code.text());
             self.seen.fault(format!("{what} was not carried out: {} ({why})", refusal.code.as_str()));
         };
-        kernels.port.carry_out(&self.generation, &self.app, asker, effects, tell, refused);
+        kernels.port.carry_out(&self.generation.load(), &app, asker, effects, tell, refused);
     }
 }
 

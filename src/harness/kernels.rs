@@ -12,7 +12,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Where everybody comes from.
+/// Where the clients of plugins' tests come from.
 pub(super) const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Inputs or writes of one turn: all.
 const ALL: usize = 1 << 20;
@@ -34,6 +34,9 @@ pub(super) struct Arrival {
     pub request: Option<KeptRequest>,
     /// Of which its id is made.
     pub chance: u128,
+    pub ip: IpAddr,
+    /// Connections from there, at most.
+    pub per_ip: u32,
 }
 
 struct One {
@@ -81,9 +84,9 @@ impl Kernels {
 
     /// A client's handshake with this kernel is done. Where it has no place it is told so and closed.
     pub fn connect(&self, kernel: usize, app: &App, arrival: Arrival) -> Result<Pipe, String> {
-        let Arrival { listener, endpoint, identity, request, chance } = arrival;
+        let Arrival { listener, endpoint, identity, request, chance, ip, per_ip } = arrival;
         let counts = &self.port.shared().connections;
-        let mut seat = counts.reserve(IP, u32::MAX, u32::MAX).map_err(|full| format!("no place: {full:?}"))?;
+        let mut seat = counts.reserve(ip, u32::MAX, per_ip).map_err(|full| format!("no place: {full:?}"))?;
         let close_at_once = match (seat.enter(app.id, app.limits.app_connections), &identity) {
             (false, _) => Some(Close::OVERLOADED),
             (true, Some(identity)) => seat.know(identity, &app.limits).err().map(|_| Close::TOO_MANY_CONNECTIONS),
@@ -99,7 +102,7 @@ impl Kernels {
             refusal: close_at_once.is_some().then(|| Refusal::limit(LimitKind::Connections)),
             close_at_once,
             deflate: None,
-            ip: IP,
+            ip,
             user_agent: Some("weir test".into()),
             request: request.map(Box::new),
             seat,

@@ -1,7 +1,7 @@
 //! A gateway in one thread: kernels, handlers, a store, clients, and a clock that the test moves.
 
 use super::client::Client;
-use super::kernels::Arrival;
+use super::kernels::{Arrival, IP};
 use super::parts::Parts;
 use crate::flow::{App, Generation, KeptRequest};
 use crate::kernel::Newcomer;
@@ -33,7 +33,7 @@ pub(super) struct World {
 impl World {
     pub fn new(app: Arc<App>, generation: &Arc<Generation>, now: Millis) -> World {
         let store = store::at_once();
-        let parts = Parts::new(&app, generation, 1, store.clone(), now);
+        let parts = Parts::new(app.id, generation, 1, store.clone(), now);
         World { app, parts, store, clients: Vec::new(), swept_at: now, attempts: Arc::default() }
     }
 
@@ -46,7 +46,8 @@ impl World {
         request: KeptRequest,
     ) -> Result<usize, String> {
         let (chance, request) = (self.next_chance(), Some(request));
-        let arrival = Arrival { listener, endpoint, identity: identity.clone(), request, chance };
+        let (ip, per_ip, shown) = (IP, u32::MAX, identity.clone());
+        let arrival = Arrival { listener, endpoint, identity: shown, request, chance, ip, per_ip };
         let pipe = self.parts.kernels.connect(0, &self.app, arrival)?;
         Ok(self.add(Client::new(pipe, identity.unwrap_or_else(Identity::anonymous))))
     }

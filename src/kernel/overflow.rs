@@ -8,7 +8,7 @@
 use super::conn::Conn;
 use super::io::Io;
 use super::kernel::Kernel;
-use super::queue::{Entry, NO_CHANNEL, Queue};
+use super::queue::{Entry, LEFT, NO_CHANNEL, Queue};
 use crate::dialect::Answer;
 use crate::hub::Overflow;
 use crate::model::{ChannelName, Close, Event, Priority, Slot};
@@ -63,6 +63,11 @@ impl Conflated {
         let kept = self.newest.pop_front()?;
         self.bytes -= kept.bytes();
         Some(kept)
+    }
+
+    fn forget(&mut self, channel: u32) {
+        self.newest.retain(|kept| kept.channel != channel);
+        self.bytes = self.newest.iter().map(Kept::bytes).sum();
     }
 
     fn put_back(&mut self, kept: Kept) {
@@ -135,6 +140,22 @@ impl<I: Io> Kernel<I> {
         }
     }
 
+    /// It took a seat. Numbers of channels are used again: what waits under this one is of a channel that it has left,
+    /// or of its earlier seat on this one. Counted as the new seat's, it would be told as a gap of a channel that had
+    /// none; what was conflated would be heard behind the answer that says that the channel begins.
+    pub(super) fn disown(&mut self, slot: Slot) {
+        let conn = &mut self.conns[slot];
+        let Some(number) = conn.session.subs.last().map(|sub| sub.channel) else { return };
+        conn.queue.disown(number);
+        if let Some(held) = &mut conn.held {
+            held.disown(number);
+        }
+        if let Some(conflated) = &mut conn.conflated {
+            conflated.forget(number);
+            self.recount_queue(slot);
+        }
+    }
+
     /// Over its bound: drops the oldest deliveries of the classes that allow it, or closes.
     pub(super) fn overflow(&mut self, slot: Slot, queue_bytes: usize) {
         let Some(app) = self.app_of(slot) else { return };
@@ -142,7 +163,7 @@ impl<I: Io> Kernel<I> {
         let conn = &mut conns[slot];
         let subs = &conn.session.subs;
         // What it has left since it neither misses nor hears of; its number may be nobody's by now.
-        let left = |channel: u32| !subs.iter().any(|s| s.channel == channel);
+        let left = |channel: u32| channel == LEFT || !subs.iter().any(|s| s.channel == channel);
         let mut lost: Vec<(u32, u32)> = Vec::new();
         let before = conn.queued();
         // What goes first; `None`: never.
@@ -195,7 +216,9 @@ impl<I: Io> Kernel<I> {
             return;
         }
         let reply = entry.channel == NO_CHANNEL;
-        let length = if conn.session.holding && !reply {
+        // Before its greeting nobody hears anything: neither what the API sends, nor that a token is about to end.
+        let holds = conn.session.holding && (!reply || conn.session.greeting.is_some());
+        let length = if holds {
             let length = self.out.hold_back(conn, entry);
             self.recount_queue(slot);
             length

@@ -10,6 +10,8 @@ use std::rc::Rc;
 
 /// A channel's number, or none.
 pub const NO_CHANNEL: u32 = u32::MAX;
+/// Of a channel that the connection has left, and whose number is another's by now.
+pub const LEFT: u32 = u32::MAX - 1;
 /// Slices of one write.
 const SLICES: usize = 64;
 /// Up to this, small slices are copied together: many small `iovec`s cost more than a copy.
@@ -206,6 +208,13 @@ impl Queue {
         over == 0
     }
 
+    /// What waits under this number is of no channel that the connection is on.
+    pub fn disown(&mut self, channel: u32) {
+        let rest = self.rest.as_deref_mut().into_iter().flatten();
+        let theirs = self.first.iter_mut().chain(rest).filter(|entry| entry.channel == channel);
+        theirs.for_each(|entry| entry.channel = LEFT);
+    }
+
     /// Drops all but the rest of a frame that is half written: what is left before a close frame.
     pub fn keep_begun(&mut self) {
         self.rest = None;
@@ -382,6 +391,19 @@ mod tests {
         assert_eq!((lost, queue.bytes()), (2, first + 330 + 122));
         queue.keep_begun();
         assert_eq!(queue.bytes(), first);
+    }
+
+    #[test]
+    fn what_waits_of_a_channel_that_was_left_is_not_the_new_ones_of_its_number() {
+        let mut queue = Queue::default();
+        for _ in 0..3 {
+            queue.push(entry(7, [0; 100]));
+        }
+        queue.disown(7);
+        queue.push(entry(7, [1; 100]));
+        let (mut lost, mut left) = (0, 0);
+        queue.drop_oldest(0, |_| true, |channel, _| *(if channel == 7 { &mut lost } else { &mut left }) += 1);
+        assert_eq!((lost, left), (1, 3));
     }
 
     #[test]

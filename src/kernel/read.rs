@@ -182,7 +182,8 @@ impl<I: Io> Kernel<I> {
         let mut inflater = std::mem::take(&mut self.inbound.inflater);
         let mut frames = reader.feed(bytes);
         let outcome = loop {
-            if share.is_spent() {
+            // A token and what follows it may come in one read: the rest waits for the greeting, as what is read later.
+            if share.is_spent() || self.conns[slot].session.greeting.is_some() {
                 break Ok(());
             }
             share.frame();
@@ -340,6 +341,9 @@ impl<I: Io> Kernel<I> {
         let slot = joined.slot;
         let open = self.conns.is_same(slot, joined.connection) && self.conns[slot].is_open();
         let taken = open && self.walk_own(slot, |walk| walk.joined(&joined)) == Some(true);
+        if taken {
+            self.disown(slot);
+        }
         if !taken {
             self.hub.decline(*joined, self.now);
             // The message that asked may have been the last to wait for.
@@ -359,9 +363,17 @@ impl<I: Io> Kernel<I> {
         if let AskedBy::Client(number) = joined.asked_by {
             self.walk_own(slot, |walk| walk.answer_ask(number));
         }
-        let Some(sub) = self.conns[slot].session.subs.last().copied() else { return };
-        for event in &joined.events {
-            self.deliver_event(slot, sub.channel, &joined.channel, joined.epoch, event);
+        // It has shown another token since it asked, and what that one does not allow was decided without this seat: the
+        // offer was on its way. (Found by the simulation: the seat stayed.)
+        if joined.identity.version != self.conns[slot].session.identity.version {
+            self.decide_again(slot);
+        }
+        let number = self.hub.find(joined.app, joined.channel.as_str());
+        let hears = |number: &u32| self.conns[slot].session.subs.iter().any(|sub| sub.channel == *number);
+        if let Some(number) = number.filter(hears) {
+            for event in &joined.events {
+                self.deliver_event(slot, number, &joined.channel, joined.epoch, event);
+            }
         }
         if !joined.events.is_empty() {
             self.settle_memory_of(slot);

@@ -1,76 +1,134 @@
 //! A client of a simulation: what it asked for, what it may expect, what it hears.
 
-use super::Report;
-use super::truth::Truth;
+mod hears;
+
+use super::seat::Seat;
 use crate::flow::App;
 use crate::harness::client::{Client, Heard};
 use crate::harness::kernels::{Arrival, Kernels};
 use crate::harness::pipe::Pipe;
-use crate::model::{Identity, Position};
+use crate::model::{ConnectionId, Identity, Millis, Position};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub struct Person {
+    /// Of its connection among all.
+    pub number: u64,
+    /// As it says in its token, now.
+    pub user: String,
+    pub role: &'static str,
+    /// When its token ends.
+    pub expires_at: Option<Millis>,
+    /// As it was told in its greeting.
+    pub id: Option<ConnectionId>,
+    /// It reads so many bytes and no more.
+    pub stalls: bool,
+    /// Where it hears, as it was told.
+    pub seats: BTreeMap<String, Seat>,
+    pub arrival: Arriving,
     client: Client,
     pipe: Pipe,
-    /// Channels that it was told it hears, and where it is in each.
-    hears: BTreeMap<String, Place>,
     /// Where it was in channels before it lost them.
     knew: BTreeMap<String, Position>,
-    /// What it did not hear, and was not told yet why.
-    missed: BTreeMap<String, (Position, Position)>,
-    /// What it asked to go on from, in the order of asking.
-    asked: BTreeMap<String, Vec<Option<Position>>>,
-    /// Its publications, by the number of its message.
-    said: BTreeMap<u64, (String, u64)>,
-    next: u64,
+    /// Its messages that are not answered, by their ids.
+    pending: BTreeMap<u64, Asked>,
+    /// Those that may stay without an answer: somebody unsubscribed it meanwhile.
+    void: BTreeSet<u64>,
+    next_id: u64,
+    /// Refusals without the id of a message, and messages that were taken.
+    unnamed: usize,
+    taken: u64,
+    connected_at: Millis,
+    /// Messages of the HTTP API that it heard.
+    sent: BTreeSet<u64>,
+    /// Publications to several channels that it heard.
+    several: BTreeSet<u64>,
     answered: bool,
     /// The last things that it said and heard, for whoever looks for a mistake.
     tale: VecDeque<String>,
 }
 
-/// Lines of it.
-const TALE: usize = 40;
-
-/// How far a reader is in a channel.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    /// The next is the one behind this.
-    At(Position),
-    /// Something may be missing before the next.
-    Anywhere,
+/// How somebody comes.
+#[derive(Clone, Debug)]
+pub struct Arriving {
+    pub user: String,
+    pub role: &'static str,
+    pub ip: u8,
+    /// Its token comes with the first message, else with the handshake.
+    pub later: bool,
+    pub expires_at: Option<Millis>,
 }
 
+/// What a message asked for.
+#[derive(Clone, Debug)]
+enum Asked {
+    Subscribe {
+        channel: String,
+        since: Option<Position>,
+    },
+    Unsubscribe {
+        channel: String,
+    },
+    Publish {
+        channel: String,
+        number: u64,
+    },
+    /// Of a timer: the publication that it makes.
+    Timer(u64),
+    Beat,
+    Authenticate {
+        role: &'static str,
+        expires_at: Option<Millis>,
+    },
+}
+
+/// Lines of it.
+const TALE: usize = 60;
+
 impl Person {
-    /// `before`: the same person's last connection.
+    /// `before`: the same person's last connection. Err: there is no place for it.
     pub fn connect(
         kernels: &Kernels,
-        kernel: usize,
-        app: &App,
+        (kernel, app, now): (usize, &App, Millis),
         number: u64,
+        arrival: Arriving,
+        per_ip: u32,
         before: Option<Person>,
     ) -> Result<Person, String> {
-        let name = if number.is_multiple_of(2) { "even" } else { "odd" };
-        let identity = Arc::new(Identity::described(json!({ "id": name }).as_object().cloned().unwrap_or_default()));
-        let (chance, shown) = (u128::from(number), Some(identity.clone()));
-        let arrival = Arrival { listener: 0, endpoint: 0, identity: shown, request: None, chance };
-        let pipe = kernels.connect(kernel, app, arrival)?;
+        let claims = json!({ "id": arrival.user, "role": arrival.role });
+        let known = Identity::described(claims.as_object().cloned().unwrap_or_default());
+        let known = Arc::new(Identity { expires_at: arrival.expires_at, ..known });
+        let identity = (!arrival.later).then(|| known.clone());
+        let ip = std::net::IpAddr::from([10, 0, 0, arrival.ip]);
+        let chance = u128::from(number);
+        let came = Arrival { listener: 0, endpoint: 0, identity, request: None, chance, ip, per_ip };
+        let pipe = kernels.connect(kernel, app, came)?;
         let mut knew = BTreeMap::new();
         if let Some(before) = before {
             knew = before.knew;
-            let at = |place| if let Place::At(at) = place { Some(at) } else { None };
-            knew.extend(before.hears.into_iter().filter_map(|(channel, place)| Some((channel, at(place)?))));
+            knew.extend(before.seats.into_iter().filter_map(|(channel, seat)| Some((channel, seat.at?))));
         }
         Ok(Person {
-            client: Client::new(pipe.clone(), identity),
+            number,
+            user: if arrival.later { String::new() } else { arrival.user.clone() },
+            role: if arrival.later { "" } else { arrival.role },
+            expires_at: arrival.expires_at.filter(|_| !arrival.later),
+            id: None,
+            stalls: false,
+            seats: BTreeMap::new(),
+            arrival,
+            client: Client::new(pipe.clone(), known),
             pipe,
-            hears: BTreeMap::new(),
             knew,
-            missed: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            said: BTreeMap::new(),
-            next: 0,
+            pending: BTreeMap::new(),
+            void: BTreeSet::new(),
+            next_id: 0,
+            unnamed: 0,
+            taken: 0,
+            connected_at: now,
+            sent: BTreeSet::new(),
+            several: BTreeSet::new(),
             answered: false,
             tale: VecDeque::new(),
         })
@@ -84,42 +142,63 @@ impl Person {
         std::mem::take(&mut self.answered)
     }
 
+    /// A channel that it was on.
+    pub fn known(&self, nth: usize) -> Option<String> {
+        self.knew.keys().nth(nth % self.knew.len().max(1)).cloned()
+    }
+
+    // ── what it does ────────────────────────────────────────────────────────────────────────────────────────────
+
     pub fn subscribe(&mut self, channel: &str) {
-        let since = self.knew.get(channel).copied();
-        self.asked.entry(channel.to_owned()).or_default().push(since);
+        // Readers of the newest of each key have no place to go on from.
+        let since = self.knew.get(channel).copied().filter(|_| !channel.starts_with("newest:"));
+        let asked = Asked::Subscribe { channel: channel.to_owned(), since };
         let since = since.map(|at| at.to_string());
-        self.send(json!({ "type": "sub", "channel": channel, "since": since }));
+        self.ask(asked, json!({ "type": "sub", "channel": channel, "since": since }));
     }
 
     pub fn unsubscribe(&mut self, channel: &str) {
-        self.send(json!({ "type": "unsub", "channel": channel }));
+        let asked = Asked::Unsubscribe { channel: channel.to_owned() };
+        self.ask(asked, json!({ "type": "unsub", "channel": channel }));
     }
 
     /// `number`: of all publications; `length`: how much beside it.
-    pub fn publish(&mut self, channel: &str, number: u64, length: usize) {
-        self.said.insert(self.next, (channel.to_owned(), number));
+    pub fn publish(&mut self, channel: &str, number: u64, length: usize, key: Option<u64>) {
         let data = json!({ "n": number, "pad": "x".repeat(length) });
-        self.send(json!({ "type": "pub", "channel": channel, "data": data, "id": self.next }));
-        self.next += 1;
+        let asked = Asked::Publish { channel: channel.to_owned(), number };
+        let mut message = json!({ "type": "pub", "channel": channel, "data": data });
+        if let Some(key) = key {
+            message["key"] = key.to_string().into();
+        }
+        self.ask(asked, message);
     }
 
-    fn send(&mut self, message: Value) {
+    /// Has a timer set that publishes number `2_000_000 + k`.
+    pub fn set_timer(&mut self, x: u64, k: u64, ms: u64) {
+        let data = json!({ "x": x, "k": k, "ms": ms });
+        self.ask(Asked::Timer(2_000_000 + k), json!({ "type": "timer", "data": data }));
+    }
+
+    pub fn beat(&mut self, x: u64, starts: bool, ms: u64) {
+        let kind = if starts { "start" } else { "stop" };
+        self.ask(Asked::Beat, json!({ "type": kind, "data": { "x": x, "ms": ms } }));
+    }
+
+    /// Shows a token.
+    pub fn authenticate(&mut self, token: &str, role: &'static str, expires_at: Option<Millis>) {
+        self.ask(Asked::Authenticate { role, expires_at }, json!({ "type": "auth", "token": token }));
+    }
+
+    fn ask(&mut self, asked: Asked, mut message: Value) {
+        message["id"] = self.next_id.into();
+        self.pending.insert(self.next_id, asked);
+        self.next_id += 1;
         self.tell(format!("> {message}"));
         self.client.send(&message.to_string());
     }
 
-    fn tell(&mut self, line: String) {
-        if self.tale.len() == TALE {
-            self.tale.pop_front();
-        }
-        self.tale.push_back(line);
-    }
-
-    pub fn tale(&self) -> String {
-        self.tale.iter().map(|line| format!("\n  {line}")).collect()
-    }
-
     pub fn takes(&mut self, bytes: Option<usize>) {
+        self.stalls = bytes.is_some();
         self.client.take(bytes);
     }
 
@@ -135,6 +214,8 @@ impl Person {
         self.client.close(1000);
     }
 
+    // ── what it hears ───────────────────────────────────────────────────────────────────────────────────────────
+
     /// What has come.
     pub fn listen(&mut self) -> Vec<String> {
         self.answered |= self.client.listen(0);
@@ -149,93 +230,41 @@ impl Person {
             .collect()
     }
 
-    pub fn hears(&mut self, message: &str, truth: &mut Truth, report: &mut Report) -> Result<(), String> {
-        report.heard += 1;
-        self.tell(format!("< {message}"));
-        let message: Value = serde_json::from_str(message).map_err(|e| format!("no JSON: {e}: {message}"))?;
-        let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
-        let (channel, at) = (text("channel"), text("at").parse::<Position>().ok());
-        match message["type"].as_str().unwrap_or_default() {
-            "msg" => {
-                let at = at.ok_or_else(|| format!("an event without a position: {message}"))?;
-                let number = message["data"]["n"].as_u64().ok_or_else(|| format!("no publication: {message}"))?;
-                truth.is_at(&channel, at, number)?;
-                let Some(place) = self.hears.get_mut(&channel) else {
-                    return Err(format!("{number} of `{channel}` was heard without a subscription"));
-                };
-                if let Place::At(before) = *place {
-                    if before.epoch != at.epoch || before.offset >= at.offset {
-                        return Err(format!("`{channel}`: {at} was heard behind {before}"));
-                    }
-                    // Why, is told behind what still waited: it has left the channel, or was too slow for it.
-                    if before.offset + 1 < at.offset {
-                        self.missed.insert(channel.clone(), (before, at));
-                    }
-                }
-                *place = Place::At(at);
-            }
-            "subscribed" => {
-                let asked = self.asked.get_mut(&channel).filter(|asked| !asked.is_empty());
-                let asked = asked.ok_or_else(|| format!("nobody asked for `{channel}`"))?;
-                // A seat that it has, or that is on its way: nothing changes.
-                let Some(at) = at.filter(|_| !self.hears.contains_key(&channel)) else {
-                    asked.pop();
-                    return Ok(());
-                };
-                let (since, whole) = (asked.remove(0), message["whole"].as_bool());
-                let place = match (since, whole) {
-                    (Some(since), Some(true)) => {
-                        report.resumed += 1;
-                        Place::At(since)
-                    }
-                    (Some(_), _) => Place::Anywhere,
-                    (None, _) => Place::At(at),
-                };
-                self.hears.insert(channel, place);
-            }
-            "unsubscribed" => {
-                self.missed.remove(&channel);
-                if let Some(Place::At(at)) = self.hears.remove(&channel) {
-                    self.knew.insert(channel, at);
-                }
-            }
-            "published" => {
-                let id = message["id"].as_u64().ok_or_else(|| format!("an answer to nobody: {message}"))?;
-                let (channel, number) = self.said.remove(&id).ok_or_else(|| format!("{id} was answered twice"))?;
-                if let Some(at) = at {
-                    truth.is_at(&channel, at, number)?;
-                }
-            }
-            "error" => {
-                report.refused += 1;
-                if let Some(id) = message["id"].as_u64() {
-                    self.said.remove(&id);
-                } else if let Some(asked) = self.asked.get_mut(&channel).filter(|asked| !asked.is_empty()) {
-                    asked.remove(0);
-                }
-            }
-            "gap" => {
-                self.missed.remove(&channel);
-                self.hears.insert(channel, Place::Anywhere);
-            }
-            "closed" => {
-                report.slow += u64::from(message["code"] == 1013);
-            }
-            other => return Err(format!("`{other}` was heard: {message}")),
+    // ── what must hold ──────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Nothing is left to happen: every message is answered, once.
+    pub fn is_answered(&self) -> Result<(), String> {
+        let open = self.pending.iter().filter(|(id, _)| !self.void.contains(id));
+        let open: Vec<_> = open.collect();
+        match open.len() <= self.unnamed {
+            true => Ok(()),
+            false => Err(format!("no answer to {open:?}")),
         }
-        Ok(())
     }
 
-    /// Whether it is where its channel is.
-    pub fn has_heard(&self, channel: &str, newest: Position) -> Result<(), String> {
-        if let Some((before, at)) = self.missed.get(channel) {
-            return Err(format!("`{channel}`: {at} was heard behind {before}, and nothing was said{}", self.tale()));
+    /// No more messages were taken than its rate allows.
+    pub fn is_within_rate(&self, now: Millis, app: &App) -> Result<(), String> {
+        let rate = app.limits.messages;
+        let most = u64::from(rate.burst) + (now - self.connected_at) * u64::from(rate.burst) / rate.per.0.max(1) + 1;
+        match self.taken <= most {
+            true => Ok(()),
+            false => Err(format!("{} messages were taken, {most} is the most", self.taken)),
         }
-        match self.hears.get(channel) {
-            Some(Place::At(at)) if at.epoch != newest.epoch || at.offset != newest.offset => {
-                Err(format!("`{channel}` is at {newest}, and a reader at {at}"))
-            }
-            _ => Ok(()),
+    }
+
+    fn tell(&mut self, line: String) {
+        if self.tale.len() == TALE {
+            self.tale.pop_front();
         }
+        self.tale.push_back(line);
+    }
+
+    pub fn tale(&self) -> String {
+        let name = format!("\n  of connection {}, `{}` ({}):", self.number, self.arrival.user, self.arrival.role);
+        self.tale.iter().fold(name, |tale, line| format!("{tale}\n  {line}"))
+    }
+
+    pub fn has_heard_sent(&self, number: u64) -> bool {
+        self.sent.contains(&number)
     }
 }

@@ -5,28 +5,56 @@ use crate::store::{self, Done, Parcel, Store, StoreError, Timer, Write};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Commits that wait; beyond, it says that it is busy, as the real one does.
+const QUEUE_MAX: usize = 16;
+
 pub struct Late {
     inner: Arc<dyn Store>,
-    waiting: Mutex<VecDeque<(Vec<Write>, Done)>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<(Vec<Write>, Done)>,
+    /// The disk does not answer before: whatever waits for it waits.
+    hangs_until: Millis,
+    /// Commits that found the queue full.
+    busy: u64,
 }
 
 impl Late {
     pub fn new() -> Late {
-        Late { inner: store::at_once(), waiting: Mutex::default() }
+        Late { inner: store::at_once(), state: Mutex::default() }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<(Vec<Write>, Done)>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The oldest commit that waits is kept, or fails; `None`: none waits.
-    pub fn decide(&self, kept: bool) -> Option<bool> {
-        let (writes, done) = self.waiting().pop_front()?;
+    /// The oldest commit that waits is kept, or fails; `None`: none waits, or the disk hangs.
+    pub fn decide(&self, kept: bool, now: Millis) -> Option<bool> {
+        let mut state = self.state();
+        if now < state.hangs_until {
+            return None;
+        }
+        let (writes, done) = state.waiting.pop_front()?;
+        drop(state);
         match kept {
             true => self.inner.commit(writes, done),
-            false => done(Err(StoreError::Busy)),
+            false => done(Err(StoreError::Unavailable("the seed says so".into()))),
         }
         Some(kept)
+    }
+
+    /// From now on. Whether anything waits for it.
+    pub fn hang(&self, until: Millis) -> bool {
+        let mut state = self.state();
+        state.hangs_until = until;
+        !state.waiting.is_empty()
+    }
+
+    pub fn busy(&self) -> u64 {
+        self.state().busy
     }
 }
 
@@ -44,7 +72,13 @@ impl Store for Late {
     }
 
     fn commit(&self, writes: Vec<Write>, done: Done) {
-        self.waiting().push_back((writes, done));
+        let mut state = self.state();
+        if state.waiting.len() == QUEUE_MAX {
+            state.busy += 1;
+            drop(state);
+            return done(Err(StoreError::Busy));
+        }
+        state.waiting.push_back((writes, done));
     }
 
     fn timers(&self) -> Result<Vec<Timer>, StoreError> {
