@@ -101,6 +101,10 @@ mod tests {
         let options = names.iter().map(|name| if name.contains("kept") { kept } else { ClassOptions::default() });
         hub.set_classes(APP, options.collect(), Some(Arc::new(policy)));
         hub.begin(generation, crate::model::Now::default());
+        // As its kernel does.
+        while hub.has_out() {
+            hub.drain().for_each(drop);
+        }
     }
 
     fn publish(hub: &mut Hub, generation: u64, name: &str, class: u16) -> usize {

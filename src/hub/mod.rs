@@ -89,7 +89,15 @@ impl Hub {
         self.out.drain(..)
     }
 
-    pub fn has_out(&self) -> bool {
+    /// Whether something has to be done. Of what had to wait for channels to move, one message is heard at a time, and
+    /// only once nothing else is left to do: a seat that one of them is offered must be taken before the next, or what
+    /// that one publishes would pass it by.
+    pub fn has_out(&mut self) -> bool {
+        while self.out.is_empty()
+            && let Some((message, now)) = self.moves.next_ready()
+        {
+            self.admit(message, now);
+        }
         !self.out.is_empty()
     }
 

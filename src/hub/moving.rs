@@ -12,6 +12,7 @@ use super::{Hub, Message, Out, Publication, home_of};
 use crate::model::{AppId, ChannelName, Member, Now};
 use crate::policy::Policy;
 use smallvec::smallvec;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// From an old home: all that it kept of a channel.
@@ -42,6 +43,8 @@ pub(super) struct Moves {
     held: Vec<Message>,
     /// Of a generation that this hub has yet to begin.
     early: Vec<Message>,
+    /// Those of both whose time has come.
+    ready: VecDeque<(Message, Now)>,
     settled: u64,
 }
 
@@ -49,6 +52,11 @@ impl Moves {
     pub fn new(shards: u16) -> Moves {
         let none = vec![0; shards as usize];
         Moves { fences: none.clone(), handed: none, ..Moves::default() }
+    }
+
+    /// The next message that need not wait any more.
+    pub fn next_ready(&mut self) -> Option<(Message, Now)> {
+        self.ready.pop_front()
     }
 }
 
@@ -98,9 +106,8 @@ impl Hub {
             self.tell_others(|from| Message::Fence { from, generation });
             self.advance(now);
         }
-        for message in std::mem::take(&mut self.moves.early) {
-            self.admit(message, now);
-        }
+        let early = std::mem::take(&mut self.moves.early);
+        self.moves.ready.extend(early.into_iter().map(|message| (message, now)));
     }
 
     pub(super) fn fence(&mut self, from: u16, generation: u64, now: Now) {
@@ -133,9 +140,8 @@ impl Hub {
         if self.moves.handed.iter().all(|g| *g >= generation) {
             self.moves.settled = generation;
             self.forget_homes();
-            for message in std::mem::take(&mut self.moves.held) {
-                self.admit(message, now);
-            }
+            let held = std::mem::take(&mut self.moves.held);
+            self.moves.ready.extend(held.into_iter().map(|message| (message, now)));
         }
     }
 

@@ -346,3 +346,23 @@ fn what_was_decided_two_generations_ago_goes_to_where_its_channel_is() {
         }
     }
 }
+
+#[test]
+fn who_joins_while_a_channel_moves_hears_what_is_published_right_behind() {
+    let mut world = World::new(0);
+    let generation = (2..=GENERATIONS).find(|generation| home(*generation) != home(1)).unwrap();
+    let new = home(generation);
+    // Its new home begins first: what comes waits there until the channel has come.
+    world.open(new, Letter::Begin(generation));
+    world.join(new, 7, None);
+    world.publish(new, 1);
+    world.join(new, 8, None);
+    world.publish(new, 2);
+    for other in (0..SHARDS).filter(|shard| *shard != new) {
+        world.open(other, Letter::Begin(generation));
+    }
+    world.drain();
+    let heard = |slot| world.heard[&(new, slot)].iter().map(|(_, _, data)| data.clone()).collect::<Vec<_>>();
+    assert_eq!(heard(7), [format!("{new}:1"), format!("{new}:2")]);
+    assert_eq!(heard(8), [format!("{new}:2")]);
+}
