@@ -159,7 +159,8 @@ impl Simulation<'_> {
             self.report.count("API publications to several channels");
             self.truth.goes_to_several(number, channels.clone());
         }
-        let priority = Priority::ALL[self.dice.below(4)];
+        // Half of them urgent: what must not be dropped has to be more than a queue holds.
+        let priority = Priority::ALL[self.dice.below(6).min(3)];
         if priority == Priority::Urgent {
             self.truth.is_to_be_urgent(number);
         }

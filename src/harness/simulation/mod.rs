@@ -119,6 +119,7 @@ impl<'a> Simulation<'a> {
         }
         self.rest().map_err(|what| format!("at rest: {what}"))?;
         self.holds().map_err(|what| format!("at rest: {what}"))?;
+        self.tokens_end().map_err(|what| format!("a while later: {what}"))?;
         self.all_leave().map_err(|what| format!("once everybody has left: {what}"))?;
         self.report.hash = self.dice.trace();
         self.report.add("commits that found the store busy", self.store.busy());
@@ -252,6 +253,11 @@ impl<'a> Simulation<'a> {
         let is_nobody = self.people[who].user.is_empty();
         if is_nobody && self.dice.one_in(2) {
             self.show_token(who);
+            // What follows may come with it in one read.
+            if self.dice.one_in(2) {
+                let (channel, number) = (self.any_channel(), self.number());
+                self.publish(who, channel, number);
+            }
             return Ok(());
         }
         let (channel, number) = (self.any_channel(), self.number());

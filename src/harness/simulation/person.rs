@@ -42,6 +42,8 @@ pub struct Person {
     connected_at: Millis,
     /// Messages of the HTTP API that it heard.
     sent: BTreeSet<u64>,
+    /// Where its publications are, by channel and epoch, in the order of sending.
+    published: BTreeMap<(String, u32), BTreeMap<u64, u64>>,
     /// Publications to several channels that it heard.
     several: BTreeSet<u64>,
     answered: bool,
@@ -128,6 +130,7 @@ impl Person {
             taken: 0,
             connected_at: now,
             sent: BTreeSet::new(),
+            published: BTreeMap::new(),
             several: BTreeSet::new(),
             answered: false,
             tale: VecDeque::new(),

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const REST_MAX: usize = 100_000;
 /// A deadline may be looked at so much later: the wheel's tick, and a turn.
 const LATE_MS: Millis = 2_000;
+/// Shorter than the time between pings, which have deadlines looked at as well.
+const WHILE_MS: Millis = 15_000;
 /// How long all timers of a run together may take, retries included.
 const TIMERS_MS: Millis = 60_000;
 
@@ -158,6 +160,13 @@ impl Simulation<'_> {
             Some((user, connections)) => Err(format!("`{user}` has {connections} connections")),
             None => Ok(()),
         }
+    }
+
+    /// Whose token ends is closed in time, without a message of its own that has it looked at.
+    pub(super) fn tokens_end(&mut self) -> Result<(), String> {
+        self.go_on(WHILE_MS);
+        self.rest()?;
+        self.people_hold()
     }
 
     /// Nobody is left, and so is nothing of anybody.

@@ -49,7 +49,10 @@ impl Person {
                 self.leaves(&channel);
             }
             "published" => match (asked, at) {
-                (Some((_, Asked::Publish { channel, number })), Some(at)) => truth.is_at(&channel, at, number)?,
+                (Some((id, Asked::Publish { channel, number })), Some(at)) => {
+                    truth.is_at(&channel, at, number)?;
+                    self.is_in_order(id, channel, at)?;
+                }
                 (Some((_, Asked::Publish { .. })), None) => {}
                 _ => return Err(format!("an answer to nobody: {message}")),
             },
@@ -92,6 +95,22 @@ impl Person {
             other => return Err(format!("`{other}` was heard: {message}")),
         }
         Ok(())
+    }
+
+    /// What one connection publishes to a channel is in the order in which it was sent. Handlers may be called late.
+    fn is_in_order(&mut self, id: u64, channel: String, at: Position) -> Result<(), String> {
+        if channel.starts_with("asked:") {
+            return Ok(());
+        }
+        let told = format!("`{channel}`: message {id} is at {at}");
+        let all = self.published.entry((channel, at.epoch)).or_default();
+        let before = all.range(..id).next_back().is_some_and(|(_, offset)| *offset > at.offset);
+        let behind = all.range(id..).next().is_some_and(|(_, offset)| *offset < at.offset);
+        all.insert(id, at.offset);
+        match before || behind {
+            true => Err(format!("{told}, and others of this connection are not in their order: {all:?}")),
+            false => Ok(()),
+        }
     }
 
     fn is_greeted(&mut self, message: &Value) -> Result<(), String> {
