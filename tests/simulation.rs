@@ -32,6 +32,9 @@ const LEAST: &[(&str, u64)] = &[
     ("API refusals", 5),
     ("refusals, rate_limited", 5),
     ("refusals, unauthenticated", 1),
+    ("refusals, limit:members", 1),
+    ("publications refused by rule", 2),
+    ("clients that flapped", 1),
     ("tokens taken", 1),
     ("subscriptions revoked", 5),
     ("newcomers sent away", 2),
@@ -68,34 +71,40 @@ fn site() -> Site {
         ("name      = \"asked:{x}\"", "name      = \"asked:{x}\"\nhome      = \"others\""),
         ("name      = \"low:{x}\"", "name      = \"low:{x}\"\nhome      = \"low\""),
         ("name      = \"newest:{x}\"", "name      = \"newest:{x}\"\nhome      = \"all\""),
+        ("name        = \"small:{x}\"", "name        = \"small:{x}\"\nhome        = \"low\""),
         NOTES,
         NOTED,
     ];
     let rules = [
-        ("name      = \"open:{x}\"\nsubscribe = \"true\"", "name      = \"open:{x}\"\nsubscribe = 'user.id != \"u0\"'"),
+        (
+            "name      = \"open:{x}\"\nsubscribe = \"true\"\npublish   = \"true\"",
+            "name      = \"open:{x}\"\nsubscribe = 'user.id != \"u0\"'\npublish   = 'user.id != \"u1\"'",
+        ),
         NOTES,
         NOTED,
     ];
     let channels = [
-        "open:1", "open:2", "open:3", "asked:1", "asked:2", "lossy:1", "low:1", "newest:1", "staff:1", "own:u1",
-        "timed:1", "timed:2", "flood:1", "flood:2",
+        "open:1", "open:2", "open:3", "asked:1", "asked:2", "lossy:1", "low:1", "newest:1", "small:1", "staff:1",
+        "own:u1", "timed:1", "timed:2", "flood:1", "flood:2",
     ];
     Site {
         variants: vec![variant(&[]), variant(&homes), variant(&rules)],
         channels: channels.map(str::to_owned).to_vec(),
-        published: 8,
+        published: 9,
         kernels: 3,
         keeps: |channel| match channel.split(':').next() {
             Some("lossy" | "low") => 8,
             Some("newest") => 500,
             _ => 15,
         },
+        members_max: |channel| if channel.starts_with("small:") { 2 } else { usize::MAX },
         allows: |variant, user, role, channel| match channel.split(':').next() {
             Some("open") => variant != 2 || user != "u0",
             Some("staff") => role == "staff",
             Some("own") => false,
             _ => true,
         },
+        lets_publish: |variant, user, channel| variant != 2 || user != "u1" || !channel.starts_with("open:"),
         token,
     }
 }

@@ -7,6 +7,7 @@
 
 mod api;
 mod chance;
+mod people;
 mod person;
 mod report;
 mod rest;
@@ -18,7 +19,7 @@ pub use report::Report;
 
 use self::api::{Caller, Promises};
 use self::chance::Dice;
-use self::person::{Arriving, Person};
+use self::person::Person;
 use self::store::Late;
 use self::truth::Truth;
 use super::parts::Parts;
@@ -44,8 +45,12 @@ pub struct Site {
     pub kernels: usize,
     /// Events that a channel keeps.
     pub keeps: fn(channel: &str) -> u64,
+    /// Subscribers that a channel may have.
+    pub members_max: fn(channel: &str) -> usize,
     /// Whether a client may subscribe, by the files' variant.
     pub allows: fn(variant: usize, user: &str, role: &str, channel: &str) -> bool,
+    /// Whether a client may publish, by the files' variant.
+    pub lets_publish: fn(variant: usize, user: &str, channel: &str) -> bool,
     /// A token that ends at a second of Unix time; `good`: signed by whom the files trust.
     pub token: fn(user: &str, role: &str, ends: u64, good: bool) -> String,
 }
@@ -119,6 +124,7 @@ impl<'a> Simulation<'a> {
         }
         self.rest().map_err(|what| format!("at rest: {what}"))?;
         self.holds().map_err(|what| format!("at rest: {what}"))?;
+        self.all_publish().map_err(|what| format!("all publish: {what}"))?;
         self.tokens_end().map_err(|what| format!("a while later: {what}"))?;
         self.all_leave().map_err(|what| format!("once everybody has left: {what}"))?;
         self.report.hash = self.dice.trace();
@@ -133,7 +139,7 @@ impl<'a> Simulation<'a> {
                     (self.dice.below(self.parts.kernels.len()), 1 + self.dice.below(6), 1 + self.dice.below(8));
                 self.parts.kernels.turn(kernel, inputs, writes);
             }
-            38..59 => self.act()?,
+            38..59 => self.act(),
             59..72 => self.listen()?,
             72..80 => {
                 self.parts.workers.step();
@@ -215,144 +221,8 @@ impl<'a> Simulation<'a> {
         self.app().policy.find(&name).is_none()
     }
 
-    // ── people ──────────────────────────────────────────────────────────────────────────────────────────────────
-
     fn number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
-    }
-
-    fn any_channel(&mut self) -> String {
-        self.site.channels[self.dice.below(self.site.channels.len())].clone()
-    }
-
-    fn any_user(&mut self) -> String {
-        format!("u{}", self.dice.below(4))
-    }
-
-    /// The key of a publication: some have none.
-    fn key(&mut self, number: u64) -> Option<u64> {
-        let key = self.dice.below(4) as u64;
-        if key > 0 {
-            self.truth.has_key(number, key);
-        }
-        Some(key).filter(|key| *key > 0)
-    }
-
-    /// Somebody does something.
-    fn act(&mut self) -> Result<(), String> {
-        if self.people.len() < 3 || (self.people.len() < 10 && self.dice.one_in(8)) {
-            return self.connect(None);
-        }
-        let who = self.dice.below(self.people.len());
-        if !self.people[who].is_open() {
-            // Comes back, and wants to go on where it was.
-            let gone = self.people.swap_remove(who);
-            return self.connect(Some(gone));
-        }
-        let is_nobody = self.people[who].user.is_empty();
-        if is_nobody && self.dice.one_in(2) {
-            self.show_token(who);
-            // What follows may come with it in one read.
-            if self.dice.one_in(2) {
-                let (channel, number) = (self.any_channel(), self.number());
-                self.publish(who, channel, number);
-            }
-            return Ok(());
-        }
-        let (channel, number) = (self.any_channel(), self.number());
-        match self.dice.below(44) {
-            0..5 => self.people[who].subscribe(&channel),
-            5..8 => {
-                let busy = self.site.channels[self.busy].clone();
-                self.people[who].subscribe(&busy);
-            }
-            8..11 => {
-                let known = self.people[who].known(self.dice.below(8)).unwrap_or(channel);
-                self.people[who].subscribe(&known);
-            }
-            11 | 12 => self.people[who].unsubscribe(&channel),
-            13..28 => self.publish(who, channel, number),
-            28 | 29 => {
-                let (x, ms) = (1 + self.dice.below(2) as u64, self.dice.below(3_000) as u64);
-                self.people[who].set_timer(x, number, ms);
-            }
-            30 => {
-                let (x, starts, ms) =
-                    (1 + self.dice.below(2) as u64, self.dice.one_in(2), 500 + self.dice.below(3_000) as u64);
-                self.people[who].beat(x, starts, ms);
-            }
-            31 | 32 => self.show_token(who),
-            33..38 => self.people[who].takes(Some(self.dice.below(200))),
-            38 | 39 => self.people[who].takes(None),
-            40 => self.people[who].cuts(1 + self.dice.below(60)),
-            41 if self.dice.one_in(3) => self.people[who].vanishes(),
-            42 if self.dice.one_in(3) => self.people[who].closes(),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn publish(&mut self, who: usize, channel: String, number: u64) {
-        self.report.count("publications of clients");
-        // Where somebody may hear it, mostly; each run has channels that are busier than others.
-        let is_busy = !self.dice.one_in(4);
-        let busy = self.site.channels[self.busy].clone();
-        let channel = if is_busy { busy } else { channel };
-        let key = if channel.starts_with("newest:") { self.key(number) } else { None };
-        let length = self.dice.below(600);
-        self.people[who].publish(&channel, number, length, key);
-    }
-
-    /// A fresh token, of another role perhaps; or one that has ended, or that nobody trusts.
-    fn show_token(&mut self, who: usize) {
-        let role = self.any_role();
-        let user = self.people[who].arrival.user.clone();
-        let (good, over) = (!self.dice.one_in(6), self.dice.one_in(8));
-        let now = self.now() / 1_000;
-        let ends = if over { now - 1 } else { now + 2 + self.dice.below(60) as u64 };
-        let token = (self.site.token)(&user, role, ends, good);
-        self.people[who].authenticate(&token, role, Some(ends * 1_000));
-    }
-
-    fn any_role(&mut self) -> &'static str {
-        if self.dice.one_in(2) { "staff" } else { "guest" }
-    }
-
-    fn connect(&mut self, before: Option<Person>) -> Result<(), String> {
-        self.report.count("connections");
-        let arrival = Arriving {
-            user: before.as_ref().map_or_else(|| self.any_user(), |before| before.arrival.user.clone()),
-            role: self.any_role(),
-            ip: self.dice.below(4) as u8,
-            later: self.dice.one_in(4),
-            expires_at: self.dice.one_in(3).then(|| self.now() + 2_000 + self.dice.below(60_000) as u64),
-        };
-        let (kernel, number) = (self.dice.below(self.parts.kernels.len()), self.report.of("connections"));
-        let (app, per_ip) = (self.app(), self.generation.limits.connections_per_ip);
-        match Person::connect(&self.parts.kernels, (kernel, &app, self.now()), number, arrival, per_ip, before) {
-            Ok(person) => self.people.push(person),
-            Err(_) => self.report.count("turned away at the door"),
-        }
-        Ok(())
-    }
-
-    /// Somebody reads what has come.
-    fn listen(&mut self) -> Result<(), String> {
-        if self.people.is_empty() {
-            return Ok(());
-        }
-        let who = self.dice.below(self.people.len());
-        self.hear(who)
-    }
-
-    fn hear(&mut self, who: usize) -> Result<(), String> {
-        for message in self.people[who].listen() {
-            self.dice.note(message.as_bytes());
-            let person = &mut self.people[who];
-            let heard = person.hears(&message, self.site, &mut self.truth, &mut self.report);
-            heard.map_err(|what| format!("{what}{}", person.tale()))?;
-        }
-        Ok(())
     }
 }

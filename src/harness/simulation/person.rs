@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub struct Person {
     /// Of its connection among all.
     pub number: u64,
+    /// The kernel that has it.
+    pub kernel: usize,
     /// As it says in its token, now.
     pub user: String,
     pub role: &'static str,
@@ -113,6 +115,7 @@ impl Person {
         }
         Ok(Person {
             number,
+            kernel,
             user: if arrival.later { String::new() } else { arrival.user.clone() },
             role: if arrival.later { "" } else { arrival.role },
             expires_at: arrival.expires_at.filter(|_| !arrival.later),
@@ -145,7 +148,12 @@ impl Person {
         std::mem::take(&mut self.answered)
     }
 
-    /// A channel that it was on.
+    /// All channels that it was on.
+    pub fn knows(&self) -> Vec<String> {
+        self.knew.keys().cloned().collect()
+    }
+
+    /// One of them.
     pub fn known(&self, nth: usize) -> Option<String> {
         self.knew.keys().nth(nth % self.knew.len().max(1)).cloned()
     }

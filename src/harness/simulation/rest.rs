@@ -13,6 +13,8 @@ const REST_MAX: usize = 100_000;
 const LATE_MS: Millis = 2_000;
 /// Shorter than the time between pings, which have deadlines looked at as well.
 const WHILE_MS: Millis = 15_000;
+/// As long as it takes until everybody may send as much as its rates allow at once.
+const RATES_MS: Millis = 1_000;
 /// How long all timers of a run together may take, retries included.
 const TIMERS_MS: Millis = 60_000;
 
@@ -82,7 +84,7 @@ impl Simulation<'_> {
     }
 
     /// Who is on a channel, as its home says, is who was told so.
-    fn are_there(&mut self, name: &str) -> Result<(), String> {
+    fn are_there(&self, name: &str) -> Result<(), String> {
         let (channel, app, port) = (parsed(name), self.app(), self.parts.kernels.port.clone());
         let on = || self.people.iter().filter(|person| person.is_open() && person.seats.contains_key(name));
         let told: BTreeSet<String> = on().filter_map(|person| Some(person.id?.to_string())).collect();
@@ -92,6 +94,10 @@ impl Simulation<'_> {
         let subscribers: usize = listed.iter().map(|channel| channel.subscribers).sum();
         if subscribers != told.len() {
             return Err(format!("`{name}` has {subscribers} subscribers, and {} were told that they are", told.len()));
+        }
+        let most = (self.site.members_max)(name);
+        if subscribers > most {
+            return Err(format!("`{name}` has {subscribers} subscribers, and {most} are the most"));
         }
         let members = self.parts.kernels.answer(port.presence(&app, &channel));
         let members = members.ok_or("no answer of a home")?.map_err(|refusal| refusal.code.as_str().to_owned())?;
@@ -162,6 +168,35 @@ impl Simulation<'_> {
         }
     }
 
+    /// Everybody publishes once to each channel whose rule is another in other files: the rule in force decides, whatever
+    /// was decided before.
+    pub(super) fn all_publish(&mut self) -> Result<(), String> {
+        self.go_on(RATES_MS);
+        self.rest()?;
+        for channel in self.site.channels.iter().filter(|name| name.starts_with("open:")) {
+            let mut said = Vec::new();
+            for who in 0..self.people.len() {
+                if self.people[who].is_open() && self.people[who].id.is_some() {
+                    let number = self.number();
+                    self.people[who].publish(channel, number, 0, None);
+                    said.push((self.people[who].number, number));
+                }
+            }
+            self.rest()?;
+            // Who was closed meanwhile was not answered.
+            for (person, number) in said {
+                let Some(person) = self.people.iter().find(|p| p.number == person && p.is_open()) else { continue };
+                let refused = self.truth.was_refused(number);
+                if refused == (self.site.lets_publish)(self.variant, &person.user, channel) {
+                    let (is, tale) = (if refused { "refused" } else { "let pass" }, person.tale());
+                    return Err(format!("{number} to `{channel}` was {is}, by variant {}{tale}", self.variant));
+                }
+                self.report.add("publications refused by rule", u64::from(refused));
+            }
+        }
+        Ok(())
+    }
+
     /// Whose token ends is closed in time, without a message of its own that has it looked at.
     pub(super) fn tokens_end(&mut self) -> Result<(), String> {
         self.go_on(WHILE_MS);
@@ -189,6 +224,7 @@ impl Simulation<'_> {
         if let Some(channel) = left.iter().find(|channel| channel.subscribers > 0) {
             return Err(format!("`{}` has {} subscribers", channel.name, channel.subscribers));
         }
+        self.site.channels.iter().try_for_each(|name| self.are_there(name))?;
         for holding in self.parts.kernels.port.shared().memory().holdings() {
             for kind in [Kind::Connections, Kind::Messages, Kind::Queues, Kind::Calls] {
                 let bytes = holding.kinds[kind as usize];

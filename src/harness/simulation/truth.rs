@@ -54,6 +54,10 @@ impl Truth {
         }
     }
 
+    pub fn was_refused(&self, number: u64) -> bool {
+        self.refused.contains(&number)
+    }
+
     pub fn has_key(&mut self, number: u64, key: u64) {
         self.keys.insert(number, key);
     }

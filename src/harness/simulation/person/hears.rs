@@ -209,6 +209,7 @@ impl Person {
             Some("internal") => "refusals, internal",
             Some("unauthenticated") => "refusals, unauthenticated",
             Some("limit") => "refusals, limit",
+            Some("limit:members") => "refusals, limit:members",
             Some("denied") => "refusals, denied",
             _ => "refusals, others",
         });
