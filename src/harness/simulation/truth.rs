@@ -11,6 +11,8 @@ pub struct Truth {
     /// By number of a publication and channel: where it is.
     places: BTreeMap<(u64, String), Position>,
     refused: BTreeSet<u64>,
+    /// Those of clients that a rule or a handler refused, not a bound.
+    denied: BTreeSet<u64>,
     urgent: BTreeSet<u64>,
     /// Published to several channels: to which.
     several: BTreeMap<u64, Vec<String>>,
@@ -54,8 +56,14 @@ impl Truth {
         }
     }
 
-    pub fn was_refused(&self, number: u64) -> bool {
-        self.refused.contains(&number)
+    pub fn is_denied(&mut self, number: u64) {
+        self.denied.insert(number);
+    }
+
+    /// Whether it was let pass or denied; `None`: a bound refused it.
+    pub fn was_let_pass(&self, number: u64) -> Option<bool> {
+        let denied = self.denied.contains(&number);
+        (denied || !self.refused.contains(&number)).then_some(!denied)
     }
 
     pub fn has_key(&mut self, number: u64, key: u64) {

@@ -214,7 +214,12 @@ impl Person {
             _ => "refusals, others",
         });
         match asked {
-            Some((_, Asked::Publish { number, .. } | Asked::Timer(number))) => truth.is_refused(number),
+            Some((_, Asked::Publish { number, .. } | Asked::Timer(number))) => {
+                if message["code"] == "denied" {
+                    truth.is_denied(number);
+                }
+                truth.is_refused(number)
+            }
             Some(_) => Ok(()),
             None => {
                 self.unnamed += 1;
