@@ -4,6 +4,7 @@ use hyper::HeaderMap;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 
+const FORWARDED: &str = "forwarded";
 /// Elements that are looked at, from the right; a longer chain is not one of proxies.
 const HOPS_MAX: usize = 32;
 
@@ -26,15 +27,27 @@ impl Trusted {
         self.0.iter().any(|net| net.contains(&ip.to_canonical()))
     }
 
-    /// The client's address: from the right, the first that is not a trusted proxy's. `Forwarded` goes before
-    /// `X-Forwarded-For`; an element that is no address (`unknown`, `_hidden`) ends the walk at the proxy that wrote it.
+    /// The client's address: from the right, the first that is not a trusted proxy's. An element that is no address
+    /// (`unknown`, `_hidden`) ends the walk at the proxy that wrote it.
+    ///
+    /// Proxies write `Forwarded` or `X-Forwarded-For`, and many pass on the other one as the client sent it. Which of
+    /// them they write nobody can see; so where both are there and name different clients, neither is believed, and the
+    /// request counts as the proxy's own: who forges one shares its bounds with others who do.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.contains(peer) {
             return peer;
         }
-        let standard = headers.contains_key("forwarded");
-        let lines = headers.get_all(if standard { "forwarded" } else { "x-forwarded-for" });
+        let said = |name| headers.contains_key(name).then(|| self.walk(peer, headers, name));
+        match (said(FORWARDED), said("x-forwarded-for")) {
+            (Some(one), Some(other)) if one != other => peer,
+            (Some(client), _) | (None, Some(client)) => client,
+            (None, None) => peer,
+        }
+    }
+
+    fn walk(&self, peer: IpAddr, headers: &HeaderMap, name: &'static str) -> IpAddr {
+        let (standard, lines) = (name == FORWARDED, headers.get_all(name));
         let mut client = peer;
         let elements = lines.iter().rev().flat_map(|line| line.to_str().unwrap_or("").rsplit(','));
         for element in elements.take(HOPS_MAX) {
@@ -101,7 +114,8 @@ mod tests {
             ("10.0.0.1", vec![("forwarded", "For=\"[2001:db8:cafe::17]:4711\"")], "2001:db8:cafe::17"),
             ("10.0.0.1", vec![("forwarded", "for=\"[2001:db8::1]\"")], "2001:db8::1"),
             ("10.0.0.1", vec![("forwarded", "for=1.2.3.4, for=unknown")], "10.0.0.1"),
-            ("10.0.0.1", vec![("forwarded", "for=1.2.3.4"), (xff, "5.6.7.8")], "1.2.3.4"),
+            ("10.0.0.1", vec![("forwarded", "for=1.2.3.4"), (xff, "1.2.3.4")], "1.2.3.4"),
+            ("10.0.0.1", vec![("forwarded", "for=1.2.3.4"), (xff, "5.6.7.8")], "10.0.0.1"), // one of them is forged
             ("10.0.0.1", vec![("forwarded", "proto=https"), (xff, "5.6.7.8")], "10.0.0.1"),
         ] {
             assert_eq!(client(peer, &headers), expected, "{peer} {headers:?}");
