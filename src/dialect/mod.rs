@@ -19,7 +19,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// One or more messages of the other side → what it asks for. Whatever is no request comes back with the code to answer.
+    /// A message's text → what it asks for. Whatever is no request comes back with the code to answer.
     pub fn read<'a>(&self, text: &'a str) -> Result<Request<'a>, Refused<'a>> {
         match self {
             Dialect::Json(json) => json.read(text),

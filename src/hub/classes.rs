@@ -102,7 +102,7 @@ mod tests {
         hub.set_classes(APP, options.collect(), Some(Arc::new(policy)));
         hub.begin(generation, crate::model::Now::default());
         // As its kernel does.
-        while hub.has_out() {
+        while hub.has_out() || hub.hear_waiting() {
             hub.drain().for_each(drop);
         }
     }

@@ -1,12 +1,10 @@
 //! What hubs tell each other, and what a hub asks its kernel to do.
 
-use super::{Moved, Part, Present, Tallies, Tally};
+use super::{Batch, Moved, Part, Present, Tallies, Tally};
 use crate::model::{AppId, ChannelName, ConnectionId, Event, Identity, Member, Now, Position, Slot};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 use std::sync::Arc;
-
-use super::Batch;
 
 /// What one hub tells another.
 #[derive(Debug)]

@@ -89,16 +89,18 @@ impl Hub {
         self.out.drain(..)
     }
 
-    /// Whether something has to be done. Of what had to wait for channels to move, one message is heard at a time, and
-    /// only once nothing else is left to do: a seat that one of them is offered must be taken before the next, or what
-    /// that one publishes would pass it by.
-    pub fn has_out(&mut self) -> bool {
-        while self.out.is_empty()
-            && let Some((message, now)) = self.moves.next_ready()
-        {
-            self.admit(message, now);
-        }
+    /// Whether something has to be done.
+    pub fn has_out(&self) -> bool {
         !self.out.is_empty()
+    }
+
+    /// Hears the next of what had to wait for channels to move. Returns whether there was one. To be called once nothing
+    /// else has to be done: a seat that one of them is offered must be taken before the next, or what that one publishes
+    /// would pass it by.
+    pub fn hear_waiting(&mut self) -> bool {
+        let Some((message, now)) = self.moves.next_ready() else { return false };
+        self.admit(message, now);
+        true
     }
 
     /// A message of another hub.

@@ -104,7 +104,7 @@ impl World {
 
     fn carry(&mut self, shard: u16) {
         let at = shard as usize;
-        while self.hubs[at].has_out() {
+        while self.hubs[at].has_out() || self.hubs[at].hear_waiting() {
             let outs: Vec<Out> = self.hubs[at].drain().collect();
             for out in outs {
                 match out {

@@ -6,7 +6,7 @@
 use super::channel::Channel;
 use super::home::Home;
 use super::{Hub, Seat};
-use crate::model::{AppId, Mono};
+use crate::model::{AppId, Mono, capped};
 use std::num::NonZeroU32;
 
 /// Of one app in one shard.
@@ -223,8 +223,4 @@ impl Counted {
         let kept = if data > 0 { bytes + data } else { 0 };
         Counted { is_home: true, bytes: capped(bytes), kept: capped(kept) }
     }
-}
-
-fn capped(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -52,7 +52,7 @@ impl<I: Io> Kernel<I> {
         let before = conn.queued();
         conn.queue.keep_begun();
         self.out.changed(before, conn.queued());
-        self.conns.leaves(slot);
+        self.conns.leave_later(slot);
         self.recount(slot);
         match written {
             Ok((written, _)) => self.counts.bytes_sent += written as u64,
@@ -196,7 +196,7 @@ impl<I: Io> Kernel<I> {
         if let Some(app) = self.app_of(slot) {
             app.log.disconnected(&app.name, id, user.as_deref(), reason, code);
         }
-        self.conns.is_gone(slot, code);
+        self.conns.forget_later(slot, code);
     }
 
     /// Forgets a connection that is gone.

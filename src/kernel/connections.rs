@@ -75,14 +75,14 @@ impl<T> Connections<T> {
         self.slots.len()
     }
 
-    /// It has begun to close.
-    pub fn leaves(&mut self, slot: Slot) {
+    /// It has begun to close: it gives up its seats at the end of the tick.
+    pub fn leave_later(&mut self, slot: Slot) {
         let id = self[slot].session.id;
         self.leaving.push((slot, id));
     }
 
-    /// Its transport is done with.
-    pub fn is_gone(&mut self, slot: Slot, code: Option<u16>) {
+    /// Its transport is done with: it is forgotten at the end of the tick.
+    pub fn forget_later(&mut self, slot: Slot, code: Option<u16>) {
         self.gone.push((slot, code));
     }
 

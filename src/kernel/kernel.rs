@@ -197,7 +197,7 @@ impl<I: Io> Kernel<I> {
 
     /// What the hub wants done, in its order.
     pub(super) fn carry(&mut self) {
-        while self.hub.has_out() {
+        while self.hub.has_out() || self.hub.hear_waiting() {
             let outs: smallvec::SmallVec<[Out; 8]> = self.hub.drain().collect();
             for out in outs {
                 match out {

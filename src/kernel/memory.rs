@@ -10,7 +10,7 @@ use super::io::Io;
 use super::kernel::Kernel;
 use crate::flow::{KeptRequest, Room};
 use crate::model::memory::{Account, Allowance, Kind};
-use crate::model::{AppId, Identity, Mono, Slot};
+use crate::model::{AppId, Identity, Mono, Slot, capped};
 use crate::observe::LimitName;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -70,11 +70,6 @@ impl Counted {
             session: capped(CONN_BYTES + conn.session.held_bytes()),
         }
     }
-}
-
-/// One connection's bytes are far below this.
-pub(super) fn capped(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl AppMemory {

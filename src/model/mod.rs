@@ -32,7 +32,7 @@ pub use listing::{AppStats, ChannelInfo, ConnectionInfo, Traffic};
 pub use member::Member;
 pub use memory::Memory;
 pub use name::{BadName, ChannelName};
-pub use number::{EXACT_MAX, is_exact};
+pub use number::{EXACT_MAX, capped, is_exact};
 pub use origins::{Origins, canonical_host, is_loopback_host, is_loopback_origin};
 pub(crate) use overridable::overridable;
 pub use problem::{NamedFile, Problem, did_you_mean, one_of};

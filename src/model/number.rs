@@ -16,6 +16,11 @@ pub fn is_exact(value: &Value) -> bool {
     }
 }
 
+/// Bytes of one thing, where many such things are kept: 4 GiB at most are told.
+pub fn capped(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
