@@ -25,6 +25,7 @@ mod input;
 mod io;
 #[allow(clippy::module_inception)]
 mod kernel;
+mod later;
 mod live;
 mod look;
 mod memory;
