@@ -28,10 +28,11 @@ impl Pages {
             return request.headers.get_all("sec-fetch-site").iter().any(|site| site == "cross-site");
         };
         let (Ok(origin), None) = (origin.to_str(), origins.next()) else { return true };
+        let own = app.and_then(|app| app.origins.as_ref());
+        let allowed = self.general.allows(origin) && own.is_none_or(|own| own.allows(origin));
         // `*` is for pages that bring a token of their own. On a developer's machine it means the developer's pages.
-        let local = self.development && is_loopback_origin(origin);
-        let allows = |list: &Origins| list.lists(origin) || list.any() && local;
-        !(allows(&self.general) && app.and_then(|app| app.origins.as_ref()).is_none_or(allows))
+        let named = self.general.lists(origin) || own.is_some_and(|own| own.lists(origin));
+        !(allowed && (named || self.development && is_loopback_origin(origin)))
     }
 
     /// Lets in nobody without credentials where a foreign page asks: in development mode.

@@ -52,7 +52,11 @@ async fn carry_out<G: Gateway>(gateway: &G, ground: &Ground, call: Call, via: Vi
             }
             Done::Sent(recipients)
         }
-        Call::Subscribe { target, channel } => Done::Changed(gateway.subscribe(ground, target, &channel).await?),
+        Call::Subscribe { target, channel } => {
+            // Whoever could bring anybody onto a channel of its own would reach everybody through it.
+            reaches(&target, &ground.scope)?;
+            Done::Changed(gateway.subscribe(ground, target, &channel).await?)
+        }
         Call::Unsubscribe { target, channel } => {
             ground.covers::<Subscribe>(&channel)?;
             Done::Changed(gateway.unsubscribe(app.id, target, &channel).await?)

@@ -72,8 +72,8 @@ impl Verb {
     /// What a key narrowed to channels may do with it. `run` holds calls to it.
     pub fn reach(self) -> Reach {
         match self {
-            Verb::Publish | Verb::Subscribe | Verb::Unsubscribe | Verb::Presence | Verb::History => Reach::Channel,
-            Verb::Broadcast | Verb::Send | Verb::Disconnect => Reach::Through,
+            Verb::Publish | Verb::Unsubscribe | Verb::Presence | Verb::History => Reach::Channel,
+            Verb::Broadcast | Verb::Send | Verb::Subscribe | Verb::Disconnect => Reach::Through,
             Verb::Channels | Verb::Connections => Reach::Told,
             Verb::Cleanup => Reach::Everything,
         }

@@ -76,11 +76,14 @@ impl Times {
     }
 }
 
+/// The end of the year 9999. What claims to end later has no end.
+const DATES_MAX_S: f64 = 253_402_300_800.0;
+
 /// Seconds since 1970, perhaps with a fraction, as milliseconds.
 fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<Millis>, Failure> {
     match claims.get(name) {
         None => Ok(None),
-        Some(value) => match value.as_f64().filter(|s| s.is_finite() && *s >= 0.0) {
+        Some(value) => match value.as_f64().filter(|s| (0.0..DATES_MAX_S).contains(s)) {
             Some(seconds) => Ok(Some((seconds * 1000.0) as u64)),
             None => Err(Failure::new(Cause::Claims, format!("claim `{name}` is not a time"))),
         },

@@ -12,7 +12,7 @@ use super::who::{Decision, Verdict, decide};
 use crate::auth::{Authenticator, Credentials};
 use crate::flow::{App, KeptRequest};
 use crate::kernel::{Counts, Full as Met, Newcomer, Seat};
-use crate::model::{AppId, Close, Identity, LimitKind, Now, Refusal, query_pairs};
+use crate::model::{AppId, Close, Identity, LimitKind, Now, Refusal, is_loopback_origin, query_pairs};
 use crate::observe::{AuthOutcome, LimitName, Metrics, RefusedFor};
 use hyper::header::{
     AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, ORIGIN, PROXY_AUTHORIZATION, RETRY_AFTER, USER_AGENT,
@@ -94,8 +94,12 @@ impl Denied {
         headers
     }
 
-    fn of(self, app: AppId, why: Cow<'static, str>) -> Denied {
-        Denied { app: Some(app), why, ..self }
+    fn foreign(detail: &'static str) -> Denied {
+        Denied::new(RefusedFor::Origin, StatusCode::FORBIDDEN, detail)
+    }
+
+    fn of(self, app: AppId) -> Denied {
+        Denied { app: Some(app), ..self }
     }
 }
 
@@ -124,7 +128,7 @@ impl<'a> Admission<'a> {
         let candidates = self.route(upgrade)?;
         let mut seat = self.reserve(upgrade.ip)?;
         let nothing = || Denied::new(RefusedFor::NotFound, StatusCode::NOT_FOUND, "nothing listens here");
-        let Decision { candidate, verdict, outcome, reason } =
+        let Decision { candidate, verdict, outcome, reason, proven } =
             self.authenticate(upgrade, &candidates).await.ok_or_else(nothing)?;
         let Candidate { app, endpoint, protocols, vars, .. } = &candidates[candidate];
         let app = self.front.generation.app(*app).ok_or_else(nothing)?;
@@ -139,18 +143,22 @@ impl<'a> Admission<'a> {
             metrics.authenticated(outcome);
         }
         let (identity, close) = match verdict {
+            Verdict::Open(Some(_)) if !proven && self.is_strange_page(upgrade.headers, &candidates[candidate]) => {
+                let detail = "a page of another origin needs a token in development mode, or `http.origins` names it";
+                return Err(Denied::foreign(detail).of(app.id));
+            }
             Verdict::Open(identity) => (identity, None),
             Verdict::Close(close) => (None, Some(close)),
             Verdict::Reject => {
                 let missing = outcome == Some(AuthOutcome::Missing);
                 let for_what = if missing { RefusedFor::NoToken } else { RefusedFor::Token };
                 let denied = Denied::new(for_what, StatusCode::UNAUTHORIZED, "authentication required");
-                return Err(denied.of(app.id, reason));
+                return Err(Denied { why: reason, ..denied.of(app.id) });
             }
             Verdict::Unavailable => {
                 let detail = "who you are cannot be verified at the moment, try again";
                 let denied = Denied::new(RefusedFor::Unavailable, StatusCode::SERVICE_UNAVAILABLE, detail);
-                return Err(Denied { retry_s: Some(UNAVAILABLE_RETRY_S), ..denied.of(app.id, reason) });
+                return Err(Denied { retry_s: Some(UNAVAILABLE_RETRY_S), why: reason, ..denied.of(app.id) });
             }
         };
         let full = if close.is_none() { self.enter(app, identity.as_deref(), &mut seat) } else { None };
@@ -191,14 +199,12 @@ impl<'a> Admission<'a> {
             return Err(Denied::new(RefusedFor::NotFound, StatusCode::NOT_FOUND, detail));
         }
         // Only browsers send it, and they always do (RFC 6455 §10.2).
-        if let Some(origin) = headers.get(ORIGIN) {
-            let origin = origin.to_str().unwrap_or("");
+        if let Some(origin) = origin_of(headers) {
             let general = entrance.origins.allows(origin);
             let app = candidates[0].app;
             candidates.retain(|c| general && c.origins.is_none_or(|own| own.allows(origin)));
             if candidates.is_empty() {
-                let detail = "pages of this origin may not connect";
-                return Err(Denied::new(RefusedFor::Origin, StatusCode::FORBIDDEN, detail).of(app, detail.into()));
+                return Err(Denied::foreign("pages of this origin may not connect").of(app));
             }
         }
         Ok(candidates)
@@ -226,20 +232,31 @@ impl<'a> Admission<'a> {
     }
 
     /// The headers without cookies, where the page is one that only `*` lets in: a browser sends its visitor's cookies
-    /// whatever page asks (RFC 6455 §10.2), and in production no page of just any origin may act in a visitor's name.
+    /// whatever page asks (RFC 6455 §10.2), and no page of just any origin may act in a visitor's name.
     fn without_cookies(&self, headers: &HeaderMap, candidates: &[Candidate<'_>]) -> Option<HeaderMap> {
-        if self.front.generation.development || !headers.contains_key(COOKIE) {
+        if !headers.contains_key(COOKIE) {
             return None;
         }
-        let origin = headers.get(ORIGIN)?.to_str().unwrap_or("");
-        let named = self.front.entrance.origins.lists(origin)
-            || candidates.iter().all(|c| c.origins.is_some_and(|own| own.lists(origin)));
-        if named {
+        let origin = origin_of(headers)?;
+        let local = self.front.generation.development && is_loopback_origin(origin);
+        if local || candidates.iter().all(|candidate| self.names(candidate, origin)) {
             return None;
         }
         let mut headers = headers.clone();
         headers.remove(COOKIE);
         Some(headers)
+    }
+
+    /// Whether this origin is allowed by its name, not only by `*`.
+    fn names(&self, candidate: &Candidate<'_>, origin: &str) -> bool {
+        self.front.entrance.origins.lists(origin) || candidate.origins.is_some_and(|own| own.lists(origin))
+    }
+
+    /// A page that only `*` lets in, and that is not the developer's own. In development mode everybody on the machine is
+    /// somebody to it: a page of the world in the developer's browser must bring a token.
+    fn is_strange_page(&self, headers: &HeaderMap, candidate: &Candidate<'_>) -> bool {
+        let strange = |origin| !is_loopback_origin(origin) && !self.names(candidate, origin);
+        self.front.generation.development && origin_of(headers).is_some_and(strange)
     }
 
     /// Takes the app's place, the user's, and those of its claims; a close where there is none.
@@ -252,6 +269,13 @@ impl<'a> Admission<'a> {
         self.metrics.limit(full, 1);
         Some(Close::TOO_MANY_CONNECTIONS)
     }
+}
+
+/// The page's origin; one that nobody allows by name where there are several.
+fn origin_of(headers: &HeaderMap) -> Option<&str> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let first = origins.next()?;
+    Some(first.to_str().ok().filter(|_| origins.next().is_none()).unwrap_or(""))
 }
 
 pub(super) fn shortened(text: &str) -> &str {

@@ -64,7 +64,17 @@ impl Trusted {
 
 /// Whether a proxy says that it passed this request on.
 pub fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| name == "forwarded" || name.as_str().starts_with("x-forwarded-"))
+    const OTHERS: [&str; 8] = [
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-client-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "fastly-client-ip",
+        "x-original-forwarded-for",
+    ];
+    headers.keys().any(|name| name.as_str().starts_with("x-forwarded-") || OTHERS.contains(&name.as_str()))
 }
 
 /// The `for` of an element: `for="[2001:db8::1]:80";proto=https`.
@@ -119,6 +129,14 @@ mod tests {
             ("10.0.0.1", vec![("forwarded", "proto=https"), (xff, "5.6.7.8")], "10.0.0.1"),
         ] {
             assert_eq!(client(peer, &headers), expected, "{peer} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_known_by_what_they_add() {
+        for (name, is) in [("via", true), ("x-real-ip", true), ("x-forwarded-host", true), ("x-request-id", false)] {
+            let headers = HeaderMap::from_iter([(hyper::header::HeaderName::from_static(name), "1".parse().unwrap())]);
+            assert_eq!(is_forwarded(&headers), is, "{name}");
         }
     }
 

@@ -32,6 +32,8 @@ pub struct Decision {
     /// `None`: the first message will tell.
     pub outcome: Option<AuthOutcome>,
     pub reason: Cow<'static, str>,
+    /// A token said who it is: nobody else can say the same.
+    pub proven: bool,
 }
 
 /// Tries the candidates in order; `None` where there is none.
@@ -54,15 +56,15 @@ pub async fn decide(
                 Verdict::Open(Some(_)) => Some(AuthOutcome::Anonymous),
                 Verdict::Close(_) | Verdict::Reject | Verdict::Unavailable => Some(AuthOutcome::Missing),
             };
-            Decision { candidate, verdict, outcome, reason: "no token".into() }
+            Decision { candidate, verdict, outcome, reason: "no token".into(), proven: false }
         };
         let failure = |by: &Authenticator, reason| {
             let (verdict, outcome) = (verdict(by.on_failed()), Some(AuthOutcome::Failed));
-            Decision { candidate, verdict, outcome, reason }
+            Decision { candidate, verdict, outcome, reason, proven: false }
         };
         let open = |by: &Authenticator, reason| {
             let (verdict, outcome) = (unavailable(by.on_failed()), Some(AuthOutcome::Unavailable));
-            Decision { candidate, verdict, outcome, reason }
+            Decision { candidate, verdict, outcome, reason, proven: false }
         };
         if !c.has.is_empty() {
             match peek(auth, c.has, credentials, now).await {
@@ -86,9 +88,9 @@ pub async fn decide(
             }
         }
         return Some(match authenticate(auth, credentials, now).await {
-            Found::Identity(identity) => {
-                let outcome = Some(AuthOutcome::Identified);
-                Decision { candidate, verdict: Verdict::Open(Some(identity)), outcome, reason: Cow::Borrowed("") }
+            Found::Identity(by, identity) => {
+                let (verdict, outcome) = (Verdict::Open(Some(identity)), Some(AuthOutcome::Identified));
+                Decision { candidate, verdict, outcome, reason: Cow::Borrowed(""), proven: by.takes_tokens() }
             }
             Found::Unavailable(by, reason) => unsure.unwrap_or_else(|| open(by, reason)),
             Found::Missing => unsure.or(failed).unwrap_or_else(missing),
@@ -122,7 +124,7 @@ async fn peek<'a>(
 }
 
 enum Found<'a> {
-    Identity(Arc<Identity>),
+    Identity(&'a Authenticator, Arc<Identity>),
     Missing,
     Failed(&'a Authenticator, Cow<'static, str>),
     Unavailable(&'a Authenticator, Cow<'static, str>),
@@ -131,7 +133,7 @@ enum Found<'a> {
 async fn authenticate<'a>(auth: &'a [Arc<Authenticator>], credentials: &Credentials<'_>, now: Now) -> Found<'a> {
     for by in auth {
         match by.authenticate(credentials, now).await {
-            Outcome::Identity(identity) => return Found::Identity(identity),
+            Outcome::Identity(identity) => return Found::Identity(by, identity),
             Outcome::Failed { reason, .. } => return Found::Failed(by, reason),
             Outcome::Unavailable { reason } => return Found::Unavailable(by, reason),
             Outcome::Missing => {}

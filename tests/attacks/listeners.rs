@@ -247,6 +247,40 @@ fn development_is_not_for_what_a_proxy_passes_on() {
     }
 }
 
+/// In development mode there are no secrets, so a page of the world in the developer's browser could do what they may.
+#[test]
+fn in_development_pages_of_the_world_need_a_token_to_connect() {
+    let gateway = gateway("", "", "");
+    let signed = jsonwebtoken::encode(
+        &jsonwebtoken::Header::default(),
+        &json!({ "sub": "ann", "exp": 4_102_444_800_u64 }),
+        &jsonwebtoken::EncodingKey::from_secret(b"dev-jwt-secret"),
+    );
+    let bearer = format!("Bearer {}", signed.unwrap());
+    for (headers, good) in [
+        (vec![], true),
+        (vec![("Origin", "http://localhost:5173")], true),
+        (vec![("Origin", "http://127.0.0.1")], true),
+        (vec![("Origin", "https://evil.example")], false),
+        (vec![("Origin", "null")], false),
+        (vec![("Origin", "https://evil.example"), ("Authorization", &bearer)], true),
+    ] {
+        match Talk::to(gateway.at(), "/ws", &headers) {
+            Ok(mut talk) => {
+                talk.pings();
+                assert!(good, "{headers:?} was let in");
+            }
+            Err(Got::Http(reply)) => assert!(!good && reply.status == 403, "{headers:?}: {}", reply.status),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    for origins in ["Origin: http://localhost\r\nOrigin: https://evil.example\r\n", "Origin: \r\n"] {
+        let mut raw = Raw::connect(gateway.at());
+        raw.ask("/ws", origins);
+        assert_eq!(raw.status(), 403, "{origins}");
+    }
+}
+
 #[test]
 fn pages_of_other_origins_may_not_connect() {
     let gateway = gateway("", "", "[http]\norigins = [\"https://app.example\", \"https://*.good.example\"]\n");

@@ -255,6 +255,24 @@ async fn pages_of_other_origins_may_not_use_their_visitors_cookies() {
     let all = visited(false, &["*"]);
     let headers = [("cookie", cookie.as_str()), origin];
     assert_eq!(ask(&all, "clinic POST /mine", &headers, "").await.0, 403, "`*` names nobody");
+    // What the app names, within what `[http]` allows.
+    let app = |general: &[&str], own: &[&str]| {
+        let mut context = visited(false, general);
+        let own: Vec<String> = own.iter().map(|o| (*o).to_owned()).collect();
+        let site = Arc::get_mut(&mut context.site).unwrap();
+        site.apps[0].origins = Some(crate::model::Origins::parse(&own).unwrap());
+        context
+    };
+    for (general, own, status) in [
+        (&["*"][..], &["https://evil.example"][..], 200),
+        (&["*"], &["https://app.example"], 403),
+        (&["https://app.example"], &["https://evil.example"], 403),
+        (&["https://evil.example"], &["*"], 200),
+        (&["https://evil.example"], &["https://app.example"], 403),
+    ] {
+        let context = app(general, own);
+        assert_eq!(ask(&context, "clinic POST /mine", &headers, "").await.0, status, "{general:?} {own:?}");
+    }
 }
 
 #[tokio::test]

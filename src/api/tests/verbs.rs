@@ -211,7 +211,16 @@ async fn a_key_s_channels_hold_for_every_verb() {
             Verb::Send => {
                 (Vec::new(), vec![r#"{"user":"u1","data":1}"#.into(), format!(r#"{{"connection":"{id}","data":1}}"#)])
             }
-            Verb::Subscribe | Verb::Unsubscribe => (vec![on_user("clinic:c1:queue")], vec![on_user("system:a")]),
+            // Whoever is on a channel of the key can be told, listed and closed through it.
+            Verb::Subscribe => (
+                Vec::new(),
+                vec![
+                    on_user("clinic:c1:queue"),
+                    on_user("system:a"),
+                    format!(r#"{{"connection":"{id}","channel":"clinic:c1:queue"}}"#),
+                ],
+            ),
+            Verb::Unsubscribe => (vec![on_user("clinic:c1:queue")], vec![on_user("system:a")]),
             Verb::Disconnect => (
                 vec![r#"{"filter":{"channels":["clinic:c1:queue"]}}"#.into()],
                 vec![
@@ -228,7 +237,11 @@ async fn a_key_s_channels_hold_for_every_verb() {
                 (vec!["channel=clinic:c1:queue".into()], vec!["".into(), "user=u1".into(), "channel=system:a".into()])
             }
         };
-        assert_eq!(may.is_empty(), matches!(verb, Verb::Send) || verb.reach() == Reach::Everything, "{verb:?}");
+        assert_eq!(
+            may.is_empty(),
+            matches!(verb, Verb::Send | Verb::Subscribe) || verb.reach() == Reach::Everything,
+            "{verb:?}"
+        );
         assert_eq!(may_not.is_empty(), verb == Verb::Channels, "{verb:?}");
         for (calls, status) in [(may, 200), (may_not, 403)] {
             for call in calls {
