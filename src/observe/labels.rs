@@ -108,6 +108,8 @@ labels! {
         CallBytes = "call_bytes",
         Effects = "effects",
         ReadWait = "read_wait",
+        /// Events that a script cannot hold, which `history` left out.
+        Unreadable = "unreadable",
         Timers = "timers",
         /// `bytes` of an `[entity.NAME]`.
         EntityBytes = "entity_bytes",
@@ -140,6 +142,7 @@ labels! {
         MessageBytes = "message_bytes",
         MessageFragments = "message_fragments",
         Frames = "frames",
+        Items = "items",
         CloseBytes = "close_bytes",
         Messages = "messages",
         MessagesPerUser = "messages_per_user",

@@ -39,6 +39,8 @@ pub(super) struct Recorded {
     /// Asked for in all, and the bytes of their messages.
     pub count: usize,
     pub bytes: usize,
+    /// Events that a script cannot hold.
+    pub left_out: u64,
     pub stopped: Option<Stop>,
 }
 

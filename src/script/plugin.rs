@@ -86,6 +86,8 @@ pub struct Ran {
     pub value: Option<Bytes>,
     /// Of a route.
     pub reply: Option<Reply>,
+    /// Events of histories that a script cannot hold.
+    pub left_out: u64,
     /// Operations that it took.
     pub operations: u64,
 }

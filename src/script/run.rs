@@ -50,6 +50,7 @@ pub(super) fn run(
                 kept: recorded.kept,
                 value: value.transpose().map_err(wrong)?.map(Bytes::from),
                 reply: recorded.reply,
+                left_out: recorded.left_out,
                 operations: current.meter.operations(),
             });
         }

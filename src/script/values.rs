@@ -106,6 +106,7 @@ fn read(text: &[u8], fields: Fields, room: &mut Room) -> Result<Dynamic, serde_j
 }
 
 /// What may still come.
+#[derive(Clone)]
 pub(super) struct Room {
     text: usize,
     items: usize,
@@ -120,6 +121,33 @@ impl Room {
     pub fn of_run() -> Room {
         let bounds = meter::bounds();
         Room { text: bounds.string_bytes, items: bounds.array_items, entries: bounds.map_items }
+    }
+
+    /// Takes an element of an array in, with all inside it, where it fits.
+    pub fn holds(&mut self, element: &Dynamic) -> bool {
+        let mut left = self.clone();
+        let fits = left.items.checked_sub(1).and_then(|items| {
+            left.items = items;
+            left.measure(element)
+        });
+        if fits.is_some() {
+            *self = left;
+        }
+        fits.is_some()
+    }
+
+    /// Takes what a value has, as the engine counts it; `None` beyond what is left.
+    fn measure(&mut self, value: &Dynamic) -> Option<()> {
+        if let Ok(text) = value.as_immutable_string_ref() {
+            self.text = self.text.checked_sub(text.len())?;
+        } else if let Ok(array) = value.as_array_ref() {
+            self.items = self.items.checked_sub(array.len())?;
+            array.iter().try_for_each(|value| self.measure(value))?;
+        } else if let Ok(map) = value.as_map_ref() {
+            self.entries = self.entries.checked_sub(map.len())?;
+            map.values().try_for_each(|value| self.measure(value))?;
+        }
+        Some(())
     }
 
     fn take<E: Error>(left: &mut usize, by: usize, what: &str) -> Result<(), E> {

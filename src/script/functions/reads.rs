@@ -6,29 +6,32 @@ use super::super::meter::go_on;
 use super::super::subject::{UserValue, channel as channel_text, id_text, shared};
 use super::super::values::{self, Room};
 use super::{Shelf, arguments as arg};
-use crate::model::{Code, ConnectionInfo, EventKind, Filter, Refusal, Target};
+use crate::model::{ChannelName, Code, ConnectionInfo, EventKind, Filter, Refusal, Target};
 use rhai::{Array, Dynamic, Map};
 
 /// Events that `history` gives unless told.
 const HISTORY_DEFAULT: i64 = 50;
 /// Claims that `stats` counts by: each is looked up in each connection.
 const CLAIMS_MAX: usize = 20;
-/// Events, channels, connections that one read gives.
+/// Events, channels, connections that one read gives; fewer where one value cannot hold so many.
 const LISTED_MAX: usize = 1_000;
+/// JSON that one `history` looks at: some milliseconds' work, however little of it fits.
+const JSON_MAX: usize = 1 << 20;
 
 pub(super) fn add(shelf: &mut Shelf) {
     shelf.group("Reading the gateway");
     shelf.function(
         "history",
         "The newest events of a channel whose class keeps history, oldest first: an array of `#{ data, event, at, offset, \
-         user }`. `count`: 50 unless given, 1,000 at most.",
+         user }`. `count`: 50 unless given, 1,000 at most, fewer where one value cannot hold so many. What no script can hold \
+         (a number of more than 64 bits, say) is left out.",
         r#"for past in history("room:1:chat", 10) { send(event.connection, past.data); }"#,
     );
     shelf.form(&["channel: string"], "array", |channel: &str| history(channel, HISTORY_DEFAULT));
     shelf.form(&["channel: string", "count: int"], "array", history);
     shelf.function(
         "presence",
-        "Who is on a channel whose class has presence: an array of `#{ id, user, joined_at }`.",
+        "Who is on a channel whose class has presence: an array of `#{ id, user, joined_at }`, 1,000 at most.",
         r#"let nurses = presence("ward:3").filter(|m| m.user.role == "nurse");"#,
     );
     shelf.form(&["channel: string"], "array", presence);
@@ -44,7 +47,7 @@ pub(super) fn add(shelf: &mut Shelf) {
     shelf.function(
         "connections",
         "Connections of the app, or those of a target, oldest first: an array of `#{ id, user, channels, ip, endpoint, \
-         user_agent, connected_at, last_activity }`, 1,000 at most.",
+         user_agent, connected_at, last_activity }`, 1,000 at most, fewer where one value cannot hold so many.",
         r#"let devices = connections(user("u1"));"#,
     );
     shelf.form(&[], "array", || connections(Target::Filter(Filter::default())));
@@ -109,36 +112,92 @@ fn history(channel: &str, count: i64) -> Result<Array, Raised> {
         let events =
             call.around.host.history(call.around.app.id, &channel, limit, wait).map_err(|r| refused(call, r))?;
         let messages = events.iter().filter(|e| e.kind == EventKind::Message);
-        // All messages together are one value of the script.
-        let mut room = Room::of_run();
-        messages
-            .map(|event| {
-                go_on()?;
-                let sender = event.sender.as_ref();
-                Ok(map([
-                    ("data", values::parse_within(&event.data, &mut room).map_err(|e| raise(e.to_string()))?),
-                    ("event", optional(event.event.as_deref())),
-                    ("at", Dynamic::from_int(event.at.wall as i64)),
-                    ("offset", Dynamic::from_int(event.offset as i64)),
-                    ("user", sender.map_or(Dynamic::UNIT, |s| Dynamic::from(UserValue(s.identity.clone())))),
-                ]))
-            })
-            .collect()
+        let (mut listed, mut looked_at) = (Listed::new(), 0);
+        for event in messages.rev() {
+            go_on()?;
+            // What clients published is no mistake of the handler that reads it.
+            let data = match event.data.len() {
+                bytes if bytes > JSON_MAX => Err(format!("{bytes} bytes")),
+                bytes if looked_at + bytes > JSON_MAX => break,
+                bytes => {
+                    looked_at += bytes;
+                    values::parse_within(&event.data, &mut Room::of_run()).map_err(|e| e.to_string())
+                }
+            };
+            let data = match data {
+                Ok(data) => data,
+                Err(why) => {
+                    left_out(call, &channel, event.offset, &why);
+                    continue;
+                }
+            };
+            let sender = event.sender.as_ref();
+            let fits = listed.push(map([
+                ("data", data),
+                ("event", optional(event.event.as_deref())),
+                ("at", Dynamic::from_int(event.at.wall as i64)),
+                ("offset", Dynamic::from_int(event.offset as i64)),
+                ("user", sender.map_or(Dynamic::UNIT, |s| Dynamic::from(UserValue(s.identity.clone())))),
+            ]));
+            if !fits {
+                break;
+            }
+        }
+        let mut newest_last = listed.list;
+        newest_last.reverse();
+        Ok(newest_last)
     })
+}
+
+/// An event that a script cannot hold.
+fn left_out(call: &Current, channel: &ChannelName, offset: u64, why: &str) {
+    call.recorded.borrow_mut().left_out += 1;
+    let app = &*call.around.app.name;
+    crate::observe::limited!(warn, app, %channel, offset, "`history` leaves out an event that a script cannot hold: {why}");
+}
+
+/// As many of what was read as one value may hold: what clients do must not make a fault of a read.
+struct Listed {
+    list: Array,
+    room: Room,
+}
+
+impl Listed {
+    fn new() -> Listed {
+        Listed { list: Array::new(), room: Room::of_run() }
+    }
+
+    /// Returns whether it fitted.
+    fn push(&mut self, value: Dynamic) -> bool {
+        let fits = self.room.holds(&value);
+        if fits {
+            self.list.push(value);
+        }
+        fits
+    }
+
+    fn of(values: impl Iterator<Item = Result<Dynamic, Raised>>) -> Result<Array, Raised> {
+        let mut listed = Listed::new();
+        for value in values {
+            if !listed.push(value?) {
+                break;
+            }
+        }
+        Ok(listed.list)
+    }
 }
 
 fn presence(channel: &str) -> Result<Array, Raised> {
     with(|call| {
         let (channel, wait) = (arg::channel(channel)?, ready(call)?);
         let members = call.around.host.presence(call.around.app.id, &channel, wait).map_err(|r| refused(call, r))?;
-        let shown = members.into_iter().take(LISTED_MAX).map(|member| {
-            map([
+        Listed::of(members.into_iter().take(LISTED_MAX).map(|member| {
+            Ok(map([
                 ("id", id_text(member.connection)),
                 ("user", Dynamic::from(UserValue(member.identity))),
                 ("joined_at", Dynamic::from_int(member.joined_at as i64)),
-            ])
-        });
-        Ok(shown.collect())
+            ]))
+        }))
     })
 }
 
@@ -158,13 +217,13 @@ fn channels(prefix: &str) -> Result<Array, Raised> {
         let found =
             call.around.host.channels(call.around.app.id, prefix, LISTED_MAX, wait).map_err(|r| refused(call, r))?;
         let shown = |c: crate::model::ChannelInfo| {
-            map([
+            Ok(map([
                 ("name", channel_text(&c.name)),
                 ("members", Dynamic::from_int(c.subscribers as i64)),
                 ("since", Dynamic::from_int(c.since as i64)),
-            ])
+            ]))
         };
-        Ok(found.into_iter().map(shown).collect())
+        Listed::of(found.into_iter().map(shown))
     })
 }
 
@@ -185,7 +244,7 @@ fn connections(target: Target) -> Result<Array, Raised> {
                 ("last_activity", Dynamic::from_int(c.last_activity as i64)),
             ]))
         };
-        found.map_err(|r| refused(call, r))?.0.into_iter().map(shown).collect()
+        Listed::of(found.map_err(|r| refused(call, r))?.0.into_iter().map(shown))
     })
 }
 

@@ -101,6 +101,50 @@ fn a_read_that_does_not_come_ends_the_call() {
 }
 
 #[test]
+fn what_clients_published_makes_no_fault_of_a_history() {
+    let depth = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    let texts = [
+        "1e400".to_owned(),
+        "1180591620717411303424".to_owned(),
+        r#""\ud800""#.to_owned(),
+        depth,
+        format!("\"{}\"", "x".repeat(300_000)),
+        format!("\"{}\"", "x".repeat(2_000_000)),
+        format!("[{}0]", "0,".repeat(20_000)),
+        "7".to_owned(),
+    ];
+    let mut bench = bench("fn f(event) { reply(history(\"room:1\").map(|e| e.data)) }");
+    bench.host.published = Some(texts.into());
+    let ran = bench.run("f", &message("{}")).unwrap();
+    assert_eq!(ran.left_out, 7);
+    assert!(format!("{:?}", ran.effects).contains("[7]"), "{:?}", ran.effects);
+}
+
+#[test]
+fn of_a_history_too_large_for_one_value_the_newest_are_read() {
+    let texts = |text: &str| (0..1_000).map(|n| format!("[{n},\"{text}\"]")).collect::<Vec<_>>();
+    let many = format!("[{}0]", "{\"a\":0,\"b\":1},".repeat(200));
+    // By text, by elements, by entries, and by what one call looks at.
+    for published in [texts(&"x".repeat(1_000)), texts(""), vec![many; 1_000], vec![" ".repeat(9_000) + "1"; 1_000]] {
+        let text =
+            "fn f(event) { let all = history(\"room:1\", 1000); reply([all[0].offset, all[all.len - 1].offset]) }";
+        let mut bench = bench(text);
+        bench.host.published = Some(published);
+        let ran = bench.run("f", &message("{}")).unwrap();
+        let (shown, left_out) = (format!("{:?}", ran.effects), ran.left_out);
+        assert!(shown.contains(",1000]") && left_out == 0, "{left_out} {shown}");
+    }
+}
+
+#[test]
+fn of_connections_too_many_for_one_value_the_oldest_are_read() {
+    let mut bench = bench("fn f(event) { reply(connections().len) }");
+    bench.host.crowd = Some((200, 1_000));
+    let ran = bench.run("f", &message("{}")).unwrap();
+    assert!(format!("{:?}", ran.effects).contains("49"), "{:?}", ran.effects);
+}
+
+#[test]
 fn a_message_too_large_for_handlers_is_refused_not_counted_as_a_fault() {
     let mut bench = bench_with("fn f(event) { event.data }", Limits { array_items: 10, ..patient() });
     let refusal = bench.refusal("f", &message("[1,2,3,4,5,6,7,8,9,10,11]"));

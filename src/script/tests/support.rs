@@ -17,6 +17,10 @@ pub struct Fixed {
     pub randoms: AtomicU64,
     /// Reads fail with this.
     pub fails: Option<Code>,
+    /// What `history` has of any channel, where that is not three events of its own.
+    pub published: Option<Vec<String>>,
+    /// Channels of each connection, and connections that there are.
+    pub crowd: Option<(usize, usize)>,
 }
 
 impl Fixed {
@@ -34,9 +38,11 @@ impl Host for Fixed {
         n << 96 | n << 64 | n
     }
     fn history(&self, _: AppId, channel: &ChannelName, limit: usize, _: u64) -> Result<Vec<model::Event>, Refusal> {
-        let event = |n: u64| model::Event {
+        let own = || (1..=3).map(|n| format!(r#"{{"on":"{channel}","n":{n}}}"#)).collect();
+        let all: Vec<String> = self.published.clone().unwrap_or_else(own);
+        let event = |(n, data): (u64, &String)| model::Event {
             kind: EventKind::Message,
-            data: format!(r#"{{"on":"{channel}","n":{n}}}"#).into(),
+            data: data.clone().into(),
             event: Some("note".into()),
             key: None,
             sender: None,
@@ -45,7 +51,7 @@ impl Host for Fixed {
             offset: n,
             at: Now { wall: NOW - 10 + n, ..Now::default() },
         };
-        self.answer((1..=limit.min(3) as u64).map(event).collect())
+        self.answer((1..).zip(&all).take(limit).map(event).collect())
     }
     fn presence(&self, _: AppId, _: &ChannelName, _: u64) -> Result<Vec<Member>, Refusal> {
         self.answer(vec![Member { connection: ConnectionId::uuid(7), identity: ann(), joined_at: NOW }])
@@ -65,12 +71,13 @@ impl Host for Fixed {
     ) -> Result<(Vec<ConnectionInfo>, usize), Refusal> {
         let all = match target {
             Target::User(id) if &*id == "nobody" => 0,
-            _ => 2,
+            _ => self.crowd.map_or(2, |(_, connections)| connections),
         };
+        let channel = |n: usize| ChannelName::parse(&format!("room:{}", n + 1)).unwrap();
         let info = |n: usize| ConnectionInfo {
             id: ConnectionId::uuid(n as u128),
             identity: ann(),
-            channels: vec![ChannelName::parse("room:1").unwrap()],
+            channels: (0..self.crowd.map_or(1, |(channels, _)| channels)).map(channel).collect(),
             ip: [127, 0, 0, 1].into(),
             user_agent: None,
             endpoint: "/ws".into(),

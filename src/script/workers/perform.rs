@@ -151,6 +151,7 @@ impl Core {
             Ok(Err(Failure::Fault(fault))) => return Err(Stopped::Fault(fault, None)),
             Err(_) => return Err(self.fault(turn, FaultKind::Panic, "a mistake of Weir's own".into(), None)),
         };
+        (0..ran.left_out).for_each(|_| job.handler.metrics.limit(HandlerLimit::Unreadable));
         let now = if ran.kept.is_empty() && timer.is_none() && !is_stored { turn.now } else { self.host.now() };
         turn.writes.extend(timer.and_then(|t| keep::fired(t, &app.name, now)));
         if keeps_state && turn.entity.is_some() {
