@@ -90,6 +90,8 @@ impl crate::model::Tables for Rows<'_> {
 const HISTORY_DEFAULT: usize = 100;
 /// And at most.
 const HISTORY_MAX: usize = 1_000;
+/// What a presence answer is taken for until its home has counted.
+const PRESENCE_ITEMS: u32 = 100;
 /// Tokens of a user's bucket that a connection takes at a time: the shared table is touched once for so many messages.
 const USER_GRANT: u32 = 16;
 
@@ -218,7 +220,13 @@ impl Walk<'_> {
     }
 
     fn errand(&mut self, errand: Errand, asked: Asked<'_>) {
-        let question = Question { id: asked.id.map(ToOwned::to_owned), kind: asked.kind.into() };
+        let items = match &errand {
+            Errand::Authenticate { .. } => 0,
+            Errand::History { limit, .. } => *limit as u32,
+            Errand::Presence { .. } => PRESENCE_ITEMS,
+        };
+        self.replies.items += items;
+        let question = Question { id: asked.id.map(ToOwned::to_owned), kind: asked.kind.into(), items };
         self.replies.errands.push((errand, question));
     }
 

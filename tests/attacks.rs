@@ -32,6 +32,7 @@ const MIB: usize = 1 << 20;
 const LIMITS: &[(&str, &str)] = &[
     ("messages", r#"{ burst = 1_000_000, per = "1s" }"#),
     ("frames", r#"{ burst = 1_000_000, per = "1s" }"#),
+    ("items", r#"{ burst = 1_000_000, per = "1s" }"#),
     ("messages_per_user", r#"{ burst = 1_000_000, per = "1s" }"#),
 ];
 

@@ -14,6 +14,8 @@ pub struct Replies {
     /// Handlers to be called.
     pub wishes: Vec<Wish>,
     pub close: Option<Close>,
+    /// What the message asks for beyond one thing, for `limits.items`.
+    pub items: u32,
     /// Seats of other connections that moved to a new index of their channel.
     pub moved: Vec<(Seat, u32)>,
 }
@@ -44,6 +46,8 @@ pub enum Errand {
 pub struct Question {
     pub id: Option<Box<RawValue>>,
     pub kind: Box<str>,
+    /// Of `limits.items`, taken before it is known how many there are.
+    pub items: u32,
 }
 
 impl Replies {
@@ -71,6 +75,7 @@ impl Replies {
         self.ends.clear();
         self.errands.clear();
         self.wishes.clear();
+        self.items = 0;
         self.close = None;
     }
 }

@@ -224,9 +224,20 @@ impl Bucket {
         taken as u32
     }
 
-    /// Until a token is there.
-    pub fn wait_ms(&self, rate: Rate) -> u64 {
-        rate.per.0.checked_div(rate.burst as u64).unwrap_or(rate.per.0).max(1)
+    /// Takes all that is wanted, on credit where it has to. Returns for how many ms nothing more should be taken: 0
+    /// within the rate.
+    pub fn spend(&mut self, wanted: u32, rate: Rate, now: Mono) -> u64 {
+        let rate = Rate { burst: rate.burst.max(1), ..rate };
+        let wanted = wanted.min(rate.burst);
+        let taken = self.take(wanted, rate, now);
+        self.used = self.used.saturating_add(u64::from(wanted - taken) * Self::ONE);
+        let size = u64::from(rate.burst) * Self::ONE;
+        self.used.saturating_sub(size).saturating_mul(rate.per.0) / size
+    }
+
+    /// Tokens that were taken and not needed.
+    pub fn give_back(&mut self, tokens: u32) {
+        self.used = self.used.saturating_sub(u64::from(tokens) * Self::ONE);
     }
 
     /// Whether it is full again: nothing would be lost by forgetting it.
@@ -252,5 +263,20 @@ mod tests {
         let taken: u32 = (5_012..=6_011).map(|now| bucket.take(1, rate, at(now))).sum();
         assert!((99..=101).contains(&taken), "{taken}");
         assert!(bucket.is_full(rate, at(7_011)));
+    }
+
+    #[test]
+    fn a_bucket_gives_on_credit_and_says_how_long_that_takes() {
+        let rate = Rate { burst: 100, per: Ms::secs(1) };
+        let (mut bucket, at) = (Bucket::default(), Mono::from_ms);
+        assert_eq!(bucket.spend(100, rate, at(5_000)), 0);
+        assert_eq!(bucket.spend(30, rate, at(5_000)), 300);
+        assert_eq!((bucket.spend(0, rate, at(5_299)), bucket.spend(0, rate, at(5_300))), (1, 0));
+        // However much is wanted: it waits for `per` at most.
+        assert_eq!(bucket.spend(u32::MAX, rate, at(5_300)), 1_000);
+        bucket.give_back(50);
+        assert_eq!(bucket.spend(0, rate, at(5_300)), 500);
+        let none = Rate { burst: 0, per: Ms::secs(1) };
+        assert_eq!((Bucket::default().spend(7, none, at(1)), Bucket::default().spend(0, none, at(1))), (0, 0));
     }
 }

@@ -20,6 +20,7 @@ impl Walk<'_> {
             self.counts.limit(LimitName::Memory);
             return self.refuse(&Refusal::new(Code::Overloaded), None, Some(asked));
         }
+        self.replies.items += channels.len() as u32;
         // A position belongs to one channel.
         let since = since.filter(|_| channels.len() == 1);
         let number = self.session.next_ask;
@@ -326,6 +327,7 @@ impl Walk<'_> {
             self.counts.limit(LimitName::SubscribeBatch);
             return self.refuse(&Refusal::limit(LimitKind::SubscribeBatch), None, Some(asked));
         }
+        self.replies.items += channels.len() as u32;
         let whole = self.dialect.answers_unsubscribe_in_whole();
         for text in channels {
             let target = Policy::name(text).and_then(|n| self.app.policy.resolve(&n, &self.session.identity));

@@ -74,6 +74,11 @@ impl<T> Conn<T> {
         self.stage == Stage::Open
     }
 
+    /// It is not read for a time: a rate is used up.
+    pub fn is_paused(&self) -> bool {
+        self.intake.as_ref().is_some_and(|intake| intake.resume_at.is_some())
+    }
+
     /// The process stood still (a stopped container, a virtual machine that was moved). What the client owes it (a pong,
     /// its close frame, reading on) may be on its way: its time begins anew.
     pub fn after_pause(&mut self, now: Mono) {

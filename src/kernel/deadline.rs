@@ -63,11 +63,15 @@ impl<I: Io> Kernel<I> {
         }
         consider(conn.intake.as_ref().and_then(|i| i.resume_at), Due::Resume);
         match conn.pinged_at {
+            // Whatever it sends now is not read: it owes nothing.
+            _ if conn.is_paused() => {}
             None => consider(limits.ping_interval.0.map(|ms| session.last_activity + ms), Due::Ping),
             Some(at) => consider(Some(at + limits.pong_timeout.0), Due::Pong),
         }
-        consider(limits.idle_timeout.0.map(|ms| session.last_activity + ms), Due::Idle);
-        consider(limits.message_idle_timeout.0.map(|ms| session.last_message + ms), Due::MessageIdle);
+        if !conn.is_paused() {
+            consider(limits.idle_timeout.0.map(|ms| session.last_activity + ms), Due::Idle);
+            consider(limits.message_idle_timeout.0.map(|ms| session.last_message + ms), Due::MessageIdle);
+        }
         if let (Some(ends), Some(expiry)) = (session.identity.expires_at, session.expiry) {
             if !session.warned && expiry.warn_before_ms > 0 {
                 consider(Some(self.now.mono_of(ends.saturating_sub(expiry.warn_before_ms as u64))), Due::Expiring);
@@ -97,6 +101,7 @@ impl<I: Io> Kernel<I> {
         let conn = &mut self.conns[slot];
         match due {
             Due::Ping => {
+                conn.intake.take_if(|intake| intake.is_idle(&app.limits, now.mono));
                 conn.pinged_at = Some(now.mono);
                 let mut frame = Vec::with_capacity(2);
                 wire::frame(OpCode::Ping, b"", &mut frame);

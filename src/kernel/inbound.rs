@@ -8,16 +8,27 @@ use std::collections::VecDeque;
 /// What is read of one connection at once.
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// What all connections may ask for in one turn, beyond one thing a message: some milliseconds' work.
+const ITEMS_MAX: u32 = 4_096;
+
 pub(super) struct Inbound {
     buffer: Vec<u8>,
     pub inflater: Inflater,
     /// Of which less was read than was there: again in the next turn.
     unread: VecDeque<Slot>,
+    /// What was asked for in this turn beyond one thing a message.
+    pub items: u32,
 }
 
 impl Inbound {
     pub fn new() -> Inbound {
-        Inbound { buffer: vec![0; BUFFER_BYTES], inflater: Inflater::new(), unread: VecDeque::new() }
+        Inbound { buffer: vec![0; BUFFER_BYTES], inflater: Inflater::new(), unread: VecDeque::new(), items: 0 }
+    }
+
+    /// Whether so much was asked for in this turn that the rest should wait for the next: what others ask this kernel
+    /// comes first, and what it asks of them stays little.
+    pub fn is_done(&self) -> bool {
+        self.items > ITEMS_MAX
     }
 
     /// Somewhere to read to, until it is given back.

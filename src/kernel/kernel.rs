@@ -91,6 +91,7 @@ impl<I: Io> Kernel<I> {
     /// A turn begins: first its inputs, then `review_some`, then what clients sent, then `end_turn`, then `flush_some`.
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
+        self.inbound.items = 0;
         self.out.begin_turn();
     }
 
@@ -126,7 +127,9 @@ impl<I: Io> Kernel<I> {
     /// Bytes may have come of a connection. `ended`: the other side has ended, or may have.
     pub fn readable(&mut self, slot: Slot, ended: bool) {
         // Whose turn comes in `read_on` is read there.
-        if self.conns.get(slot).is_some_and(|c| !c.unread) {
+        if self.inbound.is_done() {
+            self.read_later(slot);
+        } else if self.conns.get(slot).is_some_and(|c| !c.unread) {
             self.guarded(slot, |kernel| kernel.read(slot, ended));
         }
     }
@@ -141,6 +144,9 @@ impl<I: Io> Kernel<I> {
     pub fn read_on(&mut self) -> bool {
         let mut busy = false;
         for _ in 0..self.inbound.waiting().min(UNREAD) {
+            if self.inbound.is_done() {
+                return true;
+            }
             let Some(slot) = self.inbound.next() else { break };
             if self.conns.get_mut(slot).is_some_and(|c| std::mem::take(&mut c.unread)) {
                 busy = true;

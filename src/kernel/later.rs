@@ -7,7 +7,7 @@ use super::port::ask;
 use crate::dialect::{Answer, Asked};
 use crate::flow::{Errand, Question};
 use crate::hub::{AskedBy, Join, Joined, Published};
-use crate::model::{Code, Refusal, Slot};
+use crate::model::{Code, Event, Refusal, Slot};
 
 impl<I: Io> Kernel<I> {
     /// A home offers a seat: the answer, what was missed, and from then on every batch.
@@ -45,6 +45,9 @@ impl<I: Io> Kernel<I> {
         let number = self.hub.find(joined.app, joined.channel.as_str());
         let hears = |number: &u32| self.conns[slot].session.subs.iter().any(|sub| sub.channel == *number);
         if let Some(number) = number.filter(hears) {
+            if let Some(app) = self.app_of(slot) {
+                self.charge_items(slot, &app, joined.events.iter().map(Event::items).sum());
+            }
             for event in &joined.events {
                 self.deliver_event(slot, number, &joined.channel, joined.epoch, event);
             }
@@ -121,6 +124,13 @@ impl<I: Io> Kernel<I> {
         if !self.conns.is_same(to.slot, to.id) {
             return;
         }
+        let Some(app) = self.app_of(to.slot) else { return };
+        let items = match told {
+            Told::History { page, .. } => page.events.iter().map(Event::items).sum(),
+            Told::Presence { members, .. } => members.len() as u32,
+            Told::Overloaded => 0,
+        };
+        self.settle_items(to.slot, &app, question.items, items);
         let asked = Asked { id: question.id.as_deref(), kind: &question.kind };
         self.walk_own(to.slot, |walk| match told {
             Told::History { channel, page } => {

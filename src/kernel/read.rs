@@ -3,21 +3,22 @@
 //! One connection never keeps the others of its shard waiting for long. What is done for it in one look is a `Share`,
 //! bounded in frames of any kind and in bytes after inflation; what is left waits, here or in the kernel, until the
 //! others had theirs. Over all looks, messages have their rate (`limits.messages`), and what is no message within it
-//! has another (`limits.frames`): pings, pongs, fragments, refused messages. Over that one, the connection is not read
-//! until the rate allows it, so a flood costs others nothing and a client that is merely busy loses nothing.
+//! has another (`limits.frames`): pings, pongs, fragments, refused messages. A message may ask for more than one thing,
+//! and those have theirs (`limits.items`). Over either of the two, the connection is not read until the rate allows it,
+//! so a flood costs others nothing and a client that is merely busy loses nothing.
 
 use super::conn::Stage;
 use super::io::{Io, Transport};
 use super::kernel::Kernel;
 use super::wheel::TICK_MS;
 use crate::dialect::Dialect;
-use crate::flow::App;
-use crate::model::{Close, Code, Refusal, Slot};
+use crate::flow::{App, AppLimits, Bucket};
+use crate::model::{Close, Code, Mono, Refusal, Slot};
 use crate::observe::{CloseReason, LimitName};
 use crate::wire::{self, Arrived, Frames, Incoming, Inflater, Limits, OpCode, WireError};
 use std::io::ErrorKind;
 
-/// Frames of one connection in one look.
+/// Frames of one connection in one look; what a message asks for beyond one thing counts as they do.
 const SHARE_FRAMES: u32 = 64;
 /// Bytes of one connection in one look, of messages after inflation. One message may be more by itself.
 const SHARE_BYTES: usize = 64 << 10;
@@ -39,8 +40,8 @@ impl Share {
         self.frames == 0 || self.bytes == 0
     }
 
-    fn frame(&mut self) {
-        self.frames = self.frames.saturating_sub(1);
+    fn frames(&mut self, frames: u32) {
+        self.frames = self.frames.saturating_sub(frames);
     }
 
     fn bytes(&mut self, bytes: usize) {
@@ -48,14 +49,16 @@ impl Share {
     }
 }
 
-/// Bytes that were read and not yet looked at, and the rate of frames. Boxed: nearly all connections have neither.
+/// Bytes that were read and not yet looked at, and the rates of frames and items. Boxed: nearly all connections have
+/// none of them.
 #[derive(Default)]
 pub struct Intake {
     waiting: Box<[u8]>,
     at: usize,
-    frames: crate::flow::Bucket,
+    frames: Bucket,
+    items: Bucket,
     /// Not read before.
-    pub resume_at: Option<crate::model::Mono>,
+    pub resume_at: Option<Mono>,
 }
 
 impl Intake {
@@ -66,6 +69,12 @@ impl Intake {
     /// Whether bytes wait to be looked at.
     pub fn holds_bytes(&self) -> bool {
         self.at < self.waiting.len()
+    }
+
+    /// Nothing waits and the rates are whole again: nothing is lost by forgetting it.
+    pub fn is_idle(&self, limits: &AppLimits, now: Mono) -> bool {
+        let whole = self.frames.is_full(limits.frames, now) && self.items.is_full(limits.items, now);
+        whole && !self.holds_bytes() && self.resume_at.is_none()
     }
 }
 
@@ -81,7 +90,7 @@ impl<I: Io> Kernel<I> {
                 greeting.unread = true;
                 break;
             }
-            if conn.intake.as_ref().is_some_and(|intake| intake.resume_at.is_some()) {
+            if conn.is_paused() {
                 break; // its deadline reads on
             }
             if share.is_spent() {
@@ -149,12 +158,8 @@ impl<I: Io> Kernel<I> {
             let intake = conn.intake.get_or_insert_default();
             (intake.waiting, intake.at) = if left { (bytes, at) } else { Default::default() };
         }
-        // Nothing waits and the rate is whole again: nothing is lost by forgetting it.
         let Some(app) = self.app_of(slot) else { return };
-        let idle = |i: &mut Box<Intake>| {
-            !i.holds_bytes() && i.resume_at.is_none() && i.frames.is_full(app.limits.frames, self.now.mono)
-        };
-        self.conns[slot].intake.take_if(idle);
+        self.conns[slot].intake.take_if(|intake| intake.is_idle(&app.limits, self.now.mono));
     }
 
     /// The next bytes of a connection, as far as its share goes. Returns how many were taken.
@@ -180,27 +185,29 @@ impl<I: Io> Kernel<I> {
         let mut frames = reader.feed(bytes);
         let outcome = loop {
             // A token and what follows it may come in one read: the rest waits for the greeting, as what is read later.
-            if share.is_spent() || self.conns[slot].session.greeting.is_some() {
+            if share.is_spent() || self.conns[slot].session.greeting.is_some() || self.conns[slot].is_paused() {
                 break Ok(());
             }
-            share.frame();
+            share.frames(1);
             match frames.next(&limits) {
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
                 Ok(Some(Arrived::Message)) => {
+                    let items = self.inbound.items;
                     if let Err(error) = self.message(slot, &mut frames, dialect, &app, &mut inflater, share) {
                         break Err(error);
                     }
+                    share.frames(self.inbound.items - items);
                 }
-                Ok(Some(Arrived::Fragment)) => self.charge_frame(slot, &app, share),
+                Ok(Some(Arrived::Fragment)) => self.charge_frame(slot, &app),
                 Ok(Some(Arrived::Control)) => match frames.take(0, &mut inflater) {
                     Ok(Some(Incoming::Close(close))) => self.client_closes(slot, close.map(|(code, _)| code)),
                     Ok(Some(Incoming::Pong(_))) if std::mem::take(&mut awaited) => {}
                     Ok(Some(Incoming::Ping(data))) => {
                         self.pong(slot, data);
-                        self.charge_frame(slot, &app, share);
+                        self.charge_frame(slot, &app);
                     }
-                    Ok(_) => self.charge_frame(slot, &app, share),
+                    Ok(_) => self.charge_frame(slot, &app),
                     Err(error) => break Err(error),
                 },
             }
@@ -232,24 +239,55 @@ impl<I: Io> Kernel<I> {
     }
 
     /// Takes one frame of those that are no messages within their rate.
-    fn charge_frame(&mut self, slot: Slot, app: &App, share: &mut Share) {
+    fn charge_frame(&mut self, slot: Slot, app: &App) {
         let Some(conn) = self.conns.get_mut(slot).filter(|c| c.is_open()) else { return };
-        let (rate, intake) = (app.limits.frames, conn.intake.get_or_insert_default());
-        if intake.frames.take(1, rate, self.now.mono) > 0 {
-            return;
+        if conn.intake.get_or_insert_default().frames.spend(1, app.limits.frames, self.now.mono) > 0 {
+            self.counts.limit(LimitName::Frames);
+            self.pause(slot, app);
         }
-        // This one was heard all the same: the next ones wait.
-        intake.resume_at = Some(self.now.mono + intake.frames.wait_ms(rate).max(TICK_MS));
-        share.frames = 0;
-        self.counts.limit(LimitName::Frames);
+    }
+
+    /// What a message asked for: one thing is the message itself. Beyond the rate, this one was heard all the same, and
+    /// the next ones wait.
+    pub(super) fn charge_items(&mut self, slot: Slot, app: &App, items: u32) {
+        let Some(conn) = self.conns.get_mut(slot).filter(|c| c.is_open() && items > 1) else { return };
+        self.inbound.items = self.inbound.items.saturating_add(items - 1);
+        if conn.intake.get_or_insert_default().items.spend(items - 1, app.limits.items, self.now.mono) > 0 {
+            self.counts.limit(LimitName::Items);
+            self.pause(slot, app);
+        }
+    }
+
+    /// It was taken for so many, and came to `items`.
+    pub(super) fn settle_items(&mut self, slot: Slot, app: &App, taken: u32, items: u32) {
+        if items > taken {
+            return self.charge_items(slot, app, items - taken + 1);
+        }
+        let Some(intake) = &mut self.conns[slot].intake else { return };
+        intake.items.give_back(taken - items);
+        if intake.resume_at.is_some() {
+            self.pause(slot, app);
+        }
+    }
+
+    /// Reads no more of it until both rates allow it. What is due of its client meanwhile is not.
+    fn pause(&mut self, slot: Slot, app: &App) {
+        let now = self.now.mono;
+        let Some(intake) = &mut self.conns[slot].intake else { return };
+        let wait_ms = intake.frames.spend(0, app.limits.frames, now).max(intake.items.spend(0, app.limits.items, now));
+        intake.resume_at = Some(now + wait_ms.max(TICK_MS));
         self.schedule(slot);
     }
 
-    /// The rate of frames allows some again.
+    /// A rate allows some again.
     pub(super) fn resume(&mut self, slot: Slot) {
-        if let Some(intake) = &mut self.conns[slot].intake {
+        let now = self.now.mono;
+        let conn = &mut self.conns[slot];
+        if let Some(intake) = &mut conn.intake {
             intake.resume_at = None;
         }
+        // What it sent meanwhile is read now.
+        conn.pinged_at = conn.pinged_at.map(|_| now);
         self.read_later(slot);
     }
 
@@ -285,7 +323,7 @@ impl<I: Io> Kernel<I> {
         if !dialect.echoes()
             && let Err(refusal) = self.step(slot, dialect, app, |walk| walk.charge())
         {
-            self.charge_frame(slot, app, share);
+            self.charge_frame(slot, app);
             let text = frames.glimpse(GLIMPSE_BYTES, inflater).and_then(as_text);
             share.bytes(text.map_or(GLIMPSE_BYTES, str::len));
             self.walk(slot, dialect, app, |walk| walk.refuse_unread(text, &refusal));

@@ -73,6 +73,7 @@ impl<I: Io> Kernel<I> {
     fn reply(&mut self, slot: Slot, app: &App) {
         let mut replies = std::mem::take(&mut self.replies);
         self.resettle(&mut replies.moved);
+        self.charge_items(slot, app, replies.items);
         self.recount(slot);
         if !replies.is_empty() {
             let open = self.conns.get(slot).is_some_and(Conn::is_open);

@@ -66,6 +66,9 @@ impl Priority {
     }
 }
 
+/// Bytes of an event for which it counts once more.
+const ITEM_BYTES: usize = 4 << 10;
+
 /// One thing that happened on a channel; shared by all who hear it.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -88,6 +91,11 @@ pub struct Event {
 }
 
 impl Event {
+    /// How often it counts for `limits.items`.
+    pub fn items(&self) -> u32 {
+        1 + (self.data.len() / ITEM_BYTES) as u32
+    }
+
     /// What whoever keeps it keeps alive beside it: its data, name and key; never 0.
     pub fn held_bytes(&self) -> usize {
         let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len() + 32);

@@ -1,7 +1,7 @@
 //! Clients that send more than anybody needs to: it costs them their turn, and others nothing.
 
 use super::raw::{FIN, Frame, RSV1, Raw, TEXT, frame};
-use super::{gateway, started};
+use super::{Talk, gateway, started};
 use serde_json::json;
 
 const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
@@ -21,6 +21,67 @@ fn pings_pongs_and_fragments_have_a_rate_and_none_is_lost() {
     for n in 0..300u16 {
         assert_eq!(raw.frame(), Some(Frame(FIN | 10, n.to_be_bytes().to_vec())));
     }
+}
+
+#[test]
+fn what_messages_ask_for_has_a_rate_and_none_is_lost() {
+    let gateway = gateway("", "items = { burst = 100, per = \"100ms\" }", "");
+    let (mut ann, mut raw) = (gateway.client(), Raw::upgrade(gateway.at(), "/whole", ""));
+    let rooms: Vec<String> = (0..50).map(|n| format!("room:{n}")).collect();
+    for n in 0..20 {
+        raw.say(json!({ "type": "subs", "channels": rooms }));
+        raw.say(json!({ "type": "unsubs", "channels": rooms }));
+        raw.say(json!({ "type": "ping", "id": n }));
+    }
+    gateway.limit_hit("items");
+    ann.pings();
+    // Who leaves before all homes have answered is told of those that had.
+    let mut pongs = 0;
+    while pongs < 20 {
+        let told = raw.hear().unwrap();
+        match told["type"].as_str() {
+            Some("pong") => {
+                assert_eq!(told["id"], pongs);
+                pongs += 1;
+            }
+            _ => assert_eq!(told["type"], "result", "{told}"),
+        }
+    }
+}
+
+#[test]
+fn events_and_members_that_are_asked_for_count_as_many_as_there_are() {
+    for kind in ["history", "presence"] {
+        let gateway = gateway("", "items = { burst = 300, per = \"1h\" }", "");
+        let (mut bob, channel) = (gateway.client(), if kind == "history" { "kept:1" } else { "crowd:1" });
+        (0..100).for_each(|n| drop(gateway.publish("kept:1", json!(n))));
+        let mut crowd: Vec<Talk> = (0..100).map(|_| gateway.client()).collect();
+        crowd.iter_mut().for_each(|one| drop(one.subscribe("crowd:1")));
+        let mut asks = |channel: &str| {
+            bob.say(json!({ "type": kind, "channel": channel }));
+            bob.hears(kind);
+        };
+        // An empty one costs what it is: nothing. A hundred of them may be asked for three times, and once on credit.
+        (0..10).for_each(|_| asks(&format!("{channel}0")));
+        (0..3).for_each(|_| asks(channel));
+        gateway.client().pings();
+        assert_eq!(gateway.metric("weir_limit_hits_total{limit=\"items\"}"), 0.0);
+        asks(channel);
+        gateway.limit_hit("items");
+    }
+}
+
+#[test]
+fn who_is_not_read_for_a_while_owes_no_pong() {
+    let limits = "items = { burst = 2, per = \"1s\" }\nping_interval = \"50ms\"\npong_timeout = \"50ms\"";
+    let gateway = gateway("", limits, "");
+    let mut raw = Raw::upgrade(gateway.at(), "/whole", "");
+    for _ in 0..3 {
+        raw.say(json!({ "type": "unsubs", "channels": ["room:1", "room:2", "room:3"] }));
+    }
+    raw.say(json!({ "type": "ping" }));
+    let pong = |frame: &Frame| String::from_utf8_lossy(&frame.1).contains("pong");
+    while !pong(&raw.frame().expect("it is not closed")) {}
 }
 
 #[test]
