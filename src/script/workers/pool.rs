@@ -3,7 +3,7 @@
 //! At most one thread is on its way at a time; when it takes something and leaves something behind, it calls the next.
 //! So a busy process wakes nobody, and a burst wakes as many as it needs. A thread is called by name: no call is lost
 //! on somebody who was awake already. Each app has a lane, and lanes take turns: however much one asks for, another's
-//! next call waits for one thread at most, not for all that came before it.
+//! next call does not wait for all that came before it. Nor does it wait for what runs: one lane never has all threads.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,6 +25,11 @@ struct Ready<T> {
     /// Lanes that are not empty; the next to be served is in front.
     turns: VecDeque<u16>,
     rest_len: usize,
+    /// By lane: threads that work for it, and how many may at most.
+    working: Vec<usize>,
+    working_max: usize,
+    /// By thread: the lane that it works for.
+    works_for: Box<[Option<u16>]>,
     /// Threads that sleep; the last to lie down is called first: its memory is still warm.
     asleep: Vec<usize>,
     /// Threads that were called and have not looked yet.
@@ -45,6 +50,10 @@ impl<T> Pool<T> {
             rest: Vec::new(),
             turns: VecDeque::new(),
             rest_len: 0,
+            working: Vec::new(),
+            // Of two threads, half would be kept back.
+            working_max: if threads > 2 { threads - 1 } else { usize::MAX },
+            works_for: (0..threads).map(|_| None).collect(),
             asleep: Vec::with_capacity(threads),
             coming: 0,
             closed: false,
@@ -83,11 +92,19 @@ impl<T> Pool<T> {
     /// What is to be done next; sleeps until there is something. `None`: closed, and nothing is left.
     pub fn next(&self, me: usize) -> Option<T> {
         let mut ready = self.lock();
+        if let Some(lane) = ready.works_for[me].take() {
+            ready.working[usize::from(lane)] -= 1;
+        }
         loop {
-            let item = ready.first.pop_front().or_else(|| ready.take());
+            let item = ready.first.pop_front().or_else(|| {
+                let (lane, item) = ready.take()?;
+                ready.working[usize::from(lane)] += 1;
+                ready.works_for[me] = Some(lane);
+                Some(item)
+            });
             if let Some(item) = item {
-                let left = self.count(&ready);
-                let next = if left > 0 { ready.call() } else { None };
+                self.count(&ready);
+                let next = ready.call();
                 drop(ready);
                 self.wake(next);
                 return Some(item);
@@ -110,7 +127,7 @@ impl<T> Pool<T> {
     /// The same without waiting, for whoever drives workers step by step.
     pub fn try_next(&self) -> Option<T> {
         let mut ready = self.lock();
-        let item = ready.first.pop_front().or_else(|| ready.take());
+        let item = ready.first.pop_front().or_else(|| ready.take().map(|(_, item)| item));
         self.count(&ready);
         item
     }
@@ -138,10 +155,8 @@ impl<T> Pool<T> {
         Ok(())
     }
 
-    fn count(&self, ready: &Ready<T>) -> usize {
-        let waiting = ready.first.len() + ready.rest_len;
-        self.waiting.store(waiting, Ordering::Relaxed);
-        waiting
+    fn count(&self, ready: &Ready<T>) {
+        self.waiting.store(ready.first.len() + ready.rest_len, Ordering::Relaxed);
     }
 
     /// After the lock is let go: else the thread wakes only to wait for it.
@@ -163,6 +178,7 @@ impl<T> Ready<T> {
         let at = lane as usize;
         if self.rest.len() <= at {
             self.rest.resize_with(at + 1, VecDeque::new);
+            self.working.resize(at + 1, 0);
         }
         if self.rest[at].is_empty() {
             self.turns.push_back(lane);
@@ -171,9 +187,14 @@ impl<T> Ready<T> {
         self.rest_len += 1;
     }
 
-    /// The next of the lane whose turn it is.
-    fn take(&mut self) -> Option<T> {
-        let lane = self.turns.pop_front()?;
+    /// The place in `turns` of the lane whose turn it is, passing over those that have all the threads that they may.
+    fn turn(&self) -> Option<usize> {
+        self.turns.iter().position(|lane| self.working[usize::from(*lane)] < self.working_max)
+    }
+
+    /// The next of that lane.
+    fn take(&mut self) -> Option<(u16, T)> {
+        let lane = self.turn().and_then(|at| self.turns.remove(at))?;
         let queue = &mut self.rest[lane as usize];
         let item = queue.pop_front()?;
         self.rest_len -= 1;
@@ -183,12 +204,13 @@ impl<T> Ready<T> {
             true => {}
             false => self.turns.push_back(lane),
         }
-        Some(item)
+        Some((lane, item))
     }
 
-    /// Whom to wake: nobody while somebody is on the way, who will look under the lock and call the next.
+    /// Whom to wake: nobody while nothing may be taken, nor while somebody is on the way, who will look under the lock and
+    /// call the next.
     fn call(&mut self) -> Option<usize> {
-        if self.coming > 0 {
+        if self.coming > 0 || self.first.is_empty() && self.turn().is_none() {
             return None;
         }
         let sleeper = self.asleep.pop()?;
@@ -250,6 +272,31 @@ mod tests {
         let first: Vec<_> = (0..4).filter_map(|_| pool.next(0)).collect();
         assert_eq!(first, [("crowd", 0), ("other", 0), ("crowd", 1), ("other", 1)]);
         assert_eq!(pool.next(0), Some(("crowd", 2)));
+    }
+
+    #[test]
+    fn one_app_s_calls_never_have_all_threads() {
+        let pool = Pool::new(3);
+        (0..9).for_each(|n| pool.push(0, ("crowd", n)).unwrap());
+        assert_eq!((pool.next(0), pool.next(1)), (Some(("crowd", 0)), Some(("crowd", 1))));
+        // Both are at work: the third thread is for others, and sleeps until there are some.
+        std::thread::scope(|scope| {
+            let third = scope.spawn(|| {
+                pool.enter(2);
+                (pool.next(2), pool.next(2))
+            });
+            pool.push(7, ("other", 0)).unwrap();
+            pool.push_first(("begun", 0)).unwrap();
+            let (one, other) = third.join().unwrap();
+            let both = [one, other].map(|item| item.unwrap().0);
+            assert!(both.contains(&"other") && both.contains(&"begun"), "{both:?}");
+        });
+        assert_eq!((pool.next(0), pool.next(1)), (Some(("crowd", 2)), Some(("crowd", 3))));
+        pool.close();
+        // Until one of the two is done, nothing may be taken; what is left is theirs to take.
+        assert_eq!(pool.next(2), None);
+        assert_eq!((4..9).map(|_| pool.next(0).unwrap().1).collect::<Vec<_>>(), (4..9).collect::<Vec<_>>());
+        assert_eq!((pool.next(0), pool.next(1)), (None, None));
     }
 
     #[test]
