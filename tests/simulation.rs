@@ -35,6 +35,7 @@ const LEAST: &[(&str, u64)] = &[
     ("refusals, limit:members", 10),
     ("publications refused by rule", 2),
     ("clients that flapped", 2),
+    ("publications while a channel moves", 1),
     ("tokens taken", 1),
     ("subscriptions revoked", 5),
     ("newcomers sent away", 2),

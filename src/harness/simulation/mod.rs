@@ -192,9 +192,16 @@ impl<'a> Simulation<'a> {
         self.parts.take(&self.generation);
         self.report.count("reloads");
         let (app, shards) = (self.app(), self.site.kernels as u16);
-        let names = self.site.channels.iter().filter_map(|name| ChannelName::parse(name).ok());
-        let moves = names.filter(|name| flow::home(&before, shards, name) != flow::home(&app, shards, name)).count();
-        self.report.add("channels handed over", moves as u64);
+        let moves = |name: &&String| {
+            let name = ChannelName::parse(name).expect("a channel of the site");
+            flow::home(&before, shards, &name) != flow::home(&app, shards, &name)
+        };
+        let moving: Vec<String> = self.site.channels[..self.site.published].iter().filter(moves).cloned().collect();
+        self.report.add("channels handed over", self.site.channels.iter().filter(moves).count() as u64);
+        if !moving.is_empty() && self.dice.one_in(2) {
+            let channel = &moving[self.dice.below(moving.len())];
+            self.publishes_while_it_moves(channel);
+        }
     }
 
     /// Mistakes of handlers that they were not written to make.

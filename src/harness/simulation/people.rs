@@ -3,6 +3,9 @@
 use super::Simulation;
 use super::person::{Arriving, Person};
 
+/// Publications of one client while a channel moves.
+const MOVING: usize = 8;
+
 impl Simulation<'_> {
     pub(super) fn any_channel(&mut self) -> String {
         self.site.channels[self.dice.below(self.site.channels.len())].clone()
@@ -84,6 +87,30 @@ impl Simulation<'_> {
         let key = if channel.starts_with("newest:") { self.key(number) } else { None };
         let length = self.dice.below(600);
         self.people[who].publish(&channel, number, length, key);
+    }
+
+    /// Somebody publishes to a channel while kernels learn one by one that its home is another: what was sent to the old
+    /// home waits there when the next is sent to the new one. Kernels take up some of what waits for them, in any order.
+    pub(super) fn publishes_while_it_moves(&mut self, channel: &str) {
+        if self.people.is_empty() {
+            return;
+        }
+        let who = self.dice.below(self.people.len());
+        for _ in 0..MOVING {
+            if !self.people[who].is_open() {
+                return;
+            }
+            self.report.count("publications while a channel moves");
+            let (number, length) = (self.number(), self.dice.below(100));
+            let key = if channel.starts_with("newest:") { self.key(number) } else { None };
+            self.people[who].publish(channel, number, length, key);
+            // It is read, and sent on by the files that its kernel knows then.
+            self.parts.kernels.turn(self.people[who].kernel, 0, 1);
+            for _ in 0..self.dice.below(3) {
+                let (kernel, inputs) = (self.dice.below(self.parts.kernels.len()), 1 + self.dice.below(8));
+                self.parts.kernels.turn(kernel, inputs, 1);
+            }
+        }
     }
 
     /// A fresh token, of another role perhaps; or one that has ended, or that nobody trusts.
