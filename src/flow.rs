@@ -17,7 +17,7 @@ mod subscribe;
 pub use generation::{App, AutoSubscribe, Endpoint, Generation, Revoke};
 pub use handlers::{After, Bound, Handlers, OfClass, OfEndpoint, Publishing, Wish, in_words, is_failure};
 pub use limits::{AppLimits, Limits};
-pub use publish::{Draft, Target};
+pub use publish::Target;
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
 pub use review::{Foreseen, Verdict};
@@ -27,7 +27,9 @@ use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Dialect};
 use crate::hub::{self, Hub};
 use crate::model::memory::Account;
-use crate::model::{ChannelName, Close, Code, Command, Identity, Mono, Now, Priority, Refusal, Request, RowUnknown};
+use crate::model::{
+    ChannelName, ClientCommand, Close, Code, Draft, Identity, Mono, Now, Priority, Refusal, Request, RowUnknown,
+};
 use crate::observe::{Counts, LimitName, Local};
 use crate::policy::{Asking, History, Permit, Policy, Presence};
 use bytes::Bytes;
@@ -113,9 +115,9 @@ impl Walk<'_> {
         }
         let refused_before = self.session.violations;
         match command {
-            Command::Subscribe { channels, since } => self.subscribe(&channels, since, asked),
-            Command::Unsubscribe { channels } => self.unsubscribe(&channels, asked),
-            Command::Publish { channel, data, event, key } => {
+            ClientCommand::Subscribe { channels, since } => self.subscribe(&channels, since, asked),
+            ClientCommand::Unsubscribe { channels } => self.unsubscribe(&channels, asked),
+            ClientCommand::Publish { channel, data, event, key } => {
                 let draft = Draft {
                     data: Bytes::copy_from_slice(data.get().as_bytes()),
                     event: event.map(|e| e.as_ref().into()),
@@ -127,31 +129,31 @@ impl Walk<'_> {
                     return self.refuse(&refusal, Some(&channel), Some(asked));
                 }
             }
-            Command::Ping => self.say(&Answer::Pong, Some(asked)),
-            Command::Status => self.say(&Answer::Status, Some(asked)),
-            Command::Authenticate { token, claims } => {
+            ClientCommand::Ping => self.say(&Answer::Pong, Some(asked)),
+            ClientCommand::Status => self.say(&Answer::Status, Some(asked)),
+            ClientCommand::Authenticate { token, claims } => {
                 let claims = claims.map(ToOwned::to_owned);
                 self.errand(Errand::Authenticate { token: token.map(Into::into), claims }, asked);
             }
-            Command::History { channel, since, limit } => {
+            ClientCommand::History { channel, since, limit } => {
                 let limit = limit.map_or(HISTORY_DEFAULT, |l| (l as usize).min(HISTORY_MAX));
                 match self.permit_history(&channel) {
                     Ok((channel, home)) => self.errand(Errand::History { channel, home, since, limit }, asked),
                     Err(refusal) => return self.refuse(&refusal, Some(&channel), Some(asked)),
                 }
             }
-            Command::Presence { channel } => match self.permit_presence(&channel) {
+            ClientCommand::Presence { channel } => match self.permit_presence(&channel) {
                 Ok((channel, home)) => self.errand(Errand::Presence { channel, home }, asked),
                 Err(refusal) => return self.refuse(&refusal, Some(&channel), Some(asked)),
             },
-            Command::Handle { handler, data, channel } => {
+            ClientCommand::Handle { handler, data, channel } => {
                 let data = Bytes::copy_from_slice(data.get().as_bytes());
                 if let Err(refusal) = self.handle(handler, data, asked) {
                     return self.refuse(&refusal, channel.as_deref(), Some(asked));
                 }
             }
-            Command::Close => self.replies.close = Some(Close::NORMAL),
-            Command::Ignore => {}
+            ClientCommand::Close => self.replies.close = Some(Close::NORMAL),
+            ClientCommand::Ignore => {}
         }
         // A token is judged later, and a subscribe may be refused in part: neither wipes the slate by itself.
         let judged = self.replies.errands.is_empty() && self.replies.wishes.is_empty();
@@ -290,8 +292,11 @@ impl Walk<'_> {
 }
 
 /// Whether a command may come from somebody unknown.
-fn is_for_newcomers(command: &Command<'_>) -> bool {
-    matches!(command, Command::Authenticate { .. } | Command::Ping | Command::Close | Command::Ignore)
+fn is_for_newcomers(command: &ClientCommand<'_>) -> bool {
+    matches!(
+        command,
+        ClientCommand::Authenticate { .. } | ClientCommand::Ping | ClientCommand::Close | ClientCommand::Ignore
+    )
 }
 
 /// The shard that numbers a channel's events.

@@ -63,7 +63,7 @@ pub(super) struct Visitor {
 
 /// Whom a rehearsed request comes from.
 #[derive(Clone, Debug)]
-pub enum Caller {
+pub enum TestCaller {
     /// Somebody whose key, secret or token is good, and who they are where that is said.
     Trusted(Option<Arc<Identity>>),
     /// Somebody who shows nothing.
@@ -189,11 +189,11 @@ impl Access {
     }
 
     /// As `identify`, where nobody really asks: development mode lets nobody in either who shows nothing.
-    pub fn assume(&self, caller: &Caller, by: &Arc<str>) -> Result<Visitor, Fail> {
+    pub fn assume(&self, caller: &TestCaller, by: &Arc<str>) -> Result<Visitor, Fail> {
         let identity = match (caller, self) {
-            (Caller::Trusted(identity), _) => identity.clone(),
-            (Caller::Nobody, Access::Public) => None,
-            (Caller::Nobody, _) => {
+            (TestCaller::Trusted(identity), _) => identity.clone(),
+            (TestCaller::Nobody, Access::Public) => None,
+            (TestCaller::Nobody, _) => {
                 return Err(Fail::new(Why::Unauthorized, "Something that shows who asks is required"));
             }
         };

@@ -4,9 +4,9 @@ use super::args::Args;
 use super::fail::{Fail, Why};
 use super::filter::{bounded, filter};
 use super::verb::Verb;
-use crate::flow::Draft;
-use crate::model::{ChannelName, Close, ConnectionId, Position, Priority, one_of};
-use crate::model::{Filter, Target};
+use crate::model::{
+    ChannelName, Close, Command, ConnectionId, Content, Draft, Filter, Position, Priority, Target, one_of,
+};
 use crate::policy::Scope;
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -28,50 +28,12 @@ pub(super) const CODES: [RangeInclusive<u16>; 3] = [1000..=1003, 1007..=1014, 30
 /// What is asked for.
 #[derive(Debug)]
 pub(super) enum Call {
-    /// To each of these channels; a connection on several hears it once for each.
-    Publish {
-        channels: Vec<ChannelName>,
-        draft: Draft,
-    },
-    /// Past all channels; `Target::Filter` for a broadcast.
-    Send {
-        target: Target,
-        data: Bytes,
-    },
-    Subscribe {
-        target: Target,
-        channel: ChannelName,
-    },
-    Unsubscribe {
-        target: Target,
-        channel: ChannelName,
-    },
-    Disconnect {
-        target: Target,
-        close: Close,
-    },
-    Cleanup {
-        idle_ms: u64,
-    },
-    Presence {
-        channel: ChannelName,
-    },
-    History {
-        channel: ChannelName,
-        since: Option<Position>,
-        limit: usize,
-    },
-    Channels {
-        pattern: Scope,
-        limit: usize,
-    },
-    Connections {
-        target: Target,
-        limit: usize,
-    },
-    Connection {
-        id: ConnectionId,
-    },
+    Do(Command),
+    Presence { channel: ChannelName },
+    History { channel: ChannelName, since: Option<Position>, limit: usize },
+    Channels { pattern: Scope, limit: usize },
+    Connections { target: Target, limit: usize },
+    Connection { id: ConnectionId },
 }
 
 impl Call {
@@ -94,16 +56,16 @@ impl Call {
                     exclude: connection(args, "exclude")?,
                     priority: priority(args)?,
                 };
-                Call::Publish { channels, draft }
+                Call::Do(Command::Publish { channels, draft })
             }
             Verb::Broadcast => {
                 let filter = filter(args)?.unwrap_or_default();
                 let target = Target::Filter(Filter { exclude: connection(args, "exclude")?, ..filter });
-                Call::Send { target, data: message(args)? }
+                Call::Do(Command::Send { target, content: message(args)? })
             }
-            Verb::Send => Call::Send { target: target(args)?, data: message(args)? },
-            Verb::Subscribe => Call::Subscribe { target: target(args)?, channel: channel(args)? },
-            Verb::Unsubscribe => Call::Unsubscribe { target: target(args)?, channel: channel(args)? },
+            Verb::Send => Call::Do(Command::Send { target: target(args)?, content: message(args)? }),
+            Verb::Subscribe => Call::Do(Command::Subscribe { target: target(args)?, channel: channel(args)? }),
+            Verb::Unsubscribe => Call::Do(Command::Unsubscribe { target: target(args)?, channel: channel(args)? }),
             Verb::Disconnect => {
                 let target = match (filter(args)?, args.text("user")?, connection(args, "connection")?) {
                     (Some(filter), None, None) => Target::Filter(filter),
@@ -111,9 +73,9 @@ impl Call {
                     (None, None, Some(id)) => Target::Connection(id),
                     _ => return Err(Fail::body("exactly one of `user`, `connection` and `filter` is required")),
                 };
-                Call::Disconnect { target, close: close(args)? }
+                Call::Do(Command::Close { target, close: close(args)? })
             }
-            Verb::Cleanup => Call::Cleanup { idle_ms: args.number("idle_ms")?.unwrap_or(IDLE_MS) },
+            Verb::Cleanup => Call::Do(Command::Cleanup { idle_ms: args.number("idle_ms")?.unwrap_or(IDLE_MS) }),
             Verb::Presence => Call::Presence { channel: channel(args)? },
             Verb::History => {
                 let since = args.text("since")?.map(|s| s.parse::<Position>().map_err(|()| s)).transpose();
@@ -160,11 +122,11 @@ fn text(data: &RawValue) -> Bytes {
     Bytes::copy_from_slice(data.get().as_bytes())
 }
 
-fn message(args: &mut Args<'_>) -> Result<Bytes, Fail> {
+fn message(args: &mut Args<'_>) -> Result<Content, Fail> {
     let (message, data) = (args.raw("message")?, args.raw("data")?);
     match (message, data) {
         (Some(_), Some(_)) => Err(Fail::body("`message` and `data` are the same thing: one of them")),
-        (message, data) => required("message", message.or(data)).map(text),
+        (message, data) => required("message", message.or(data)).map(|raw| Content::Text(text(raw))),
     }
 }
 

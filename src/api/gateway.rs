@@ -1,61 +1,17 @@
-//! What the API asks of the shards.
+//! What the API asks of the kernels.
 
-use crate::flow::{App, Draft, Generation, Wish};
+use crate::flow::{App, Wish};
 use crate::hub::Page;
-use crate::kernel::{Port, Receipt};
-use crate::model::Target;
-use crate::model::{AppId, ChannelName, Close, Member, Position, Refusal};
-use crate::model::{AppStats, ChannelInfo, ConnectionInfo};
-use crate::observe::Via;
-use crate::policy::Scope;
+use crate::kernel::{Caller, Port, Receipt};
+use crate::model::{
+    AppId, AppStats, ChannelInfo, ChannelName, Command, ConnectionInfo, Member, Position, Refusal, Target,
+};
 use crate::script::Finished;
-use bytes::Bytes;
-use std::sync::Arc;
 
-/// On whose authority a call happens, and by which loading of the files.
-#[derive(Clone)]
-pub struct Ground {
-    pub generation: Arc<Generation>,
-    pub app: Arc<App>,
-    pub scope: Scope,
-    /// For logs: the API key's name, or the route.
-    pub by: Arc<str>,
-}
-
-/// What the API asks of all shards. `Port` answers; tests have one of their own. A handle: cheap to clone.
+/// What the API asks of all kernels. `Port` answers; tests have one of their own. A handle: cheap to clone.
 pub trait Gateway: Clone + Send + Sync + 'static {
-    /// To all of these; a connection on several of them hears it once.
-    fn publish(
-        &self,
-        ground: &Ground,
-        channels: &[ChannelName],
-        draft: Draft,
-        via: Via,
-    ) -> impl Future<Output = Result<Receipt, Refusal>> + Send;
-
-    /// Past all channels, to connections. How many it reached.
-    fn send(&self, app: AppId, target: Target, text: Bytes) -> impl Future<Output = Result<u32, Refusal>> + Send;
-
-    /// How many connections the target names.
-    fn subscribe(
-        &self,
-        ground: &Ground,
-        target: Target,
-        channel: &ChannelName,
-    ) -> impl Future<Output = Result<u32, Refusal>> + Send;
-
-    fn unsubscribe(
-        &self,
-        app: AppId,
-        target: Target,
-        channel: &ChannelName,
-    ) -> impl Future<Output = Result<u32, Refusal>> + Send;
-
-    fn disconnect(&self, app: AppId, target: Target, close: Close)
-    -> impl Future<Output = Result<u32, Refusal>> + Send;
-
-    /// Closes connections without a frame for `idle_ms`. How many.
-    fn cleanup(&self, app: AppId, idle_ms: u64) -> impl Future<Output = Result<u32, Refusal>> + Send;
+    /// What of it came to be.
+    fn execute(&self, caller: &Caller, command: &Command) -> impl Future<Output = Result<Receipt, Refusal>> + Send;
 
     /// Has a handler called; what became of it.
     fn call(&self, wish: Wish) -> impl Future<Output = Result<Finished, Refusal>> + Send;
@@ -91,23 +47,8 @@ pub trait Gateway: Clone + Send + Sync + 'static {
 }
 
 impl Gateway for Port {
-    async fn publish(&self, g: &Ground, channels: &[ChannelName], draft: Draft, via: Via) -> Result<Receipt, Refusal> {
-        Port::publish(self, &g.generation, &g.app, &g.scope, channels, draft, via).await
-    }
-    async fn send(&self, app: AppId, target: Target, text: Bytes) -> Result<u32, Refusal> {
-        Port::send(self, app, target, text).await
-    }
-    async fn subscribe(&self, g: &Ground, target: Target, channel: &ChannelName) -> Result<u32, Refusal> {
-        Port::subscribe(self, g.app.id, target, &g.scope, channel, &g.generation).await
-    }
-    async fn unsubscribe(&self, app: AppId, target: Target, channel: &ChannelName) -> Result<u32, Refusal> {
-        Port::unsubscribe(self, app, target, channel).await
-    }
-    async fn disconnect(&self, app: AppId, target: Target, close: Close) -> Result<u32, Refusal> {
-        Port::disconnect(self, app, target, close).await
-    }
-    async fn cleanup(&self, app: AppId, idle_ms: u64) -> Result<u32, Refusal> {
-        Port::cleanup(self, app, idle_ms).await
+    async fn execute(&self, caller: &Caller, command: &Command) -> Result<Receipt, Refusal> {
+        Port::execute(self, caller, command).await
     }
     async fn call(&self, wish: Wish) -> Result<Finished, Refusal> {
         Port::call(self, wish).await

@@ -1,14 +1,14 @@
 //! A request's way: Weir's own paths, then routes, then not found.
 
 use super::State;
-use super::access::Caller;
+use super::access::TestCaller;
 use super::admin::{Admin, admin};
 use super::answers::{Alive, Failed, Readiness, ReadyStatus};
 use super::app::AppHttp;
 use super::args::Args;
 use super::call::Call;
 use super::fail::{Fail, Why, json, reply, reply_json};
-use super::gateway::{Gateway, Ground};
+use super::gateway::Gateway;
 use super::json::members;
 use super::keys::ApiKey;
 use super::once::Answer;
@@ -19,6 +19,7 @@ use super::serve::serve;
 use super::site::{Listener, Site};
 use super::verb::Verb;
 use crate::flow::{App, Generation};
+use crate::kernel::Caller;
 use crate::model::memory::Kind;
 use crate::model::percent_decode;
 use crate::observe::{Metrics, Via};
@@ -69,7 +70,7 @@ pub async fn rehearse<G: Gateway>(
     context: &Context<G>,
     app: &str,
     request: &Request,
-    caller: &Caller,
+    caller: &TestCaller,
 ) -> Option<Response<Full<Bytes>>> {
     match context.site.route_of(app, request.method(), &request.path)? {
         Ok(matched) => Some(serve(context, request, &matched, Some(caller)).await),
@@ -216,10 +217,11 @@ async fn one<G: Gateway>(
     let once = if verb.reads() { None } else { args.text("idempotency_key")? };
     let call = Call::read(verb, &mut args)?;
     args.finish()?;
-    let ground = Ground { generation: context.generation.clone(), app: context.app(app)?.clone(), scope, by };
+    let (generation, app) = (context.generation.clone(), context.app(app)?.clone());
+    let caller = Caller { generation, app, scope, via: Via::Api, name: by };
     // A future of its own: what has a key goes on when its request is gone.
-    let (gateway, id) = (context.gateway.clone(), ground.app.id);
-    let work = async move { run(&gateway, &ground, call, Via::Api).await.map(|done| done.to_json()) };
+    let (gateway, id) = (context.gateway.clone(), caller.app.id);
+    let work = async move { run(&gateway, &caller, call).await.map(|done| done.to_json()) };
     match once {
         None => work.await,
         Some(once) => context.state.once.run(key.owner(), (id, verb, once), body, request.now.mono, work).await,

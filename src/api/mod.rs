@@ -39,11 +39,11 @@ mod site;
 mod tests;
 mod verb;
 
-pub use access::Caller;
+pub use access::TestCaller;
 pub use admin::{Admin, Doing, NotDone, Wanted};
 pub use app::{AppHttp, AppParts, Surroundings};
 pub use fail::{Fail, ProblemDetails, Why};
-pub use gateway::{Gateway, Ground};
+pub use gateway::Gateway;
 pub use handle::{Context, handle, rehearse};
 pub use keys::Keys;
 pub use openapi::openapi;

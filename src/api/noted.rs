@@ -3,8 +3,8 @@
 use super::call::Call;
 use super::done::Done;
 use super::fail::Fail;
-use super::gateway::Ground;
-use crate::model::{Filter, Target};
+use crate::kernel::Caller;
+use crate::model::{Command, Filter, Target};
 use crate::observe::{Record, audit, audits_publishes};
 
 /// A call that is to be written down when it is over.
@@ -18,26 +18,26 @@ impl Noted {
     /// `None`: it only looks, or it is one of the many that publish.
     pub fn of(call: &Call) -> Option<Noted> {
         let (verb, channel, target) = match call {
-            Call::Publish { channels, .. } if audits_publishes() => {
-                let names: Vec<&str> = channels.iter().map(|c| c.as_str()).collect();
-                ("publish", Some(names.join(" ")), None)
-            }
-            Call::Send { target: target @ Target::Filter(_), .. } if audits_publishes() => {
-                ("broadcast", None, Some(target))
-            }
-            Call::Send { target, .. } if audits_publishes() => ("send", None, Some(target)),
-            Call::Subscribe { target, channel } => ("subscribe", Some(channel.to_string()), Some(target)),
-            Call::Unsubscribe { target, channel } => ("unsubscribe", Some(channel.to_string()), Some(target)),
-            Call::Disconnect { target, .. } => ("disconnect", None, Some(target)),
-            Call::Cleanup { .. } => ("cleanup", None, None),
-            Call::Publish { .. } | Call::Send { .. } => return None,
+            Call::Do(command) => match command {
+                Command::Publish { .. } | Command::Send { .. } if !audits_publishes() => return None,
+                Command::Publish { channels, .. } => {
+                    let names: Vec<&str> = channels.iter().map(|c| c.as_str()).collect();
+                    ("publish", Some(names.join(" ")), None)
+                }
+                Command::Send { target: target @ Target::Filter(_), .. } => ("broadcast", None, Some(target)),
+                Command::Send { target, .. } => ("send", None, Some(target)),
+                Command::Subscribe { target, channel } => ("subscribe", Some(channel.to_string()), Some(target)),
+                Command::Unsubscribe { target, channel } => ("unsubscribe", Some(channel.to_string()), Some(target)),
+                Command::Close { target, .. } => ("disconnect", None, Some(target)),
+                Command::Cleanup { .. } => ("cleanup", None, None),
+            },
             Call::Presence { .. } | Call::History { .. } | Call::Channels { .. } => return None,
             Call::Connections { .. } | Call::Connection { .. } => return None,
         };
         Some(Noted { verb, channel, target: target.map(shown) })
     }
 
-    pub fn write(&self, ground: &Ground, done: &Result<Done, Fail>) {
+    pub fn write(&self, caller: &Caller, done: &Result<Done, Fail>) {
         let (result, count) = match done {
             Ok(Done::Published { recipients, .. } | Done::Sent(recipients)) => ("ok", Some(u64::from(*recipients))),
             Ok(Done::Changed(n)) => ("ok", Some(u64::from(*n))),
@@ -46,9 +46,9 @@ impl Noted {
         };
         audit(&Record {
             audit: "verb",
-            who: Some(&ground.by),
+            who: Some(&caller.name),
             verb: Some(self.verb),
-            app: Some(&ground.app.name),
+            app: Some(&caller.app.name),
             channel: self.channel.as_deref(),
             target: self.target.as_deref(),
             result,

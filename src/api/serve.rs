@@ -1,11 +1,11 @@
 //! Answers a request that a route is for.
 
-use super::access::{Caller, Visitor};
+use super::access::{TestCaller, Visitor};
 use super::args::{Args, decodes};
 use super::call::Call;
 use super::done::Done;
 use super::fail::{Fail, Why, reply};
-use super::gateway::{Gateway, Ground};
+use super::gateway::Gateway;
 use super::handle::Context;
 use super::handler::{Handled, handle};
 use super::json::{at, is};
@@ -17,6 +17,7 @@ use super::run::run;
 use super::site::Matched;
 use super::verb::Verb;
 use crate::auth::Issue;
+use crate::kernel::Caller;
 use crate::observe::{LimitName, Via};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -29,7 +30,7 @@ pub(super) async fn serve<G: Gateway>(
     context: &Context<G>,
     request: &Request,
     matched: &Matched<'_>,
-    caller: Option<&Caller>,
+    caller: Option<&TestCaller>,
 ) -> Response<Full<Bytes>> {
     let mut verdict = None;
     let mut response = match answer(context, request, matched, caller, &mut verdict).await {
@@ -74,7 +75,7 @@ async fn answer<G: Gateway>(
     context: &Context<G>,
     request: &Request,
     matched: &Matched<'_>,
-    caller: Option<&Caller>,
+    caller: Option<&TestCaller>,
     verdict: &mut Option<Verdict>,
 ) -> Result<Response<Full<Bytes>>, Fail> {
     let Matched { app, route, vars } = matched;
@@ -149,13 +150,14 @@ async fn answer<G: Gateway>(
             };
             args.finish()?;
             let Visitor { scope, by, .. } = &visitor;
-            let ground = Ground {
+            let caller = Caller {
                 generation: context.generation.clone(),
                 app: running.clone(),
                 scope: scope.clone(),
-                by: by.clone(),
+                via: Via::Route,
+                name: by.clone(),
             };
-            Some(run(&context.gateway, &ground, call, Via::Route).await?)
+            Some(run(&context.gateway, &caller, call).await?)
         }
     };
     match done {

@@ -7,7 +7,7 @@ pub mod json;
 pub use json::template::Template;
 pub use json::{About, Answer, Asked, Bound, ConnectionIds, Json, Member, Refused, Settings};
 
-use crate::model::{Close, Command, Event, Millis, Request};
+use crate::model::{ClientCommand, Close, Event, Millis, Request};
 
 /// How an endpoint speaks. Other rooms ask it and not what is behind it: a dialect is added here.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ impl Dialect {
     pub fn read<'a>(&self, text: &'a str) -> Result<Request<'a>, Refused<'a>> {
         match self {
             Dialect::Json(json) => json.read(text),
-            Dialect::Echo => Ok(Request { id: None, kind: "".into(), command: Command::Ignore }),
+            Dialect::Echo => Ok(Request { id: None, kind: "".into(), command: ClientCommand::Ignore }),
         }
     }
 
@@ -59,7 +59,7 @@ impl Dialect {
         }
     }
 
-    /// The message types that handlers answer; `Command::Handle` gives the place in this list.
+    /// The message types that handlers answer; `ClientCommand::Handle` gives the place in this list.
     pub fn bound(&self) -> &[Bound] {
         self.json().map_or(&[], Json::bound)
     }

@@ -1,8 +1,8 @@
 //! What an app's handlers are bound to, and the calls that this leads to. `script` runs them, `shard` hands them over.
 
-use super::{Draft, Session, Target, Walk};
+use super::{Session, Target, Walk};
 use crate::dialect::Asked;
-use crate::model::{ChannelName, Code, Memory, Refusal};
+use crate::model::{ChannelName, Code, Draft, Memory, Refusal};
 use crate::policy::{Permit, Policy, Subscribe};
 use crate::script::{self, Asker, Connection, EntityKey, Event, Trigger};
 use bytes::Bytes;

@@ -4,12 +4,10 @@ use super::session::Remembered;
 use super::{After, App, Publishing, Walk, Wish};
 use crate::dialect::{Answer, Asked};
 use crate::hub::{self, Asker, Hub, Publication, Published, Tally};
-use crate::model::memory::Account;
-use crate::model::{AppId, ChannelName, Code, EVENT_DATA_BYTES, Event, EventKind, Now, Priority, Refusal, Sender};
+use crate::model::{AppId, ChannelName, Code, Draft, Event, EventKind, Now, Refusal, Sender};
 use crate::observe::{LimitName, Via};
 use crate::policy::{Cache, Permit, Policy, Publish, RightKind, Scope};
 use crate::script::Trigger;
-use bytes::Bytes;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -93,28 +91,6 @@ impl Walk<'_> {
         let asked = Asked { id: published.asker.id.as_deref(), kind: &published.asker.kind };
         let answer = Answer::Published { channel: published.channel.as_str(), position: published.position };
         self.say(&answer, Some(asked));
-    }
-}
-
-/// What is published, before it is numbered.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    /// JSON text.
-    pub data: Bytes,
-    pub event: Option<Arc<str>>,
-    pub key: Option<Arc<str>>,
-    pub exclude: Option<crate::model::ConnectionId>,
-    pub priority: Priority,
-}
-
-impl Draft {
-    /// What it holds is the app's from now on, until the last that has its data lets go. To be asked before it is handed
-    /// to others: on its way to its home it may wait.
-    pub fn counted(mut self, account: &Arc<Account>) -> Draft {
-        let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len() + 32);
-        let beside = EVENT_DATA_BYTES + text(&self.event) + text(&self.key);
-        self.data = account.hold(self.data, beside).0;
-        self
     }
 }
 

@@ -1,7 +1,7 @@
 //! What handlers see of the running gateway, and how what they ask for is carried out.
 
 use crate::flow::{App, Generation};
-use crate::kernel::Port;
+use crate::kernel::{Caller, Port};
 use crate::listen::Front;
 use crate::model::{
     AppId, AppStats, ChannelInfo, ChannelName, Code, ConnectionInfo, Event, Member, Now, Refusal, Target,
@@ -71,7 +71,7 @@ impl Carry for Stage {
             );
             self.port.shared().metrics.own.effect_refused(&app.name);
         };
-        self.port.carry_out(&self.generation(), &app, asker, effects, tell, refused);
+        self.port.carry_out(&Caller::plugin(&self.generation(), &app), asker, effects, tell, refused);
     }
 }
 

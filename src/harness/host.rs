@@ -3,6 +3,7 @@
 use super::clock::{Chance, Clock};
 use super::kernels::Kernels;
 use crate::flow::{App, Generation};
+use crate::kernel::Caller;
 use crate::model::{
     AppId, AppStats, ChannelInfo, ChannelName, Code, ConnectionInfo, Event, Member, Now, Refusal, Target,
 };
@@ -150,7 +151,8 @@ impl Carry for Stage {
             let why = refusal.message.as_deref().unwrap_or(refusal.code.text());
             self.seen.fault(format!("{what} was not carried out: {} ({why})", refusal.code.as_str()));
         };
-        kernels.port.carry_out(&self.generation.load(), &app, asker, effects, tell, refused);
+        let caller = Caller::plugin(&self.generation.load(), &app);
+        kernels.port.carry_out(&caller, asker, effects, tell, refused);
     }
 }
 

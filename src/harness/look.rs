@@ -7,7 +7,7 @@ use super::play::{Player, object};
 use super::script::{Exchange, Expected};
 use super::web;
 use super::words::fill;
-use crate::api::Caller;
+use crate::api::TestCaller;
 use crate::model::{Identity, Refusal};
 use serde_json::Value;
 use std::sync::Arc;
@@ -68,14 +68,14 @@ impl Player {
     pub fn request(&mut self, exchange: &Exchange) -> Result<(), String> {
         let fill = |text: &str| fill(text, &self.captured);
         let caller = match exchange.caller.as_deref() {
-            None => Caller::Trusted(None),
-            Some("nobody") => Caller::Nobody,
+            None => TestCaller::Trusted(None),
+            Some("nobody") => TestCaller::Nobody,
             Some(text) if text.starts_with('{') => {
-                Caller::Trusted(Some(Arc::new(Identity::described(object(&fill(text)?)?))))
+                TestCaller::Trusted(Some(Arc::new(Identity::described(object(&fill(text)?)?))))
             }
             Some(who) => {
                 let number = self.number(who)?;
-                Caller::Trusted(Some(self.world.clients[number].identity.clone()))
+                TestCaller::Trusted(Some(self.world.clients[number].identity.clone()))
             }
         };
         let (target, body) = (fill(&exchange.target)?, fill(&exchange.body)?);

@@ -9,9 +9,10 @@ use super::script::{Conversation, Does, Step};
 use super::words::fill;
 use super::world::World;
 use crate::api::State;
-use crate::flow::{Draft, KeptRequest};
+use crate::flow::KeptRequest;
+use crate::kernel::Caller;
 use crate::listen::Asked;
-use crate::model::{ChannelName, Identity, Priority, Refusal, iso8601, one_of, query_pairs};
+use crate::model::{ChannelName, Command, Draft, Identity, Priority, Refusal, iso8601, one_of, query_pairs};
 use crate::observe::{Via, unaudited};
 use crate::policy::Scope;
 use hyper::HeaderMap;
@@ -172,9 +173,16 @@ impl Player {
                 let name = ChannelName::parse(&channel).map_err(|bad| format!("`{channel}` is no channel: {bad}"))?;
                 let (data, event) = (parsed.to_string().into(), event.as_deref().map(Into::into));
                 let draft = Draft { data, event, key: None, exclude: None, priority: Priority::default() };
-                let (port, scope) = (self.world.parts.kernels.port.clone(), Scope::everywhere());
-                let (generation, app, names) = (self.compiled.generation.clone(), self.compiled.app.clone(), [name]);
-                let published = port.publish(&generation, &app, &scope, &names, draft, Via::Api);
+                let caller = Caller {
+                    generation: self.compiled.generation.clone(),
+                    app: self.compiled.app.clone(),
+                    scope: Scope::everywhere(),
+                    via: Via::Api,
+                    name: "a test".into(),
+                };
+                let (port, command) =
+                    (self.world.parts.kernels.port.clone(), Command::Publish { channels: vec![name], draft });
+                let published = port.execute(&caller, &command);
                 match self.world.answer(published) {
                     Some(Ok(_)) => {}
                     Some(Err(refusal)) => self.refused = Some((line, refusal)),

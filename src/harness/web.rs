@@ -2,7 +2,7 @@
 
 use super::kernels::IP;
 use super::play::Player;
-use crate::api::{self, Body, Caller, Context, Request};
+use crate::api::{self, Body, Context, Request, TestCaller};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -35,7 +35,7 @@ pub(super) fn request(
     (method, target): (&str, &str),
     headers: &[(String, String)],
     body: &str,
-    caller: &Caller,
+    caller: &TestCaller,
 ) -> Result<Answered, String> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let sent = self::headers(headers)?;

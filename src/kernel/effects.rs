@@ -1,9 +1,9 @@
 //! Carries out what handlers ask for: each effect becomes inputs of kernels, in the order in which it was asked.
 
+use super::command::Caller;
 use super::port::Port;
-use crate::flow::{App, Draft, Generation};
 use crate::hub::Tally;
-use crate::model::{ChannelName, Refusal};
+use crate::model::{ChannelName, Command, Refusal};
 use crate::script::{Asker, Connection, Effect};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -14,54 +14,44 @@ impl Port {
     /// channel that no class matches.
     pub fn carry_out(
         &self,
-        generation: &Generation,
-        app: &Arc<App>,
+        caller: &Caller,
         asker: Option<(&Connection, &Asker)>,
         effects: Vec<Effect>,
         tell: Option<oneshot::Sender<u32>>,
         mut refused: impl FnMut(&str, Refusal),
     ) {
-        let tally = Counting::new(tell);
+        let (tally, app) = (Counting::new(tell), &caller.app);
         for effect in effects {
-            if let Err((what, refusal)) = self.carry_one(generation, app, asker, effect, &tally) {
-                refused(&what, refusal);
+            match effect {
+                Effect::Do(command) => {
+                    if let Err(refusal) = self.cast(caller, &command, |several| tally.of(several)) {
+                        refused(&shown(&command), refusal);
+                    }
+                }
+                Effect::Reply(reply) => {
+                    if let Some((connection, asker)) = asker {
+                        self.cast_reply(connection, asker, reply.message);
+                    }
+                }
+                Effect::Count { name, by } => self.shared.metrics.own.count(app.id, &app.name, &name, by),
+                Effect::Gauge { name, value } => self.shared.metrics.own.gauge(app.id, &app.name, &name, value),
             }
         }
     }
+}
 
-    fn carry_one(
-        &self,
-        generation: &Generation,
-        app: &Arc<App>,
-        asker: Option<(&Connection, &Asker)>,
-        effect: Effect,
-        tally: &Counting,
-    ) -> Result<(), (String, Refusal)> {
-        match effect {
-            Effect::Publish { channels, message, key, exclude, priority } => {
-                let draft = Draft { data: message.data, event: message.event, key, exclude, priority };
-                let shown = |refusal| {
-                    let names: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
-                    (format!("publish to `{}`", names.join("`, `")), refusal)
-                };
-                self.cast_publish(generation, app, &channels, draft, |several| tally.of(several)).map_err(shown)?;
-            }
-            Effect::Send { target, message } => self.cast_send(app.id, target, message, tally.of(false)),
-            Effect::Reply(reply) => {
-                if let Some((connection, asker)) = asker {
-                    self.cast_reply(connection, asker, reply.message);
-                }
-            }
-            Effect::Join { connection, channel } => {
-                let shown = |refusal| (format!("join `{channel}`"), refusal);
-                self.cast_subscribe(generation, app, connection, &channel).map_err(shown)?;
-            }
-            Effect::Leave { connection, channel } => self.cast_unsubscribe(app.id, connection, channel),
-            Effect::Close { target, close } => self.cast_close(app.id, target, close),
-            Effect::Count { name, by } => self.shared.metrics.own.count(app.id, &app.name, &name, by),
-            Effect::Gauge { name, value } => self.shared.metrics.own.gauge(app.id, &app.name, &name, value),
+/// What it was, for whoever reads that it was refused.
+fn shown(command: &Command) -> String {
+    match command {
+        Command::Publish { channels, .. } => {
+            let names: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
+            format!("publish to `{}`", names.join("`, `"))
         }
-        Ok(())
+        Command::Subscribe { channel, .. } => format!("join `{channel}`"),
+        Command::Unsubscribe { channel, .. } => format!("leave `{channel}`"),
+        Command::Send { .. } => "send".to_owned(),
+        Command::Close { .. } => "close".to_owned(),
+        Command::Cleanup { .. } => "cleanup".to_owned(),
     }
 }
 

@@ -7,11 +7,11 @@ use super::io::Io;
 use super::kernel::Kernel;
 use super::shared::Shared;
 use crate::dialect::{Answer, Asked};
-use crate::flow::{self, After, App, Draft, Publishing, Wish};
+use crate::flow::{self, After, App, Publishing, Wish};
 use crate::hub::Tally;
-use crate::model::{ChannelName, Close, Code, Refusal, Slot};
+use crate::model::{ChannelName, Close, Code, Draft, Message, Refusal, Slot};
 use crate::observe::Via;
-use crate::script::{Asker, Call, Event, Finished, Message, NotTaken, Then, Trigger, Workers};
+use crate::script::{Asker, Call, Event, Finished, NotTaken, Then, Trigger, Workers};
 use std::sync::Arc;
 
 impl Shared {

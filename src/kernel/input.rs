@@ -4,16 +4,15 @@
 use super::foresee::Revoked;
 use super::live::LiveConnection;
 use crate::auth::{Authenticator, Outcome};
-use crate::flow::{App, Draft, Generation, Publishing, Question, Target as Channels, Wish};
+use crate::flow::{App, Generation, Publishing, Question, Target as Channels, Wish};
 use crate::hub::{self, AskedBy, Page, Tally};
 use crate::model::{
-    AppId, AppStats, ChannelInfo, ChannelName, Close, ConnectionId, ConnectionInfo, Member, Position, Refusal, Slot,
-    Target,
+    AppId, AppStats, ChannelInfo, ChannelName, Close, ConnectionId, ConnectionInfo, Content, Draft, Member, Message,
+    Position, Refusal, Slot, Target,
 };
 use crate::observe::Via;
 use crate::policy::{Permit, Subscribe};
-use crate::script::{self, Asker, Finished, Message};
-use bytes::Bytes;
+use crate::script::{self, Asker, Finished};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -124,10 +123,7 @@ pub struct Each {
 /// What is done to a connection in somebody else's name.
 #[derive(Debug)]
 pub enum Act {
-    /// It is sent a message as it stands.
-    Text(Bytes),
-    /// It is sent a message as its dialect writes it.
-    Message(Message),
+    Send(Content),
     Subscribe(Permit<Subscribe>, AskedBy),
     /// It is told.
     Unsubscribe(ChannelName),

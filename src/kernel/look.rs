@@ -4,7 +4,7 @@ use super::conn::Conn;
 use super::input::{Act, Ask, Each, Input};
 use super::io::Io;
 use super::kernel::Kernel;
-use crate::model::{AppId, AppStats, ChannelInfo, ChannelName, Close, ConnectionInfo, Slot, Target};
+use crate::model::{AppId, AppStats, ChannelInfo, ChannelName, Close, ConnectionInfo, Content, Slot, Target};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -21,8 +21,8 @@ impl<I: Io> Kernel<I> {
 
     fn do_to(&mut self, slot: Slot, act: &Act) {
         match act {
-            Act::Text(text) => self.send_text(slot, text),
-            Act::Message(message) => self.send_message(slot, message),
+            Act::Send(Content::Text(text)) => self.send_text(slot, text),
+            Act::Send(Content::Message(message)) => self.send_message(slot, message),
             Act::Subscribe(permit, whose) => {
                 self.walk_own(slot, |walk| walk.seat(permit.clone(), *whose));
                 self.carry();

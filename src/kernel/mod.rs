@@ -7,6 +7,7 @@
 
 mod buckets;
 mod closing;
+mod command;
 mod conn;
 mod connections;
 mod counts;
@@ -41,6 +42,7 @@ mod timers;
 mod walk;
 mod wheel;
 
+pub use command::Caller;
 pub use counts::{Counts, Full, Seat, neighbourhood, party};
 pub use encode::{Encoded, Encoder};
 pub use foresee::{EndingConnection, EndingSubscription, Revoked};

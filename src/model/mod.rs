@@ -24,7 +24,7 @@ mod units;
 
 pub use buckets::{Buckets, Taken};
 pub use close::Close;
-pub use command::{Channels, Command, Request};
+pub use command::{Channels, ClientCommand, Command, Content, Draft, Message, Request};
 pub use event::{EVENT_DATA_BYTES, Event, EventKind, Position, Priority, Sender};
 pub use fault::{Fault, count, sorted, summary};
 pub use identity::{ConnectionId, Identity};

@@ -53,7 +53,6 @@ labels! {
         /// A `[[route]]`.
         Route = "route",
         Plugin = "plugin",
-        Relay = "relay",
     }
     /// What happened to a slow reader.
     SlowAction {

@@ -30,7 +30,7 @@ mod workers;
 pub use call::{Asker, Call, Connection, Event, Finished, Then, Trigger, Web};
 pub use current::Around;
 pub use definitions::definitions;
-pub use effect::{Effect, Message, Reply};
+pub use effect::{Effect, Reply};
 pub use engine::STACK_BYTES;
 pub use failure::{Fault, FaultKind};
 pub use functions::{Form, HostFunction, functions_table};

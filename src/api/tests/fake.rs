@@ -1,15 +1,13 @@
 //! A gateway that writes down what it is asked, and answers what it was told to.
 
-use crate::api::gateway::{Gateway, Ground};
-use crate::flow::{App, Draft, Wish};
+use crate::api::gateway::Gateway;
+use crate::flow::{App, Wish};
 use crate::hub::Page;
-use crate::kernel::Receipt;
-use crate::model::Target;
+use crate::kernel::{Caller, Receipt};
 use crate::model::{
-    AppId, ChannelName, Close, Code, ConnectionId, Event, EventKind, Identity, Member, Position, Refusal,
+    AppId, AppStats, ChannelInfo, ChannelName, Code, Command, ConnectionId, ConnectionInfo, Content, Event, EventKind,
+    Identity, Member, Position, Refusal, Target,
 };
-use crate::model::{AppStats, ChannelInfo, ConnectionInfo};
-use crate::observe::Via;
 use crate::script::Finished;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
@@ -72,43 +70,47 @@ fn short(target: &Target) -> String {
 }
 
 impl Gateway for Fake {
-    async fn publish(&self, g: &Ground, channels: &[ChannelName], draft: Draft, via: Via) -> Result<Receipt, Refusal> {
-        let gate = self.0.gate.lock().unwrap().clone();
-        if let Some(gate) = gate {
-            gate.acquire().await.unwrap().forget();
+    async fn execute(&self, caller: &Caller, command: &Command) -> Result<Receipt, Refusal> {
+        caller.allows(command)?;
+        let reached = |recipients| Ok(Receipt { recipients, position: None });
+        match command {
+            Command::Publish { channels, draft } => {
+                let gate = self.0.gate.lock().unwrap().clone();
+                if let Some(gate) = gate {
+                    gate.acquire().await.unwrap().forget();
+                }
+                let mut busy = self.0.busy.lock().unwrap();
+                if *busy > 0 {
+                    *busy -= 1;
+                    return Err(Refusal::new(Code::Overloaded));
+                }
+                let event = draft.event.as_deref().map(|e| format!(" event={e}")).unwrap_or_default();
+                let (app, data, via) = (&caller.app.name, text(&draft.data), caller.via.as_str());
+                channels.iter().for_each(|channel| self.note(format!("{app} publish {channel} {data}{event} {via}")));
+                Ok(Receipt { recipients: 2, position: Some(Position { epoch: 1, offset: 7 }) })
+            }
+            Command::Send { target, content } => {
+                let Content::Text(data) = content else { panic!("the API sends text as it stands") };
+                self.note(format!("send to {}: {}", short(target), text(data)));
+                reached(3)
+            }
+            Command::Subscribe { target, channel } => {
+                self.note(format!("subscribe {} to {channel}", short(target)));
+                reached(1)
+            }
+            Command::Unsubscribe { target, channel } => {
+                self.note(format!("unsubscribe {} from {channel}", short(target)));
+                reached(1)
+            }
+            Command::Close { target, close } => {
+                self.note(format!("disconnect {} {} {}", short(target), close.code, close.reason));
+                reached(1)
+            }
+            Command::Cleanup { idle_ms } => {
+                self.note(format!("cleanup {idle_ms}"));
+                reached(4)
+            }
         }
-        let mut busy = self.0.busy.lock().unwrap();
-        if *busy > 0 {
-            *busy -= 1;
-            return Err(Refusal::new(Code::Overloaded));
-        }
-        let event = draft.event.as_deref().map(|e| format!(" event={e}")).unwrap_or_default();
-        for channel in channels {
-            self.note(format!("{} publish {channel} {}{event} {}", g.app.name, text(&draft.data), via.as_str()));
-        }
-        Ok(Receipt { recipients: 2, position: Some(Position { epoch: 1, offset: 7 }) })
-    }
-    async fn send(&self, _: AppId, target: Target, data: Bytes) -> Result<u32, Refusal> {
-        self.note(format!("send to {}: {}", short(&target), text(&data)));
-        Ok(3)
-    }
-    async fn subscribe(&self, g: &Ground, target: Target, channel: &ChannelName) -> Result<u32, Refusal> {
-        let permit: crate::policy::Permit<crate::policy::Subscribe> =
-            g.app.policy.allow_api(&g.scope, channel, g.generation.number)?;
-        self.note(format!("subscribe {} to {}", short(&target), permit.channel()));
-        Ok(1)
-    }
-    async fn unsubscribe(&self, _: AppId, target: Target, channel: &ChannelName) -> Result<u32, Refusal> {
-        self.note(format!("unsubscribe {} from {channel}", short(&target)));
-        Ok(1)
-    }
-    async fn disconnect(&self, _: AppId, target: Target, close: Close) -> Result<u32, Refusal> {
-        self.note(format!("disconnect {} {} {}", short(&target), close.code, close.reason));
-        Ok(1)
-    }
-    async fn cleanup(&self, _: AppId, idle_ms: u64) -> Result<u32, Refusal> {
-        self.note(format!("cleanup {idle_ms}"));
-        Ok(4)
     }
     async fn call(&self, _: Wish) -> Result<Finished, Refusal> {
         Err(Refusal::new(Code::Overloaded))

@@ -60,7 +60,7 @@ pub struct Bound {
 const WORDS: usize = Code::ALL.len() + LimitKind::ALL.len();
 
 impl Json {
-    /// The message types that handlers answer; `Command::Handle` gives the place in this list.
+    /// The message types that handlers answer; `ClientCommand::Handle` gives the place in this list.
     pub fn bound(&self) -> &[Bound] {
         &self.bound
     }

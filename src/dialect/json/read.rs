@@ -5,7 +5,7 @@ use super::answer::Refused;
 use super::args::{Arg, Args, Tree};
 use super::scan::{self, BadList};
 use super::settings::Verb;
-use crate::model::{Channels, Code, Command, LimitKind, Position, Refusal, Request};
+use crate::model::{Channels, ClientCommand, Code, LimitKind, Position, Refusal, Request};
 use hashbrown::HashMap;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -90,7 +90,7 @@ impl Reader {
 }
 
 impl Entry {
-    fn command<'a>(&self, text: &'a str, args: &Args<'a>) -> Result<Command<'a>, Bad> {
+    fn command<'a>(&self, text: &'a str, args: &Args<'a>) -> Result<ClientCommand<'a>, Bad> {
         Ok(match self.verb {
             Verb::Subscribe => {
                 let (channels, since) = (self.channels(args)?, since(args)?);
@@ -98,33 +98,35 @@ impl Entry {
                 if since.is_some() && channels.len() != 1 {
                     return Err(Bad::Message);
                 }
-                Command::Subscribe { channels, since }
+                ClientCommand::Subscribe { channels, since }
             }
-            Verb::Unsubscribe => Command::Unsubscribe { channels: self.channels(args)? },
-            Verb::Publish => Command::Publish {
+            Verb::Unsubscribe => ClientCommand::Unsubscribe { channels: self.channels(args)? },
+            Verb::Publish => ClientCommand::Publish {
                 channel: needed(Arg::Channel, args)?,
                 data: self.data(text, args)?,
                 event: optional(Arg::Event, args)?,
                 key: optional(Arg::Key, args)?,
             },
-            Verb::Ping => Command::Ping,
-            Verb::Status => Command::Status,
-            Verb::Authenticate if self.claims => Command::Authenticate {
+            Verb::Ping => ClientCommand::Ping,
+            Verb::Status => ClientCommand::Status,
+            Verb::Authenticate if self.claims => ClientCommand::Authenticate {
                 token: optional(Arg::Token, args)?.filter(|token| !token.is_empty()),
                 claims: value(Arg::Claims, args),
             },
-            Verb::Authenticate => Command::Authenticate { token: Some(needed(Arg::Token, args)?), claims: None },
-            Verb::History => {
-                Command::History { channel: needed(Arg::Channel, args)?, since: since(args)?, limit: limit(args)? }
-            }
-            Verb::Presence => Command::Presence { channel: needed(Arg::Channel, args)? },
-            Verb::Handler => Command::Handle {
+            Verb::Authenticate => ClientCommand::Authenticate { token: Some(needed(Arg::Token, args)?), claims: None },
+            Verb::History => ClientCommand::History {
+                channel: needed(Arg::Channel, args)?,
+                since: since(args)?,
+                limit: limit(args)?,
+            },
+            Verb::Presence => ClientCommand::Presence { channel: needed(Arg::Channel, args)? },
+            Verb::Handler => ClientCommand::Handle {
                 handler: self.handler,
                 data: self.data(text, args)?,
                 channel: optional(Arg::Channel, args)?,
             },
-            Verb::Close => Command::Close,
-            Verb::Ignore => Command::Ignore,
+            Verb::Close => ClientCommand::Close,
+            Verb::Ignore => ClientCommand::Ignore,
         })
     }
 

@@ -1,18 +1,18 @@
 //! Callers of the HTTP API: what they ask, and what they were told held against what happened.
 
+use super::Simulation;
 use super::person::Person;
 use super::truth::Truth;
-use super::{APP, Simulation};
-use crate::flow::{App, Draft, Generation};
 use crate::hub::Page;
-use crate::kernel::{Port, Receipt};
-use crate::model::{ChannelName, Close, ConnectionId, Member, Position, Priority, Refusal, Target};
+use crate::kernel::{self, Port, Receipt};
+use crate::model::{
+    ChannelName, Close, Command, ConnectionId, Content, Draft, Member, Position, Priority, Refusal, Target,
+};
 use crate::observe::Via;
 use crate::policy::Scope;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// Calls under way, at most.
@@ -90,8 +90,17 @@ impl Promises {
 /// What a call is made with.
 struct Means {
     port: Port,
-    generation: Arc<Generation>,
-    app: Arc<App>,
+    caller: kernel::Caller,
+}
+
+impl Means {
+    /// Whom the command reached, when it has.
+    fn reaches(self, command: Command) -> Pin<Box<dyn Future<Output = Told>>> {
+        Box::pin(async move {
+            let reached = self.port.execute(&self.caller, &command).await;
+            Told::Reached(reached.map(|receipt| receipt.recipients))
+        })
+    }
 }
 
 impl Simulation<'_> {
@@ -110,30 +119,25 @@ impl Simulation<'_> {
             5 | 6 => self.sends(means),
             7 => {
                 let target = self.target().0;
-                let answer = async move {
-                    let Means { port, generation, .. } = means;
-                    Told::Reached(port.subscribe(APP, target, &Scope::everywhere(), &channel, &generation).await)
-                };
-                (Asked::Act, Box::pin(answer))
+                (Asked::Act, means.reaches(Command::Subscribe { target, channel }))
             }
             8 => {
                 let target = self.target().0;
-                let answer = async move { Told::Reached(means.port.unsubscribe(APP, target, &channel).await) };
-                (Asked::Act, Box::pin(answer))
+                (Asked::Act, means.reaches(Command::Unsubscribe { target, channel }))
             }
             9 => {
                 let target = self.target().0;
-                let answer = async move { Told::Reached(means.port.disconnect(APP, target, Close::POLICY).await) };
-                (Asked::Act, Box::pin(answer))
+                (Asked::Act, means.reaches(Command::Close { target, close: Close::POLICY }))
             }
             10 => {
                 let since = self.people.iter().find_map(|person| person.seats.get(&name)?.at);
                 let least = self.truth.newest(&name);
-                let answer = async move { Told::History(means.port.history(&means.app, &channel, since, 1_000).await) };
+                let answer =
+                    async move { Told::History(means.port.history(&means.caller.app, &channel, since, 1_000).await) };
                 (Asked::History { channel: name, since, least }, Box::pin(answer))
             }
             _ => {
-                let answer = async move { Told::Presence(means.port.presence(&means.app, &channel).await) };
+                let answer = async move { Told::Presence(means.port.presence(&means.caller.app, &channel).await) };
                 (Asked::Presence, Box::pin(answer))
             }
         };
@@ -141,7 +145,9 @@ impl Simulation<'_> {
     }
 
     fn means(&self) -> Means {
-        Means { port: self.parts.kernels.port.clone(), generation: self.generation.clone(), app: self.app() }
+        let (generation, app, scope) = (self.generation.clone(), self.app(), Scope::everywhere());
+        let caller = kernel::Caller { generation, app, scope, via: Via::Api, name: "the simulation".into() };
+        Means { port: self.parts.kernels.port.clone(), caller }
     }
 
     fn publishes(&mut self, name: String, means: Means) -> (Asked, Pin<Box<dyn Future<Output = Told>>>) {
@@ -180,8 +186,8 @@ impl Simulation<'_> {
         let names: Vec<ChannelName> =
             channels.iter().map(|name| ChannelName::parse(name).expect("a channel of the site")).collect();
         let answer = async move {
-            let Means { port, generation, app } = means;
-            Told::Published(port.publish(&generation, &app, &Scope::everywhere(), &names, draft, Via::Api).await)
+            let command = Command::Publish { channels: names, draft };
+            Told::Published(means.port.execute(&means.caller, &command).await)
         };
         (Asked::Publish { channels, number, reads }, Box::pin(answer))
     }
@@ -189,8 +195,8 @@ impl Simulation<'_> {
     fn sends(&mut self, means: Means) -> (Asked, Pin<Box<dyn Future<Output = Told>>>) {
         let (number, (target, to)) = (self.number(), self.target());
         let text = json!({ "type": "sent", "n": number, "pad": "z".repeat(self.dice.below(200)) }).to_string();
-        let answer = async move { Told::Reached(means.port.send(APP, target, text.into()).await) };
-        (Asked::Send { number, to }, Box::pin(answer))
+        let command = Command::Send { target, content: Content::Text(text.into()) };
+        (Asked::Send { number, to }, means.reaches(command))
     }
 
     /// Somebody, or all that a user has open; and who of them is there and reads.

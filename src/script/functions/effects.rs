@@ -3,9 +3,11 @@
 use super::super::current::{Current, Raised, Stop, raise, with};
 use super::super::subject::TargetValue;
 use super::super::values;
-use super::super::{Effect, Message, Reply, Trigger};
+use super::super::{Effect, Reply, Trigger};
 use super::{Shelf, arguments as arg};
-use crate::model::{ChannelName, Code, ConnectionId, Priority, Refusal, did_you_mean, one_of};
+use crate::model::{
+    ChannelName, Code, Command, ConnectionId, Content, Draft, Message, Priority, Refusal, did_you_mean, one_of,
+};
 use crate::policy::{Publish, Right, Scope};
 use bytes::Bytes;
 use rhai::{Dynamic, ImmutableString, Map};
@@ -107,8 +109,12 @@ pub(super) fn known<R: Right>(call: &Current, name: &ChannelName) -> Result<(), 
 /// What a message costs beside its text.
 const MESSAGE_BYTES: usize = 64;
 
+fn message_bytes(event: Option<&str>, data: &Bytes) -> usize {
+    MESSAGE_BYTES + data.len() + event.map_or(0, str::len)
+}
+
 fn message(event: Option<&str>, data: Bytes) -> (Message, usize) {
-    let bytes = MESSAGE_BYTES + data.len() + event.map_or(0, str::len);
+    let bytes = message_bytes(event, &data);
     (Message { event: event.map(Arc::from), data }, bytes)
 }
 
@@ -116,14 +122,16 @@ fn publish(channel: &Dynamic, event: Option<&str>, data: &Dynamic, options: Opti
     with(|call| {
         let channels = arg::channels(channel)?;
         channels.iter().try_for_each(|name| known::<Publish>(call, name))?;
-        let (message, bytes) = message(event, arg::data(data)?);
+        let data = arg::data(data)?;
+        let bytes = message_bytes(event, &data);
         let (key, exclude, priority) = options.map(publish_options).transpose()?.unwrap_or_default();
         if channels.is_empty() {
             return Ok(()); // published to an empty list: to nobody
         }
         // Each further name is kept, and published to.
         let names: usize = channels.iter().skip(1).map(|name| MESSAGE_BYTES + name.as_str().len()).sum();
-        call.effect(Effect::Publish { channels, message, key, exclude, priority }, bytes + names)
+        let draft = Draft { data, event: event.map(Arc::from), key, exclude, priority };
+        call.effect(Effect::Do(Command::Publish { channels, draft }), bytes + names)
     })
 }
 
@@ -133,11 +141,9 @@ fn publish_map(channel: &str, data: &Map) -> Result<(), Raised> {
         let channels = vec![arg::channel(channel)?];
         known::<Publish>(call, &channels[0])?;
         let data = values::message(|out| values::write_map(data, out)).map_err(raise)?;
-        let (message, bytes) = message(None, data);
-        call.effect(
-            Effect::Publish { channels, message, key: None, exclude: None, priority: Priority::default() },
-            bytes,
-        )
+        let bytes = message_bytes(None, &data);
+        let draft = Draft { data, event: None, key: None, exclude: None, priority: Priority::default() };
+        call.effect(Effect::Do(Command::Publish { channels, draft }), bytes)
     })
 }
 
@@ -169,7 +175,7 @@ fn send(target: &Dynamic, event: Option<&str>, data: &Dynamic) -> Result<(), Rai
     with(|call| {
         let target = arg::target(target)?;
         let (message, bytes) = message(event, arg::data(data)?);
-        call.effect(Effect::Send { target, message }, bytes)
+        call.effect(Effect::Do(Command::Send { target, content: Content::Message(message) }), bytes)
     })
 }
 

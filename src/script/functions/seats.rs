@@ -3,7 +3,7 @@
 use super::super::Effect;
 use super::super::current::{Current, Raised, raise, with};
 use super::{Shelf, arguments as arg};
-use crate::model::{Close, ConnectionId, Target};
+use crate::model::{Close, Command, ConnectionId, Target};
 use crate::policy::Subscribe;
 use rhai::Dynamic;
 
@@ -54,8 +54,12 @@ fn seat(call: &Current, connection: ConnectionId, channel: &str, join: bool) -> 
         super::effects::known::<Subscribe>(call, &channel)?;
     }
     let bytes = channel.as_str().len();
-    let effect = if join { Effect::Join { connection, channel } } else { Effect::Leave { connection, channel } };
-    call.effect(effect, bytes)
+    let target = Target::Connection(connection);
+    let command = match join {
+        true => Command::Subscribe { target, channel },
+        false => Command::Unsubscribe { target, channel },
+    };
+    call.effect(Effect::Do(command), bytes)
 }
 
 /// RFC 6455 §7.4: codes that an endpoint may send, and §5.5 for the reason's length.
@@ -73,5 +77,5 @@ fn shut(call: &Current, target: Target, code: i64, reason: &str) -> Result<(), R
         return Err(raise(format!("a close's reason has {REASON_BYTES_MAX} bytes at most, this has {}", reason.len())));
     }
     let close = Close { code, reason: reason.to_owned().into() };
-    call.effect(Effect::Close { target, close }, reason.len())
+    call.effect(Effect::Do(Command::Close { target, close }), reason.len())
 }

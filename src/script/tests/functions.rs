@@ -126,12 +126,12 @@ fn messages_go_where_they_are_sent() {
     );
     let ran = bench.run("f", &message("{}")).unwrap();
     let own = connection().id;
-    assert!(matches!(&ran.effects[0], Effect::Publish { channels, message, key, exclude, .. }
-        if channels.len() == 2 && message.event.as_deref() == Some("named") && key.as_deref() == Some("k") && *exclude == Some(own)));
+    assert!(matches!(&ran.effects[0], Effect::Do(Command::Publish { channels, draft })
+        if channels.len() == 2 && draft.event.as_deref() == Some("named") && draft.key.as_deref() == Some("k") && draft.exclude == Some(own)));
     let targets: Vec<&Target> = ran
         .effects
         .iter()
-        .filter_map(|e| if let Effect::Send { target, .. } = e { Some(target) } else { None })
+        .filter_map(|e| if let Effect::Do(Command::Send { target, .. }) = e { Some(target) } else { None })
         .collect();
     assert_eq!(targets[..2], [&Target::Connection(own), &Target::Connection(own)]);
     assert_eq!(
@@ -143,7 +143,7 @@ fn messages_go_where_they_are_sent() {
     assert_eq!(filter.claims, [("org.id".into(), vec![json!(7)]), ("role".into(), vec![json!("admin")])]);
     assert_eq!((filter.channels.as_ref().unwrap()[0].as_str(), filter.exclude), ("room:1", Some(own)));
     let rest = format!("{:?}", &ran.effects[7..]);
-    for part in ["Join", "Leave", "code: 4001", "code: 1000", "Reply", "by: 1", "by: 5", "value: 2.0"] {
+    for part in ["Subscribe", "Unsubscribe", "code: 4001", "code: 1000", "Reply", "by: 1", "by: 5", "value: 2.0"] {
         assert!(rest.contains(part), "{part} in {rest}");
     }
 }

@@ -235,9 +235,9 @@ pub fn told(body: &str) -> String {
 
 pub fn publications(ran: &Ran) -> Vec<String> {
     let shown = |e: &Effect| match e {
-        Effect::Publish { channels, message, .. } => {
+        Effect::Do(Command::Publish { channels, draft }) => {
             let names: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
-            format!("{} {}", names.join("+"), std::str::from_utf8(&message.data).unwrap())
+            format!("{} {}", names.join("+"), std::str::from_utf8(&draft.data).unwrap())
         }
         other => format!("{other:?}"),
     };

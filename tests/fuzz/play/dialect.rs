@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 use weir::dialect::{About, Answer, Asked, Json, Settings};
-use weir::model::{Channels, Code, Command, ConnectionId, Event, EventKind, Identity, Now, Position, Refusal, Sender};
+use weir::model::{
+    Channels, ClientCommand, Code, ConnectionId, Event, EventKind, Identity, Now, Position, Refusal, Sender,
+};
 
 const SHIPPED: [(&str, &str); 5] = [
     (include_str!("../../../channels/reports.toml"), "reports"),
@@ -50,11 +52,11 @@ pub fn play(input: &[u8]) {
     }
 }
 
-fn obey(json: &Json, command: &Command, asked: Asked) {
+fn obey(json: &Json, command: &ClientCommand, asked: Asked) {
     let denied = Refusal::because(Code::Denied, "\"no\"\n");
     let position = Some(Position { epoch: 0xe1f, offset: 42 });
     match command {
-        Command::Subscribe { channels, since } => {
+        ClientCommand::Subscribe { channels, since } => {
             for channel in channels {
                 say(json, Answer::Subscribed { channel, position: *since, recovered: Some(false) }, Some(asked));
                 say(json, Answer::Error { refusal: &denied, channel: Some(channel) }, Some(asked));
@@ -63,10 +65,10 @@ fn obey(json: &Json, command: &Command, asked: Asked) {
             let (allowed, refused) = (borrowed(channels), channels.iter().map(|c| (&**c, &denied)).collect::<Vec<_>>());
             say(json, Answer::SubscribeResult { allowed: &allowed, denied: &refused }, Some(asked));
         }
-        Command::Unsubscribe { channels } => {
+        ClientCommand::Unsubscribe { channels } => {
             say(json, Answer::UnsubscribeResult { channels: &borrowed(channels) }, Some(asked));
         }
-        Command::Publish { channel, data, event, key } => {
+        ClientCommand::Publish { channel, data, event, key } => {
             assert!(is_json(data.get()));
             let sender = Sender { connection: ConnectionId::uuid(7), identity: Identity::anonymous() };
             let event = Event {
@@ -86,18 +88,22 @@ fn obey(json: &Json, command: &Command, asked: Asked) {
             say(json, Answer::Published { channel, position }, Some(asked));
             say(json, Answer::History { channel, position, events: &[event.clone(), event], more: true }, Some(asked));
         }
-        Command::History { channel, .. } => {
+        ClientCommand::History { channel, .. } => {
             say(json, Answer::History { channel, position, events: &[], more: false }, Some(asked));
         }
-        Command::Handle { handler, data, .. } => {
+        ClientCommand::Handle { handler, data, .. } => {
             assert!(is_json(data.get()) && (*handler as usize) < json.bound().len());
             say(json, Answer::Reply { event: Some("\"e\""), data: data.get().as_bytes() }, Some(asked));
             let mut out = Vec::new();
             json.direct_event(None, data.get().as_bytes(), 1_704_623_400_000, &mut out);
             assert_json(&out);
         }
-        Command::Presence { channel } => say(json, Answer::Presence { channel, members: &[] }, Some(asked)),
-        Command::Ping | Command::Status | Command::Authenticate { .. } | Command::Close | Command::Ignore => {}
+        ClientCommand::Presence { channel } => say(json, Answer::Presence { channel, members: &[] }, Some(asked)),
+        ClientCommand::Ping
+        | ClientCommand::Status
+        | ClientCommand::Authenticate { .. }
+        | ClientCommand::Close
+        | ClientCommand::Ignore => {}
     }
 }
 

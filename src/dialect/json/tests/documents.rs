@@ -13,15 +13,15 @@ fn reports_speaks_as_its_document_says() {
 
     let request = read(&reports, r#"{"type":"subscribe","channel":"test:channel"}"#);
     assert!(
-        matches!(&request.command, Command::Subscribe { channels, since: None } if channels[..] == ["test:channel"])
+        matches!(&request.command, ClientCommand::Subscribe { channels, since: None } if channels[..] == ["test:channel"])
     );
     let answer = Answer::Subscribed { channel: "test:channel", position: None, recovered: None };
     let subscribed = json!({ "type": "subscribed", "channel": "test:channel", "timestamp": TIME });
     assert_eq!(say(&reports, answer, Some(&request)), subscribed);
     assert!(!reports.answers_in_whole());
 
-    assert!(matches!(read(&reports, r#" { "type" : "ping" } "#).command, Command::Ping));
-    assert!(matches!(read(&reports, r#"{"type":"get_status"}"#).command, Command::Status));
+    assert!(matches!(read(&reports, r#" { "type" : "ping" } "#).command, ClientCommand::Ping));
+    assert!(matches!(read(&reports, r#"{"type":"get_status"}"#).command, ClientCommand::Status));
     assert_eq!(say(&reports, Answer::Pong, None), json!({ "type": "pong", "timestamp": TIME }));
     let status = say(&reports, Answer::Status, None);
     assert_eq!(status["data"]["channels"], json!(["a", "b"]));
@@ -82,7 +82,7 @@ fn clinic_answers_a_subscription_in_whole_and_errors_not_at_all() {
     assert_eq!(say(&clinic, Answer::Pong, None), json!({ "type": "PONG" }));
 
     let request = read(&clinic, r#"{"data":{"channels":["system:maintenance","clinic:c2:queue"]},"type":"SUBSCRIBE"}"#);
-    let Command::Subscribe { channels, .. } = &request.command else { panic!("{request:?}") };
+    let ClientCommand::Subscribe { channels, .. } = &request.command else { panic!("{request:?}") };
     assert_eq!(channels[..], ["system:maintenance", "clinic:c2:queue"]);
     let no = Refusal::new(Code::UnknownChannel);
     let answer = Answer::SubscribeResult { allowed: &["system:maintenance"], denied: &[("clinic:c2:queue", &no)] };
@@ -104,7 +104,9 @@ fn clinic_answers_a_subscription_in_whole_and_errors_not_at_all() {
 fn tenant_wraps_what_clients_say_and_passes_on_the_rest() {
     let tenant = dialect(TENANT);
     let request = read(&tenant, r#"{"type":"join_channel","data":{"channel":"tenant:acme:general"}}"#);
-    assert!(matches!(&request.command, Command::Subscribe { channels, .. } if channels[..] == ["tenant:acme:general"]));
+    assert!(
+        matches!(&request.command, ClientCommand::Subscribe { channels, .. } if channels[..] == ["tenant:acme:general"])
+    );
     let error = |text| json!({ "type": "error", "data": { "error": text } });
     assert_eq!(refused(&tenant, r#"{"type":"foo"}"#), error("Unknown message type: foo"));
     assert_eq!(refused(&tenant, r#"{"type":"a\"b{now}"}"#), error("Unknown message type: a\"b{now}"));
@@ -113,7 +115,9 @@ fn tenant_wraps_what_clients_say_and_passes_on_the_rest() {
     }
 
     let request = read(&tenant, r#"{"type":"send_message","data":{"message":{"text":"hi"},"channel":"chat:1"}}"#);
-    let Command::Publish { channel, data, event: None, key: None } = &request.command else { panic!("{request:?}") };
+    let ClientCommand::Publish { channel, data, event: None, key: None } = &request.command else {
+        panic!("{request:?}")
+    };
     assert_eq!((&**channel, data.get()), ("chat:1", r#"{"text":"hi"}"#));
     let told: Value = serde_json::from_str(&heard(&tenant, &event(data.get()))).unwrap();
     let sender = json!({ "id": "ann", "connectionId": ANN.to_string() });
@@ -133,7 +137,9 @@ fn an_id_in_a_request_comes_back_in_its_answer() {
     assert_eq!(say(&intraday, Answer::Pong, Some(&request)), json!({ "event": "client:pong", "data": data }));
 
     let request = read(&intraday, r#"{"id":"a1","event":"authenticate","data":{"token":"t"}}"#);
-    assert!(matches!(&request.command, Command::Authenticate { token: Some(token), claims: None } if token == "t"));
+    assert!(
+        matches!(&request.command, ClientCommand::Authenticate { token: Some(token), claims: None } if token == "t")
+    );
     let data = json!({ "success": true, "socket_id": ANN.to_string(), "user_id": "ann", "organization_id": "o1" });
     let authenticated = json!({ "event": "authenticated", "id": "a1", "data": data });
     assert_eq!(say(&intraday, Answer::Authenticated, Some(&request)), authenticated);
@@ -144,7 +150,7 @@ fn an_id_in_a_request_comes_back_in_its_answer() {
     assert_eq!(refused(&intraday, r#"{"data":{},"id":3}"#)["id"], 3);
 
     let request = read(&intraday, r#"{"event":"kpi:update","data":{"room":"kpi:o1","n":1}}"#);
-    let Command::Publish { channel, event: Some(name), .. } = request.command else { panic!() };
+    let ClientCommand::Publish { channel, event: Some(name), .. } = request.command else { panic!() };
     assert_eq!((&*channel, &*name), ("kpi:o1", "kpi:update"));
     let update = Event { event: Some("kpi:update".into()), ..event("{\"n\":1}") };
     let told: Value = serde_json::from_str(&heard(&intraday, &update)).unwrap();

@@ -28,13 +28,13 @@ fn a_message_reaches_the_handler_that_its_type_is_bound_to() {
     bound("", "others", None, None);
 
     let whole = r#"{"type":"cancel","n":1}"#;
-    let Command::Handle { handler, data, channel } = read(&handled, whole).command else { panic!() };
+    let ClientCommand::Handle { handler, data, channel } = read(&handled, whole).command else { panic!() };
     assert_eq!((handler as usize, data.get(), channel), (at("cancel"), whole, None));
     let request = read(&handled, r#"{"type":"filter","data":{"room":"a","filter":{"x":1}}}"#);
     assert_eq!(request.command.channel(), Some("a"));
-    let Command::Handle { handler, data, .. } = request.command else { panic!() };
+    let ClientCommand::Handle { handler, data, .. } = request.command else { panic!() };
     assert_eq!((handler as usize, data.get()), (at("filter"), r#"{"x":1}"#));
-    let Command::Handle { handler, .. } = read(&handled, r#"{"type":"what"}"#).command else { panic!() };
+    let ClientCommand::Handle { handler, .. } = read(&handled, r#"{"type":"what"}"#).command else { panic!() };
     assert_eq!(handler as usize, at(""));
     assert_eq!(handled.read(r#"{"type":"filter","data":{}}"#).unwrap_err().refusal.code, Code::InvalidMessage);
     assert!(handled.knows("cancel") && !handled.knows("what"));

@@ -6,7 +6,9 @@ mod handlers;
 mod requests;
 
 use super::*;
-use crate::model::{Code, Command, ConnectionId, Event, EventKind, Identity, Now, Position, Refusal, Request, Sender};
+use crate::model::{
+    ClientCommand, Code, ConnectionId, Event, EventKind, Identity, Now, Position, Refusal, Request, Sender,
+};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -124,7 +126,7 @@ fn say(dialect: &Json, answer: Answer, asked: Option<&Request>) -> Value {
 /// What ann is told after a message that is refused.
 fn refused(dialect: &Json, text: &str) -> Value {
     let no = dialect.read(text).map(|request| format!("{request:?}")).unwrap_err();
-    let command = Command::Ignore;
+    let command = ClientCommand::Ignore;
     let asked = Request { id: no.id, kind: no.kind, command };
     say(dialect, Answer::Error { refusal: &no.refusal, channel: None }, Some(&asked))
 }

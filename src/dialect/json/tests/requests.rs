@@ -6,21 +6,23 @@ use super::*;
 fn every_verb_takes_its_arguments() {
     let full = dialect(FULL);
     let request = read(&full, r#"{"type":"sub","to":["\u0061","b"],"since":null}"#);
-    assert!(matches!(request.command, Command::Subscribe { channels, since: None } if channels[..] == ["a", "b"]));
+    assert!(
+        matches!(request.command, ClientCommand::Subscribe { channels, since: None } if channels[..] == ["a", "b"])
+    );
     let request = read(&full, r#"{"type":"sub","to":"a","since":"e1:4"}"#);
     let at = Some(Position { epoch: 0xe1, offset: 4 });
-    assert!(matches!(request.command, Command::Subscribe { since, .. } if since == at));
+    assert!(matches!(request.command, ClientCommand::Subscribe { since, .. } if since == at));
     let request = read(&full, r#"{"type":"pub","to":"a","body":null,"name":"n","of":"k"}"#);
-    let Command::Publish { data, event, key, .. } = request.command else { panic!() };
+    let ClientCommand::Publish { data, event, key, .. } = request.command else { panic!() };
     assert_eq!((data.get(), event.as_deref(), key.as_deref()), ("null", Some("n"), Some("k")));
     let request = read(&full, r#"{"type":"past","to":"a","since":"e1:4","limit":10}"#);
-    assert!(matches!(request.command, Command::History { since, limit: Some(10), .. } if since == at));
+    assert!(matches!(request.command, ClientCommand::History { since, limit: Some(10), .. } if since == at));
     let request = read(&full, r#"{"type":"who","to":"a","meta":{"id":1},"id":2}"#);
     assert_eq!(request.id.map(|id| id.get()), Some("1"));
     let whole = r#"{"type":"all","to":"a","n":1}"#;
-    assert!(matches!(read(&full, whole).command, Command::Publish { data, .. } if data.get() == whole));
-    assert!(matches!(read(&full, r#"{"type":"bye"}"#).command, Command::Close));
-    assert!(matches!(read(&full, r#"{"type":"psst"}"#).command, Command::Ignore));
+    assert!(matches!(read(&full, whole).command, ClientCommand::Publish { data, .. } if data.get() == whole));
+    assert!(matches!(read(&full, r#"{"type":"bye"}"#).command, ClientCommand::Close));
+    assert!(matches!(read(&full, r#"{"type":"psst"}"#).command, ClientCommand::Ignore));
     assert!(full.knows("psst") && !full.knows("foo"));
     assert_eq!(full.kinds().count(), 7);
 }
@@ -29,7 +31,9 @@ fn every_verb_takes_its_arguments() {
 fn who_a_client_is_may_be_a_token_or_what_it_says() {
     let both = dialect(r#"receive.hi = { do = "authenticate", claims = "data", token = "data.token" }"#);
     let said = |text: &str| match both.read(text).map(|request| request.command) {
-        Ok(Command::Authenticate { token, claims }) => (token.map(String::from), claims.map(|c| c.get().to_owned())),
+        Ok(ClientCommand::Authenticate { token, claims }) => {
+            (token.map(String::from), claims.map(|c| c.get().to_owned()))
+        }
         other => panic!("{text}: {other:?}"),
     };
     let data = r#"{"user_id":"u","token":"t"}"#;
@@ -50,7 +54,7 @@ fn who_a_client_is_may_be_a_token_or_what_it_says() {
 fn an_escaped_type_is_the_type_and_the_last_of_two_keys_counts() {
     let full = dialect(FULL);
     let request = read(&full, r#"{"type":"psst","ty\u0070e":"p\u0075b","to":"x","to":"a","body":1,"body":[2]}"#);
-    let Command::Publish { channel, data, .. } = request.command else { panic!() };
+    let ClientCommand::Publish { channel, data, .. } = request.command else { panic!() };
     assert_eq!((&*request.kind, &*channel, data.get()), ("pub", "a", "[2]"));
 }
 
@@ -107,9 +111,9 @@ fn nesting_of_any_depth_overflows_nothing() {
     assert!(full.read(&format!(r#"{{"type":{open}{close}}}"#)).is_err());
     assert!(full.read(&format!(r#"{{"type":"sub","to":{open}{close}}}"#)).is_err());
     assert!(full.read(&r#"{"type":"bye","x":"#.repeat(50_000)).is_err());
-    assert!(matches!(read(&full, &format!(r#"{{"x":{open}{close},"type":"bye"}}"#)).command, Command::Close));
+    assert!(matches!(read(&full, &format!(r#"{{"x":{open}{close},"type":"bye"}}"#)).command, ClientCommand::Close));
     let deep = format!(r#"{{"type":"pub","to":"a","body":{open}{close}}}"#);
-    let Command::Publish { data, .. } = read(&full, &deep).command else { panic!() };
+    let ClientCommand::Publish { data, .. } = read(&full, &deep).command else { panic!() };
     assert_eq!(heard(&full, &event(data.get())).len(), 1_000_000 + r#"{"data":}"#.len());
     let objects = r#"{"count":"#.repeat(200_000) + "1" + "}".repeat(200_000).as_str();
     assert!(heard(&full, &event(&objects)).ends_with('}'));

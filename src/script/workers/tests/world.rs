@@ -121,8 +121,8 @@ impl Carry for Log {
         }
         for effect in effects {
             self.say(Happened::Carried(match effect {
-                Effect::Publish { channels, message, .. } => {
-                    format!("{} {}", channels[0], std::str::from_utf8(&message.data).unwrap())
+                Effect::Do(Command::Publish { channels, draft }) => {
+                    format!("{} {}", channels[0], std::str::from_utf8(&draft.data).unwrap())
                 }
                 Effect::Reply(reply) => {
                     let to = asker.map_or("nobody", |(_, asker)| &asker.kind);
