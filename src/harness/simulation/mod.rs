@@ -26,6 +26,8 @@ use super::parts::Parts;
 use crate::flow::{self, App, Generation};
 use crate::model::{AppId, ChannelName, Millis};
 use crate::observe::unaudited;
+use crate::store::Store;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The only app.
@@ -70,6 +72,8 @@ struct Simulation<'a> {
     callers: Vec<Caller>,
     truth: Truth,
     promises: Promises,
+    /// What handlers sent to their webhook.
+    posted: BTreeSet<u64>,
     /// In force, and its variant.
     generation: Arc<Generation>,
     variant: usize,
@@ -103,6 +107,7 @@ impl<'a> Simulation<'a> {
             callers: Vec::new(),
             truth: Truth::default(),
             promises: Promises::default(),
+            posted: BTreeSet::new(),
             generation,
             variant: 0,
             numbers: 0,
@@ -129,6 +134,7 @@ impl<'a> Simulation<'a> {
         self.all_leave().map_err(|what| format!("once everybody has left: {what}"))?;
         self.report.hash = self.dice.trace();
         self.report.add("commits that found the store busy", self.store.busy());
+        self.report.add("reads that the store did not answer", self.store.failed_reads());
         Ok(self.report)
     }
 
@@ -149,9 +155,10 @@ impl<'a> Simulation<'a> {
                 Some(false) => self.report.count("commits failed"),
                 None => {}
             },
+            86 if self.dice.one_in(3) => self.store.fail_reads(1 + self.dice.below(2) as u64),
             86 => {
                 let until = self.now() + 1_000 + self.dice.below(30_000) as u64;
-                if self.dice.one_in(3) && self.store.hang(until) {
+                if self.dice.one_in(2) && self.store.hang(until) {
                     self.report.count("commits that hung");
                 }
             }
@@ -165,7 +172,8 @@ impl<'a> Simulation<'a> {
             98 => self.parts.workers.sweep(),
             _ => self.reload(),
         }
-        self.handlers_failed()
+        self.handlers_failed()?;
+        self.is_posted()
     }
 
     /// No pause of the process: kernels have a turn at each look at least.
@@ -213,6 +221,7 @@ impl<'a> Simulation<'a> {
                 () if told("on purpose") => "handlers failed",
                 () if told("operations") => "handlers looped",
                 () if told("effects") => "handlers flooded",
+                () if told("the store did not answer") => "handlers without their values",
                 // Files that have no such class any more are in force when it is to be carried out.
                 () if told("publish to `noted:1` was not carried out") && self.is_without("noted:1") => {
                     "effects without a class"
@@ -221,6 +230,33 @@ impl<'a> Simulation<'a> {
             });
         }
         Ok(())
+    }
+
+    /// What goes to a webhook is in the store already, with all else that its call kept: so it goes out after a restart
+    /// too. Each parcel goes out once; again only after a call that failed, which is `webhook`'s.
+    fn is_posted(&mut self) -> Result<(), String> {
+        let sent: Vec<String> = self.parts.seen.all().webhooks.drain(..).map(|(.., body)| body).collect();
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let kept = self.outbox()?;
+        for body in sent {
+            let number = body.parse().map_err(|_| format!("no number: {body}"))?;
+            self.report.count("webhooks");
+            if !kept.contains(&number) {
+                return Err(format!("{number} went to a webhook, and the store does not have it"));
+            }
+            if !self.posted.insert(number) {
+                return Err(format!("{number} went to a webhook twice"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers in the store's outbox.
+    fn outbox(&self) -> Result<BTreeSet<u64>, String> {
+        let parcels = self.store.outbox().map_err(|error| error.to_string())?;
+        Ok(parcels.iter().filter_map(|parcel| parcel.body.parse().ok()).collect())
     }
 
     fn is_without(&self, channel: &str) -> bool {

@@ -4,6 +4,7 @@ use super::api::learn;
 use super::{APP, Simulation};
 use crate::model::memory::Kind;
 use crate::model::{ChannelName, Millis, Position};
+use crate::store::Store;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,7 @@ impl Simulation<'_> {
     pub(super) fn rest(&mut self) -> Result<(), String> {
         self.people.iter_mut().for_each(|person| person.takes(None));
         self.store.hang(0);
+        self.store.fail_reads(0);
         for _ in 0..REST_MAX {
             let mut busy = false;
             for kernel in 0..self.parts.kernels.len() {
@@ -37,6 +39,7 @@ impl Simulation<'_> {
                 busy |= self.people[who].answered() || self.report.of("messages heard") > before;
             }
             self.handlers_failed()?;
+            self.is_posted()?;
             if !busy {
                 return match self.callers.is_empty() {
                     true => Ok(()),
@@ -54,6 +57,7 @@ impl Simulation<'_> {
             self.are_there(&name)?;
             self.is_kept(&name, newest.offset)?;
         }
+        self.webhooks_hold()?;
         self.promises.hold(&self.truth)?;
         self.people_hold()
     }
@@ -128,6 +132,23 @@ impl Simulation<'_> {
         match (published..=published + refused).contains(&kept) {
             true => Ok(()),
             false => Err(format!("`{name}` has {published} events, and its handler's state says {kept}: {state}")),
+        }
+    }
+
+    /// What handlers sent to a webhook is what their states say, in the store's outbox too.
+    fn webhooks_hold(&self) -> Result<(), String> {
+        let mut sent = BTreeSet::new();
+        for x in ["1", "2"] {
+            let state = self.state(&format!("count:{x}"))?;
+            sent.extend(state["sent"].as_array().into_iter().flatten().filter_map(Value::as_u64));
+        }
+        match (sent == self.posted, sent == self.outbox()?) {
+            (true, true) => Ok(()),
+            (posted, _) => {
+                let (what, other) =
+                    if posted { ("is kept for", self.outbox()?) } else { ("went to", self.posted.clone()) };
+                Err(format!("{other:?} {what} the webhook, and handlers' states say {sent:?}"))
+            }
         }
     }
 
@@ -251,6 +272,13 @@ impl Simulation<'_> {
                 return Err(format!("{set} timers of `timed:{x}` were set, and {fired} fired"));
             }
             self.report.add("timers that were set, and fired once", set);
+            let (app, now) = (self.app(), self.now());
+            let kept = self.store.get(&app.name, &format!("set:{x}"), now).map_err(|error| error.to_string())?;
+            if kept.as_deref().unwrap_or("0") != set.to_string() {
+                return Err(format!(
+                    "{set} timers of `timed:{x}` were set, and the value that counts them is {kept:?}"
+                ));
+            }
         }
         Ok(())
     }

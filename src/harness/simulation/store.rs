@@ -1,4 +1,4 @@
-//! A store whose commits wait until the seed says what becomes of them.
+//! A store whose commits wait until the seed says what becomes of them, and that now and then has no answer to a read.
 
 use crate::model::Millis;
 use crate::store::{self, Done, Parcel, Store, StoreError, Timer, Write};
@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Commits that wait; beyond, it says that it is busy, as the real one does.
-const QUEUE_MAX: usize = 16;
+const QUEUE_MAX: usize = 2;
 
 pub struct Late {
     inner: Arc<dyn Store>,
@@ -20,6 +20,10 @@ struct State {
     hangs_until: Millis,
     /// Commits that found the queue full.
     busy: u64,
+    /// So many reads have no answer from now on.
+    fails: u64,
+    /// Reads that had none.
+    failed: u64,
 }
 
 impl Late {
@@ -56,18 +60,38 @@ impl Late {
     pub fn busy(&self) -> u64 {
         self.state().busy
     }
+
+    /// The next so many reads have no answer.
+    pub fn fail_reads(&self, reads: u64) {
+        self.state().fails = reads;
+    }
+
+    pub fn failed_reads(&self) -> u64 {
+        self.state().failed
+    }
+
+    /// Whether a read may be made.
+    fn read(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let Some(left) = state.fails.checked_sub(1) else { return Ok(()) };
+        (state.fails, state.failed) = (left, state.failed + 1);
+        Err(if left % 2 == 0 { StoreError::Busy } else { StoreError::Unavailable("the seed says so".into()) })
+    }
 }
 
 impl Store for Late {
     fn get(&self, app: &str, key: &str, now: Millis) -> Result<Option<String>, StoreError> {
+        self.read()?;
         self.inner.get(app, key, now)
     }
 
     fn keys(&self, app: &str, prefix: &str, limit: usize, now: Millis) -> Result<Vec<String>, StoreError> {
+        self.read()?;
         self.inner.keys(app, prefix, limit, now)
     }
 
     fn entity(&self, app: &str, entity: &str) -> Result<Option<String>, StoreError> {
+        self.read()?;
         self.inner.entity(app, entity)
     }
 
