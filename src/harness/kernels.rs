@@ -4,7 +4,7 @@ use super::clock::Clock;
 use super::pipe::{Pipe, Pipes};
 use crate::flow::{App, Generation, KeptRequest};
 use crate::kernel::{Inbox, Input, Judged, Judging, Kernel, Newcomer, Port, Shared};
-use crate::model::{Close, Identity, LimitKind, Refusal};
+use crate::model::{Identity, LimitKind, Refusal};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
@@ -87,11 +87,7 @@ impl Kernels {
         let Arrival { listener, endpoint, identity, request, chance, ip, per_ip } = arrival;
         let counts = &self.port.shared().connections;
         let mut seat = counts.reserve(ip, u32::MAX, per_ip).map_err(|full| format!("no place: {full:?}"))?;
-        let close_at_once = match (seat.enter(app.id, app.limits.app_connections), &identity) {
-            (false, _) => Some(Close::OVERLOADED),
-            (true, Some(identity)) => seat.know(identity, &app.limits).err().map(|_| Close::TOO_MANY_CONNECTIONS),
-            (true, None) => None,
-        };
+        let close_at_once = seat.admit(app, identity.as_deref()).err().map(|(_, close)| close);
         let newcomer = Newcomer {
             leftover: Default::default(),
             app: app.id,

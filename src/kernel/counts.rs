@@ -3,9 +3,9 @@
 //! One table for all shards, touched at connect, when a connection learns its user, and at close. What is reserved is
 //! given back when its guard drops.
 
-use crate::flow::AppLimits;
 use crate::flow::limits::ClaimBounds;
-use crate::model::{AppId, Identity};
+use crate::flow::{App, AppLimits};
+use crate::model::{AppId, Close, Identity};
 use crate::observe::LimitName;
 use hashbrown::HashMap;
 use serde_json::Value;
@@ -79,8 +79,18 @@ impl Counts {
 }
 
 impl Seat {
+    /// Takes a newcomer's places: the app's, and those of who it is, where that is known. Err: the bound that leaves none,
+    /// and what it is closed with.
+    pub fn admit(&mut self, app: &App, identity: Option<&Identity>) -> Result<(), (LimitName, Close)> {
+        if !self.enter(app.id, app.limits.app_connections) {
+            return Err((LimitName::AppConnections, Close::OVERLOADED));
+        }
+        let known = identity.map_or(Ok(()), |identity| self.know(identity, &app.limits));
+        known.map_err(|full| (full, Close::TOO_MANY_CONNECTIONS))
+    }
+
     /// Takes a place of the app; `false`: none is free.
-    pub fn enter(&mut self, app: AppId, max: u32) -> bool {
+    fn enter(&mut self, app: AppId, max: u32) -> bool {
         let free = self.app.is_none() && self.counts.apps.take(&app, max);
         if free {
             self.app = Some(app);

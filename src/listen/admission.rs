@@ -12,7 +12,7 @@ use super::who::{Decision, Verdict, decide};
 use crate::auth::{Authenticator, Credentials};
 use crate::flow::{App, KeptRequest};
 use crate::kernel::{Counts, Full as Met, Newcomer, Seat};
-use crate::model::{AppId, Close, Identity, LimitKind, Now, Refusal, is_loopback_origin, query_pairs};
+use crate::model::{AppId, LimitKind, Now, Refusal, is_loopback_origin, query_pairs};
 use crate::observe::{AuthOutcome, LimitName, Metrics, RefusedFor};
 use hyper::header::{
     AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, ORIGIN, PROXY_AUTHORIZATION, RETRY_AFTER, USER_AGENT,
@@ -161,9 +161,10 @@ impl<'a> Admission<'a> {
                 return Err(Denied { retry_s: Some(UNAVAILABLE_RETRY_S), why: reason, ..denied.of(app.id) });
             }
         };
-        let full = if close.is_none() { self.enter(app, identity.as_deref(), &mut seat) } else { None };
+        let full = if close.is_none() { seat.admit(app, identity.as_deref()).err() } else { None };
+        full.iter().for_each(|(limit, _)| self.metrics.limit(*limit, 1));
         let refusal = full.is_some().then(|| Refusal::limit(LimitKind::Connections));
-        let close_at_once = close.or(full);
+        let close_at_once = close.or(full.map(|(_, close)| close));
         if let Some(close) = &close_at_once {
             tracing::debug!(ip = %upgrade.ip, app = &*app.name, code = close.code, %reason, "upgraded to be closed");
         }
@@ -257,17 +258,6 @@ impl<'a> Admission<'a> {
     fn is_strange_page(&self, headers: &HeaderMap, candidate: &Candidate<'_>) -> bool {
         let strange = |origin| !is_loopback_origin(origin) && !self.names(candidate, origin);
         self.front.generation.development && origin_of(headers).is_some_and(strange)
-    }
-
-    /// Takes the app's place, the user's, and those of its claims; a close where there is none.
-    fn enter(&self, app: &App, identity: Option<&Identity>, seat: &mut Seat) -> Option<Close> {
-        if !seat.enter(app.id, app.limits.app_connections) {
-            self.metrics.limit(LimitName::AppConnections, 1);
-            return Some(Close::OVERLOADED);
-        }
-        let full = seat.know(identity?, &app.limits).err()?;
-        self.metrics.limit(full, 1);
-        Some(Close::TOO_MANY_CONNECTIONS)
     }
 }
 
