@@ -17,6 +17,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["auth"]),
     ("mio", &["shard"]),
     ("notify", &["config"]),
+    ("percent_encoding", &["model"]),
     ("prometheus", &["observe"]),
     ("rhai", &["policy", "script"]),
     ("rusqlite", &["store"]),

@@ -1,6 +1,6 @@
 //! Where a token is found in a request or a message.
 
-use crate::model::{Problem, did_you_mean};
+use crate::model::{Problem, did_you_mean, percent_decode_lossy};
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, SEC_WEBSOCKET_PROTOCOL};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -94,7 +94,7 @@ impl Source {
         let token = match self {
             Source::Query(name) => query(from.query, name)?,
             Source::Bearer => Cow::Borrowed(bearer(header(&AUTHORIZATION)?)?),
-            Source::Cookie(name) => decoded(cookie(from.headers?, name)?),
+            Source::Cookie(name) => percent_decode_lossy(cookie(from.headers?, name)?),
             Source::Header(name) => Cow::Borrowed(header(name)?.trim()),
             Source::Subprotocol { name, alone } => Cow::Borrowed(offered(from.headers?, name, *alone)?.1),
             Source::Message => Cow::Borrowed(from.message?),
@@ -144,31 +144,13 @@ pub(super) fn token<'c>(sources: &[Source], from: &Credentials<'c>) -> Option<Co
     sources.iter().find_map(|s| s.find(from))
 }
 
-/// The first value of `name` that is not empty, percent-decoded. A `+` stays: tokens have it, and never a space.
+/// The first value of `name` that is not empty, percent-decoded. A `+` stays: tokens have it, and never a space. What is
+/// no UTF-8 becomes U+FFFD, which no token has.
 fn query<'q>(query: &'q str, name: &str) -> Option<Cow<'q, str>> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (!value.is_empty() && decoded(key) == name).then(|| decoded(value))
+        (!value.is_empty() && percent_decode_lossy(key) == name).then(|| percent_decode_lossy(value))
     })
-}
-
-/// RFC 3986 §2.1; a broken escape stays as written, and what is no UTF-8 becomes U+FFFD, which no token has.
-pub(super) fn decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
-    while let Some(&b) = bytes.get(at) {
-        let mut escape = [0];
-        if b == b'%' && bytes.get(at + 1..at + 3).is_some_and(|h| hex::decode_to_slice(h, &mut escape).is_ok()) {
-            out.push(escape[0]);
-            at += 3;
-        } else {
-            out.push(b);
-            at += 1;
-        }
-    }
-    Cow::Owned(String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
 
 /// RFC 6750 §2.1; the scheme's case does not matter (RFC 9110 §11.1).

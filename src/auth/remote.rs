@@ -4,7 +4,7 @@ use super::fetch::{Ask, FetchError, Fetcher, address, finished};
 use super::settings::{HeaderSetting, TableSettings};
 use super::table::{Lookup, Row, Unavailable, rounded};
 use super::{Purpose, Resolve};
-use crate::model::{Mono, Ms, Problem};
+use crate::model::{Mono, Ms, Problem, percent_encode};
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -228,7 +228,8 @@ impl Shared {
     }
 
     async fn fetch(&self, key: &str) -> Result<Answer, FetchError> {
-        let uri = address(&self.url.replace("{key}", &encoded(key))).map_err(|e| FetchError::Connection(e.into()))?;
+        let uri =
+            address(&self.url.replace("{key}", &percent_encode(key))).map_err(|e| FetchError::Connection(e.into()))?;
         let bytes_max = usize::try_from(self.settings.bytes.0).unwrap_or(usize::MAX);
         let timeout = self.settings.timeout.duration();
         let ask = Ask { uri, headers: self.headers.clone(), timeout, bytes_max };
@@ -272,17 +273,6 @@ impl Shared {
 /// A key that can stand in a path: `.` and `..` would mean another one.
 fn is_askable(key: &str) -> bool {
     !key.is_empty() && key.len() <= KEY_BYTES_MAX && key != "." && key != ".."
-}
-
-/// RFC 3986 §2.1: all but unreserved characters are escaped.
-fn encoded(key: &str) -> String {
-    key.bytes().fold(String::with_capacity(key.len()), |mut out, b| {
-        match b {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(b.into()),
-            _ => out.push_str(&format!("%{b:02X}")),
-        }
-        out
-    })
 }
 
 fn headers(settings: &TableSettings, resolve: Resolve<'_>) -> Result<HeaderMap, Problem> {

@@ -10,6 +10,7 @@ use crate::config::{App, Environment};
 use crate::dialect::Settings;
 use crate::dialect::json::Verb;
 use crate::listen::PathPattern;
+use crate::model::percent_encode;
 use crate::observe::clock;
 use fastwebsockets::{Frame, OpCode, Payload};
 use hyper::header::{HeaderName, HeaderValue};
@@ -98,10 +99,7 @@ fn plan(files: &Files, a: &Arguments) -> Result<Steps, String> {
     if let Some(token) = token {
         url.push(if url.contains('?') { '&' } else { '?' });
         url.push_str("token=");
-        url.extend(token.bytes().map(|b| match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),
-            b => format!("%{b:02X}"),
-        }));
+        url.push_str(&percent_encode(&token));
     }
     let dialect = endpoint(app, &a.address).and_then(|name| app.dialects.get(name)).cloned();
     let subscribe = match (&a.subscribe, &dialect) {

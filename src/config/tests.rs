@@ -179,6 +179,27 @@ fn a_mistake_is_told_where_it_is() {
     assert!(told[1].starts_with("k.pem:1:1: no private key can be read here"), "{told:?}");
 }
 
+/// A check's request is decoded as a client's is: a `+` is a space in the query only, and broken escapes match nothing.
+#[test]
+fn a_check_asks_as_a_client_would() {
+    let told = |request: &str, rule: &str| {
+        let app = format!(
+            "listener = \"main\"\n[[endpoint]]\npath = \"/größe/{{n}}\"\ndialect = \"d\"\n[dialect.d]\ntype = \"type\"\n\
+             [[channel]]\nname = \"c\"\nsubscribe = '{rule}'\n\
+             [[check]]\ndoes = \"subscribe\"\non = \"c\"\nrequest = \"{request}\"\nexpect = \"allowed\"\n"
+        );
+        told_of(&[("channels/a.toml", app.as_bytes())], &[])
+    };
+    for (request, rule) in [
+        ("/gr%C3%b6%C3%9Fe/a+b%2Fc?q=a+b%2B&q2=%ff", "request.vars.n == \"a+b/c\" && request.query.q == \"a b+\""),
+        ("/größe/1?q=%ff&q=%zz&q=2", "request.query.q == \"2\""),
+    ] {
+        assert_eq!(told(request, rule), [""; 0], "{request}");
+    }
+    let refused = ["channels/a.toml:14:10: somebody anonymous may not subscribe to `c`"];
+    assert_eq!(told("/größe/%ff", "request.vars.n != \"\""), refused);
+}
+
 #[test]
 fn all_that_is_missing_is_told_with_the_other_mistakes() {
     let gateway = b"mode = \"production\"\nnonsense = 1\n[listener.main]\naddress = \"127.0.0.1:0\"\n[key.k]\nalgorithms = [\"HS256\"]\nsecret = { env = \"K\" }\n[api_key.a]\nsecret = { env = \"A\" }\n";

@@ -36,7 +36,7 @@ pub use number::{EXACT_MAX, capped, is_exact};
 pub use origins::{Origins, canonical_host, is_loopback_host, is_loopback_origin};
 pub(crate) use overridable::overridable;
 pub use problem::{NamedFile, Problem, did_you_mean, one_of};
-pub use query::{canonical_path, percent_decode, query_fault, query_pairs};
+pub use query::{canonical_path, percent_decode, percent_decode_lossy, percent_encode, query_fault, query_pairs};
 pub use refusal::{Code, LimitKind, Refusal};
 pub use secret::{Secret, SecretSource};
 pub use tables::{RowUnknown, Tables};

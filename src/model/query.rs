@@ -1,5 +1,6 @@
 //! Query strings and escaped paths, as requests carry them.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::borrow::Cow;
 
 /// Parameters of a query that are looked at; a client that sends more is not one of ours.
@@ -8,6 +9,17 @@ const PAIRS_MAX: usize = 128;
 /// `%41` → `A` (RFC 3986 §2.1). `None`: a broken escape, or not UTF-8.
 pub fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     decode(text, false)
+}
+
+/// The same, but a broken escape stays as written, and what is no UTF-8 becomes U+FFFD.
+pub fn percent_decode_lossy(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
+}
+
+/// `é b` → `%C3%A9%20b`: all but unreserved characters are escaped (RFC 3986 §2.3).
+pub fn percent_encode(text: &str) -> Cow<'_, str> {
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, RESERVED).into()
 }
 
 /// The decoded pairs of a query, `+` as a space; a pair that does not decode is left out.
@@ -56,21 +68,14 @@ pub fn canonical_path(path: &str) -> Cow<'_, str> {
 }
 
 fn decode(text: &str, form: bool) -> Option<Cow<'_, str>> {
-    if !text.bytes().any(|b| b == b'%' || form && b == b'+') {
-        return Some(Cow::Borrowed(text));
+    let is_escape = |rest: &str| rest.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    if !text.split('%').skip(1).all(is_escape) {
+        return None;
     }
-    let (mut out, mut bytes) = (Vec::with_capacity(text.len()), text.bytes());
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'%' => {
-                let (high, low) = (char::from(bytes.next()?).to_digit(16)?, char::from(bytes.next()?).to_digit(16)?);
-                (high << 4 | low) as u8
-            }
-            b'+' if form => b' ',
-            byte => byte,
-        });
+    match text.contains('+') && form {
+        true => Some(decode(&text.replace('+', " "), false)?.into_owned().into()),
+        false => percent_decode_str(text).decode_utf8().ok(),
     }
-    String::from_utf8(out).ok().map(Cow::Owned)
 }
 
 #[cfg(test)]
@@ -80,9 +85,11 @@ mod tests {
     #[test]
     fn escapes_are_decoded_and_broken_ones_are_not() {
         assert_eq!(percent_decode("clinic%3Ac1+x").as_deref(), Some("clinic:c1+x"));
-        for bad in ["%", "%4", "%zz", "%ff"] {
+        for bad in ["%", "%4", "%zz", "%ff", "%%41", "a%+1", "%4é"] {
             assert_eq!(percent_decode(bad), None, "{bad}");
         }
+        assert_eq!(percent_decode_lossy("%41%zz%%42%ff+%"), "A%zz%B\u{fffd}+%");
+        assert_eq!(percent_encode("é b/.-_~"), "%C3%A9%20b%2F.-_~");
         let pairs: Vec<_> = query_pairs("channel=a%3Ab&x=1+2&bad=%zz&&flag").map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(pairs, ["channel=a:b", "x=1 2", "flag="]);
     }
