@@ -3,8 +3,8 @@
 use super::conn::{Closing, Stage};
 use super::io::{Io, Transport};
 use super::kernel::Kernel;
-use super::queue::{Flushed, NO_CHANNEL};
-use crate::model::{Close, ConnectionId, Priority, Slot};
+use super::queue::{Flushed, Whose};
+use crate::model::{Close, ConnectionId, Slot};
 use crate::observe::{CloseReason, LimitName};
 use crate::wire;
 
@@ -58,7 +58,7 @@ impl<I: Io> Kernel<I> {
             Ok((written, _)) => self.counts.bytes_sent += written as u64,
             Err(_) => return self.remove(slot, CloseReason::Lost),
         }
-        let entry = self.own(slot, frame, NO_CHANNEL, Priority::Urgent);
+        let entry = self.own(slot, frame, Whose::Own);
         self.out.enqueue(slot, &mut self.conns[slot], entry);
         self.schedule(slot);
         if paused.is_some() {

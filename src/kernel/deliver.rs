@@ -4,7 +4,7 @@ use super::encode::{Encoded, Encoding};
 use super::io::Io;
 use super::kernel::Kernel;
 use super::overflow::Kept;
-use super::queue::Entry;
+use super::queue::{Entry, Whose};
 use crate::hub::{Batch, Overflow, Part, Seat};
 use crate::model::{ChannelName, Event, Message, Slot};
 use smallvec::SmallVec;
@@ -58,7 +58,7 @@ impl<I: Io> Kernel<I> {
                         continue;
                     }
                     whole += 1;
-                    self.push(slot, Entry::whole(encoded, *channel, priority));
+                    self.push(slot, Entry::whole(encoded, Whose::Channel(*channel, priority)));
                 } else {
                     let encoded = encoded.clone();
                     let heard = batch.heard_by(self.conns[slot].session.id, tallies);
@@ -89,7 +89,7 @@ impl<I: Io> Kernel<I> {
         if fits && heard.len() == batch.events.len() {
             // A dialect without a word for it, as for joins and leaves: nothing to write.
             if !encoded.is_empty() {
-                self.push(slot, Entry::whole(encoded, channel, priority));
+                self.push(slot, Entry::whole(encoded, Whose::Channel(channel, priority)));
             }
         } else {
             for at in heard.iter().copied() {
@@ -103,7 +103,7 @@ impl<I: Io> Kernel<I> {
                         Kept { channel, name: batch.channel.clone(), epoch: batch.epoch, event: event.clone() },
                     );
                 } else {
-                    self.push(slot, Entry::one(encoded, at, channel, event.priority));
+                    self.push(slot, Entry::one(encoded, at, Whose::Channel(channel, event.priority)));
                 }
             }
         }
@@ -124,7 +124,7 @@ impl<I: Io> Kernel<I> {
             let mut frame = Vec::with_capacity(text.len() + 16);
             self.out.encoder.frame(&text, encoding.window, app.limits.deflate_threshold.0, &mut frame);
             self.counts.app(app.id).deliveries += 1;
-            let entry = self.own(slot, frame, channel, event.priority);
+            let entry = self.own(slot, frame, Whose::Channel(channel, event.priority));
             self.push(slot, entry);
         }
         self.out.text = text;

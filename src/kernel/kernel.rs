@@ -7,14 +7,14 @@ use super::input::Input;
 use super::io::Io;
 use super::memory::AppMemory;
 use super::outbound::Outbound;
-use super::queue::{Entry, NO_CHANNEL};
+use super::queue::{Entry, Whose};
 use super::reauthorizer::Reauthorizer;
 use super::shared::Shared;
 use super::timers::{SWEEP_MS, Timers};
 use super::wheel::TICK_MS;
 use crate::flow::{Generation, Replies};
 use crate::hub::{Hub, Message, Out};
-use crate::model::{Close, Mono, Now, Priority, Slot};
+use crate::model::{Close, Mono, Now, Slot};
 use crate::observe::{CloseReason, Local};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -282,15 +282,15 @@ impl<I: Io> Kernel<I> {
 
     /// Replies, pongs and closes: never dropped for a slow reader.
     pub(super) fn push_reply(&mut self, slot: Slot, frame: Vec<u8>) {
-        let entry = self.own(slot, frame, NO_CHANNEL, Priority::Urgent);
+        let entry = self.own(slot, frame, Whose::Own);
         self.push(slot, entry);
     }
 
     /// A frame that only this connection gets.
-    pub(super) fn own(&mut self, slot: Slot, frame: Vec<u8>, channel: u32, priority: Priority) -> Entry {
+    pub(super) fn own(&mut self, slot: Slot, frame: Vec<u8>, whose: Whose) -> Entry {
         let app = self.conns[slot].session.app;
         self.out.has_made(frame.len());
-        Entry::own(frame, channel, priority, &self.memory_of(app).frames)
+        Entry::own(frame, whose, &self.memory_of(app).frames)
     }
 
     fn look(&mut self) {

@@ -8,7 +8,7 @@
 use super::conn::Conn;
 use super::io::Io;
 use super::kernel::Kernel;
-use super::queue::{Entry, LEFT, NO_CHANNEL, Queue};
+use super::queue::{Entry, Queue, Whose};
 use crate::dialect::Answer;
 use crate::hub::Overflow;
 use crate::model::{ChannelName, Close, Event, Priority, Slot};
@@ -163,19 +163,19 @@ impl<I: Io> Kernel<I> {
         let conn = &mut conns[slot];
         let subs = &conn.session.subs;
         // What it has left since it neither misses nor hears of; its number may be nobody's by now.
-        let left = |channel: u32| channel == LEFT || !subs.iter().any(|s| s.channel == channel);
+        let left = |channel: u32| !subs.iter().any(|s| s.channel == channel);
         let mut lost: Vec<(u32, u32)> = Vec::new();
         let before = conn.queued();
         // What goes first; `None`: never.
-        let rank = |entry: &Entry| {
-            if left(entry.channel) {
-                return Some(Priority::Low);
-            }
-            match app.classes.get(hub.channel(entry.channel).class as usize)?.overflow {
+        let rank = |whose| match whose {
+            Whose::Own => None,
+            Whose::Left => Some(Priority::Low),
+            Whose::Channel(channel, _) if left(channel) => Some(Priority::Low),
+            Whose::Channel(channel, priority) => match app.classes.get(hub.channel(channel).class as usize)?.overflow {
                 Overflow::DropOldest => Some(Priority::Low),
-                Overflow::DropLow => Some(entry.priority).filter(|p| *p != Priority::Urgent),
+                Overflow::DropLow => Some(priority).filter(|p| *p != Priority::Urgent),
                 Overflow::Close | Overflow::Conflate => None,
-            }
+            },
         };
         let mut note = |channel, events| match lost.iter_mut().find(|(c, _)| *c == channel) {
             Some((_, n)) => *n += events,
@@ -184,7 +184,7 @@ impl<I: Io> Kernel<I> {
         };
         // Down to three quarters, so that the next delivery does not begin again.
         let enough = Priority::ALL.into_iter().any(|priority| {
-            let may = |entry: &Entry| rank(entry) == Some(priority);
+            let may = |whose| rank(whose) == Some(priority);
             drop_oldest(&mut conn.queue, conn.held.as_deref_mut(), queue_bytes / 4 * 3, may, &mut note)
         });
         self.out.changed(before, conn.queued());
@@ -215,7 +215,7 @@ impl<I: Io> Kernel<I> {
         if !conn.is_open() {
             return;
         }
-        let reply = entry.channel == NO_CHANNEL;
+        let reply = entry.whose == Whose::Own;
         // Before its greeting nobody hears anything: neither what the API sends, nor that a token is about to end.
         let holds = conn.session.holding && (!reply || conn.session.greeting.is_some());
         let length = if holds {
@@ -248,7 +248,7 @@ fn drop_oldest(
     queue: &mut Queue,
     held: Option<&mut Queue>,
     bytes_max: usize,
-    may: impl Fn(&Entry) -> bool,
+    may: impl Fn(Whose) -> bool,
     mut lost: impl FnMut(u32, u32),
 ) -> bool {
     let Some(held) = held else { return queue.drop_oldest(bytes_max, may, lost) };

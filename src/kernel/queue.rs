@@ -8,41 +8,45 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::rc::Rc;
 
-/// A channel's number, or none.
-pub const NO_CHANNEL: u32 = u32::MAX;
-/// Of a channel that the connection has left, and whose number is another's by now.
-pub const LEFT: u32 = u32::MAX - 1;
 /// Slices of one write.
 const SLICES: usize = 64;
 /// Up to this, small slices are copied together: many small `iovec`s cost more than a copy.
 const GATHER_BYTES: usize = 32 << 10;
 const SMALL_BYTES: usize = 4 << 10;
 
+/// Whose frames wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whose {
+    /// The connection's own: replies, pongs and closes, which are never dropped.
+    Own,
+    /// Deliveries of the channel of this number, all of one priority.
+    Channel(u32, Priority),
+    /// Deliveries of a channel that the connection has left, and whose number is another's by now.
+    Left,
+}
+
 /// Some frames of a shared buffer, behind each other: those of the events `first..end`.
 pub struct Entry {
     encoded: Rc<Encoded>,
     first: u32,
     end: u32,
-    /// Whose deliveries these are; `NO_CHANNEL` for replies, pongs and closes, which are never dropped.
-    pub channel: u32,
-    /// Of all of them.
-    pub priority: Priority,
+    pub whose: Whose,
 }
 
 impl Entry {
     /// All of a batch.
-    pub fn whole(encoded: &Rc<Encoded>, channel: u32, priority: Priority) -> Entry {
-        Entry { encoded: encoded.clone(), first: 0, end: encoded.events(), channel, priority }
+    pub fn whole(encoded: &Rc<Encoded>, whose: Whose) -> Entry {
+        Entry { encoded: encoded.clone(), first: 0, end: encoded.events(), whose }
     }
 
     /// One event of a batch.
-    pub fn one(encoded: &Rc<Encoded>, at: u32, channel: u32, priority: Priority) -> Entry {
-        Entry { encoded: encoded.clone(), first: at, end: at + 1, channel, priority }
+    pub fn one(encoded: &Rc<Encoded>, at: u32, whose: Whose) -> Entry {
+        Entry { encoded: encoded.clone(), first: at, end: at + 1, whose }
     }
 
     /// One frame that only this connection gets.
-    pub fn own(frame: Vec<u8>, channel: u32, priority: Priority, meter: &Meter) -> Entry {
-        Entry { encoded: Rc::new(Encoded::one(frame, meter)), first: 0, end: 1, channel, priority }
+    pub fn own(frame: Vec<u8>, whose: Whose, meter: &Meter) -> Entry {
+        Entry { encoded: Rc::new(Encoded::one(frame, meter)), first: 0, end: 1, whose }
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -51,11 +55,6 @@ impl Entry {
 
     pub fn len(&self) -> usize {
         self.encoded.len(self.first, self.end)
-    }
-
-    /// Of a channel; replies are none.
-    pub fn events(&self) -> u32 {
-        if self.channel == NO_CHANNEL { 0 } else { self.end - self.first }
     }
 
     /// Takes frames off the front: as few as make up `bytes`. Events without a frame go with those before them where
@@ -177,11 +176,11 @@ impl Queue {
     }
 
     /// Drops the oldest deliveries that `may` be until at most `bytes_max` are left, frame by frame; never
-    /// one that is half written. Tells `lost` of each. Returns whether that was enough.
+    /// one that is half written. Tells `lost` how many of which channel. Returns whether that was enough.
     pub fn drop_oldest(
         &mut self,
         bytes_max: usize,
-        mut may: impl FnMut(&Entry) -> bool,
+        mut may: impl FnMut(Whose) -> bool,
         mut lost: impl FnMut(u32, u32),
     ) -> bool {
         let mut kept: VecDeque<Entry> = VecDeque::new();
@@ -193,11 +192,13 @@ impl Queue {
         }
         let first = first.filter(|entry| entry.len() > 0);
         for mut entry in first.into_iter().chain(self.rest.take().into_iter().flat_map(|rest| *rest)) {
-            if over > 0 && entry.channel != NO_CHANNEL && may(&entry) {
+            if over > 0 && entry.whose != Whose::Own && may(entry.whose) {
                 let dropped = entry.split(over);
                 over = over.saturating_sub(dropped.len());
                 self.bytes -= dropped.len();
-                lost(dropped.channel, dropped.events());
+                if let Whose::Channel(number, _) = dropped.whose {
+                    lost(number, dropped.end - dropped.first);
+                }
             }
             if entry.len() > 0 {
                 kept.push_back(entry);
@@ -211,8 +212,8 @@ impl Queue {
     /// What waits under this number is of no channel that the connection is on.
     pub fn disown(&mut self, channel: u32) {
         let rest = self.rest.as_deref_mut().into_iter().flatten();
-        let theirs = self.first.iter_mut().chain(rest).filter(|entry| entry.channel == channel);
-        theirs.for_each(|entry| entry.channel = LEFT);
+        let theirs = |entry: &&mut Entry| matches!(entry.whose, Whose::Channel(number, _) if number == channel);
+        self.first.iter_mut().chain(rest).filter(theirs).for_each(|entry| entry.whose = Whose::Left);
     }
 
     /// Drops all but the rest of a frame that is half written: what is left before a close frame.
@@ -306,14 +307,22 @@ mod tests {
         (Plain(server), client)
     }
 
-    fn entry(channel: u32, bytes: impl Into<Vec<u8>>) -> Entry {
-        Entry::own(bytes.into(), channel, Priority::Medium, &Meter::default())
+    const SEVEN: Whose = Whose::Channel(7, Priority::Medium);
+
+    /// A queue has many: what each of them costs stands here, so that nobody makes it more by accident.
+    #[test]
+    fn an_entry_is_small() {
+        assert_eq!((size_of::<Entry>(), size_of::<Option<Entry>>()), (24, 24));
+    }
+
+    fn entry(whose: Whose, bytes: impl Into<Vec<u8>>) -> Entry {
+        Entry::own(bytes.into(), whose, &Meter::default())
     }
 
     /// A frame of so many bytes each; its bytes are its number.
     fn batch(frames: impl IntoIterator<Item = usize>) -> Entry {
         let frames = frames.into_iter().enumerate().map(|(n, bytes)| vec![n as u8; bytes]);
-        Entry::whole(&Rc::new(Encoded::of(frames)), 7, Priority::Medium)
+        Entry::whole(&Rc::new(Encoded::of(frames)), SEVEN)
     }
 
     #[test]
@@ -322,7 +331,7 @@ mod tests {
         let (mut queue, mut scratch) = (Queue::default(), Vec::new());
         let whole = 4 << 20;
         queue.push(batch([whole; 16]));
-        queue.push(entry(NO_CHANNEL, [1; 10]));
+        queue.push(entry(Whose::Own, [1; 10]));
         let (written, flushed) = queue.flush(&mut socket, &mut scratch).unwrap();
         assert_eq!(flushed, Flushed::Blocked);
         queue.keep_begun();
@@ -351,7 +360,7 @@ mod tests {
         for n in 0..400usize {
             let bytes = vec![n as u8; if n % 37 == 0 { 9_000 } else { n }];
             expected.extend_from_slice(&bytes);
-            queue.push(entry(1, bytes));
+            queue.push(entry(SEVEN, bytes));
         }
         assert_eq!(queue.bytes(), expected.len());
         let reader = std::thread::spawn(move || {
@@ -371,23 +380,23 @@ mod tests {
     fn a_half_written_slice_and_replies_are_never_dropped() {
         let (mut socket, _client) = pair();
         let (mut queue, mut scratch) = (Queue::default(), Vec::new());
-        queue.push(entry(7, vec![0; 64 << 20]));
+        queue.push(entry(SEVEN, vec![0; 64 << 20]));
         let (written, flushed) = queue.flush(&mut socket, &mut scratch).unwrap();
         assert!(written > 0 && flushed == Flushed::Blocked);
         for _ in 0..3 {
-            queue.push(entry(7, vec![0; 100]));
-            queue.push(entry(NO_CHANNEL, [2u8; 10]));
-            queue.push(entry(8, [3u8; 100]));
+            queue.push(entry(SEVEN, vec![0; 100]));
+            queue.push(entry(Whose::Own, [2u8; 10]));
+            queue.push(entry(Whose::Channel(8, Priority::Medium), [3u8; 100]));
         }
         let first = (64 << 20) - written;
         let mut lost = 0;
-        assert!(queue.drop_oldest(first + 330 + 10, |entry| entry.channel == 7, |_, events| lost += events));
+        assert!(queue.drop_oldest(first + 330 + 10, |whose| whose == SEVEN, |_, events| lost += events));
         assert_eq!((lost, queue.bytes()), (3, first + 330));
-        assert!(!queue.drop_oldest(0, |entry| entry.channel == 7, |_, _| ()));
+        assert!(!queue.drop_oldest(0, |whose| whose == SEVEN, |_, _| ()));
         // Of a batch its newest frames stay, and those of a half-written one go behind the frame that is on its way.
         queue.push(batch([100, 100, 122]));
         lost = 0;
-        assert!(queue.drop_oldest(first + 330 + 130, |entry| entry.channel == 7, |_, events| lost += events));
+        assert!(queue.drop_oldest(first + 330 + 130, |whose| whose == SEVEN, |_, events| lost += events));
         assert_eq!((lost, queue.bytes()), (2, first + 330 + 122));
         queue.keep_begun();
         assert_eq!(queue.bytes(), first);
@@ -397,13 +406,13 @@ mod tests {
     fn what_waits_of_a_channel_that_was_left_is_not_the_new_ones_of_its_number() {
         let mut queue = Queue::default();
         for _ in 0..3 {
-            queue.push(entry(7, [0; 100]));
+            queue.push(entry(SEVEN, [0; 100]));
         }
         queue.disown(7);
-        queue.push(entry(7, [1; 100]));
-        let (mut lost, mut left) = (0, 0);
-        queue.drop_oldest(0, |_| true, |channel, _| *(if channel == 7 { &mut lost } else { &mut left }) += 1);
-        assert_eq!((lost, left), (1, 3));
+        queue.push(entry(SEVEN, [1; 100]));
+        let mut lost = Vec::new();
+        assert!(queue.drop_oldest(0, |_| true, |channel, events| lost.push((channel, events))));
+        assert_eq!((lost, queue.bytes()), (vec![(7, 1)], 0));
     }
 
     #[test]
@@ -411,19 +420,19 @@ mod tests {
         let mut queue = Queue::default();
         let order = [Priority::Urgent, Priority::Low, Priority::Medium, Priority::Low, Priority::High];
         for (n, priority) in order.into_iter().enumerate() {
-            queue.push(Entry { priority, ..entry(7, vec![n as u8; 2 + n]) });
+            queue.push(entry(Whose::Channel(7, priority), vec![n as u8; 2 + n]));
         }
         let drop = |queue: &mut Queue, priority, bytes_max| {
             let mut lost = 0;
-            (queue.drop_oldest(bytes_max, |entry| entry.priority == priority, |_, events| lost += events), lost)
+            let goes = |whose| whose == Whose::Channel(7, priority);
+            (queue.drop_oldest(bytes_max, goes, |_, events| lost += events), lost)
         };
         let bytes = queue.bytes();
         assert_eq!(drop(&mut queue, Priority::Low, bytes - 1), (true, 1), "the older of both");
         assert_eq!(drop(&mut queue, Priority::Low, 0), (false, 1));
         assert_eq!(drop(&mut queue, Priority::Medium, 0), (false, 1));
-        let left: Vec<Priority> =
-            queue.first.iter().chain(queue.rest.iter().flat_map(|r| r.iter())).map(|e| e.priority).collect();
-        assert_eq!(left, [Priority::Urgent, Priority::High]);
+        let left: Vec<Whose> = queue.take().map(|entry| entry.whose).collect();
+        assert_eq!(left, [Priority::Urgent, Priority::High].map(|priority| Whose::Channel(7, priority)));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use super::conn::Conn;
 use super::io::Io;
 use super::kernel::Kernel;
-use super::queue::NO_CHANNEL;
+use super::queue::Whose;
 use crate::dialect::{Answer, Dialect};
 use crate::flow::{App, Rows, Walk};
 use crate::hub::Seat;
-use crate::model::{Priority, Slot};
+use crate::model::Slot;
 
 impl<I: Io> Kernel<I> {
     /// Walks the corridor with one connection.
@@ -55,7 +55,7 @@ impl<I: Io> Kernel<I> {
         let mut replies = std::mem::take(&mut self.replies);
         for text in replies.texts() {
             let frame = self.text_frame(slot, &app, text);
-            let entry = self.own(slot, frame, NO_CHANNEL, Priority::Urgent);
+            let entry = self.own(slot, frame, Whose::Own);
             self.out.enqueue(slot, &mut self.conns[slot], entry);
         }
         replies.clear();
