@@ -21,7 +21,7 @@ pub use publish::Target;
 pub use replies::{Errand, Question, Replies};
 pub use request::KeptRequest;
 pub use review::{Foreseen, Verdict};
-pub use session::{Bucket, By, Greeting, Session, Sub};
+pub use session::{By, Greeting, Session, Sub};
 
 use crate::auth::{Lookup, Row, Tables};
 use crate::dialect::{About, Answer, Asked, Dialect};

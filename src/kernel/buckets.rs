@@ -4,8 +4,7 @@
 //! that is full gives the place whose user was quiet longest to the newcomer: nearly always its bucket is full again,
 //! and nothing is lost by forgetting it.
 
-use crate::flow::Bucket;
-use crate::model::{AppId, Mono, Rate};
+use crate::model::{AppId, Bucket, Mono, Rate};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 

@@ -17,16 +17,18 @@ const NEIGHBOURHOODS: u64 = 256;
 
 pub struct Buckets<K> {
     places: HashMap<K, usize>,
-    slots: Vec<(K, Bucket)>,
+    slots: Vec<(K, Exact)>,
     /// Where the next sweep begins.
     hand: usize,
-    shared: HashMap<u64, Bucket>,
+    shared: HashMap<u64, Exact>,
     hasher: RandomState,
     max: usize,
 }
 
+/// Not `Bucket`, which rounds: callers are told when they may come again, and must not be refused at that millisecond.
+/// So it counts in what a millisecond refills, and has to remember of which rate.
 #[derive(Clone, Copy)]
-struct Bucket {
+struct Exact {
     /// In 1/`per` of a request, so that a millisecond refills `burst` of them and nothing is rounded.
     level: u64,
     at: Mono,
@@ -44,9 +46,9 @@ pub struct Taken {
     pub full_ms: u64,
 }
 
-impl Bucket {
-    fn new(rate: Rate, now: Mono) -> Bucket {
-        Bucket { level: u64::from(rate.burst).saturating_mul(rate.per.0.max(1)), at: now, rate }
+impl Exact {
+    fn new(rate: Rate, now: Mono) -> Exact {
+        Exact { level: u64::from(rate.burst).saturating_mul(rate.per.0.max(1)), at: now, rate }
     }
 
     fn one(&self) -> u64 {
@@ -101,7 +103,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
     /// Whether `take` would be allowed; nothing is taken, and nobody is remembered for it.
     pub fn look(&mut self, key: &K, group: impl Hash, neighbourhood: impl Hash, rate: Rate, now: Mono) -> Taken {
-        let fresh = || Bucket::new(rate, now);
+        let fresh = || Exact::new(rate, now);
         let mut bucket = match self.places.get(key) {
             Some(place) => self.slots[*place].1,
             None if self.slots.len() < self.max => fresh(),
@@ -110,7 +112,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         bucket.take(rate, now, 0)
     }
 
-    fn bucket(&mut self, key: &K, group: impl Hash, neighbourhood: impl Hash, rate: Rate, now: Mono) -> &mut Bucket {
+    fn bucket(&mut self, key: &K, group: impl Hash, neighbourhood: impl Hash, rate: Rate, now: Mono) -> &mut Exact {
         if let Some(place) = self.places.get(key).copied() {
             return &mut self.slots[place].1;
         }
@@ -118,11 +120,11 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         if self.slots.len() < self.max {
             let place = self.slots.len();
             self.places.insert(key.clone(), place);
-            self.slots.push((key.clone(), Bucket::new(rate, now)));
+            self.slots.push((key.clone(), Exact::new(rate, now)));
             return &mut self.slots[place].1;
         }
         let crowd = self.crowd(group, neighbourhood);
-        self.shared.entry(crowd).or_insert_with(|| Bucket::new(rate, now))
+        self.shared.entry(crowd).or_insert_with(|| Exact::new(rate, now))
     }
 
     fn crowd(&self, group: impl Hash, neighbourhood: impl Hash) -> u64 {

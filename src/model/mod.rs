@@ -1,5 +1,6 @@
 //! The nouns that every room speaks. No I/O, no clock, no tokio.
 
+mod bucket;
 mod buckets;
 mod close;
 mod command;
@@ -22,6 +23,7 @@ mod target;
 mod time;
 mod units;
 
+pub use bucket::Bucket;
 pub use buckets::{Buckets, Taken};
 pub use close::Close;
 pub use command::{Channels, ClientCommand, Command, Content, Draft, Message, Request};
