@@ -70,7 +70,7 @@ impl<I: Io> Kernel<I> {
     }
 
     /// Carries out what a walk came to.
-    fn reply(&mut self, slot: Slot, app: &App) {
+    pub(super) fn reply(&mut self, slot: Slot, app: &App) {
         let mut replies = std::mem::take(&mut self.replies);
         self.resettle(&mut replies.moved);
         self.charge_items(slot, app, replies.items);
