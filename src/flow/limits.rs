@@ -87,7 +87,7 @@ overridable! {
     frames: Rate = Rate { burst: 2_000, per: Ms::secs(1) },
     /// What one connection's messages ask for beyond one thing each: channels to subscribe to and to leave, events of
     /// histories, members of presence. An event counts for each 4 KiB. Beyond: it is read again when the rate allows.
-    items: Rate = Rate { burst: 5_000, per: Ms::secs(5) },
+    items: Rate = Rate { burst: 2_000, per: Ms::secs(2) },
     /// Messages from all connections of a user. Beyond: refused, `rate_limited`.
     messages_per_user: Rate = Rate { burst: 1_000, per: Ms::secs(1) },
     /// Refused messages in a row. Beyond: closed with 1008.

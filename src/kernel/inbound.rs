@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 /// What is read of one connection at once.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// What all connections may ask for in one turn, beyond one thing a message: some milliseconds' work.
-const ITEMS_MAX: u32 = 4_096;
+/// What all connections may ask for in one turn, beyond one thing a message: a few milliseconds' work.
+const ITEMS_MAX: u32 = 256;
 
 pub(super) struct Inbound {
     buffer: Vec<u8>,

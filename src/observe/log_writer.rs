@@ -16,6 +16,8 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Of one write: lines that wait together are written together.
+const WRITE_BYTES: usize = 64 << 10;
 /// What a line takes beside its text, about.
 const LINE_BYTES: usize = 64;
 /// How long a process that ends waits for its last lines.
@@ -83,8 +85,8 @@ impl LogQueue {
         self.changed.notify_all();
     }
 
-    /// One turn of the writer: waits for lines, and writes them one after another. A line counts against the bound until
-    /// it is written: what hangs in the write is memory, too.
+    /// One turn of the writer: waits for lines, and writes them, those that wait together in one write. A line counts
+    /// against the bound until it is written: what hangs in the write is memory, too.
     fn write_some(&self, out: &mut impl Write) {
         let mut state = self.lock();
         while state.is_quiet() {
@@ -93,23 +95,35 @@ impl LogQueue {
         let lines = std::mem::take(&mut state.lines);
         state.writing = true;
         drop(state);
-        for line in lines {
-            let written = self.tell_dropped(out).and_then(|()| write_line(out, &line));
+        let mut lines = lines.into_iter().peekable();
+        let (mut together, mut ends) = (Vec::new(), Vec::new());
+        while lines.peek().is_some() {
+            (together.clear(), ends.clear());
+            while let Some(line) = lines.next_if(|line| together.len() + line.len() <= WRITE_BYTES || ends.is_empty()) {
+                together.extend_from_slice(&line);
+                ends.push(together.len());
+            }
+            let told = self.tell_dropped(out);
+            let written = if told.is_ok() { write_all(out, &together) } else { Err(0) };
+            let whole = written.map_or_else(|bytes| ends.iter().filter(|end| **end <= bytes).count(), |()| ends.len());
+            let begun = written.err().filter(|bytes| *bytes > 0 && !ends.contains(bytes)).is_some();
             let mut state = self.lock();
-            state.bytes = state.bytes.saturating_sub(line.len() + LINE_BYTES);
-            state.wrote(written);
-            state.dropped += u64::from(written.is_err());
+            state.bytes = state.bytes.saturating_sub(together.len() + ends.len() * LINE_BYTES);
+            state.dropped += (ends.len() - whole) as u64;
+            state.failing = written.is_err();
+            state.torn |= begun || told.is_err_and(|bytes| bytes > 0);
         }
         let told = self.tell_dropped(out);
         let mut state = self.lock();
-        state.wrote(told);
+        state.failing = told.is_err();
+        state.torn |= told.is_err_and(|bytes| bytes > 0);
         state.writing = false;
         drop(state);
         self.changed.notify_all();
     }
 
-    /// Says how many lines are missing since it was told last. Err: it cannot be written; whether a part was.
-    fn tell_dropped(&self, out: &mut impl Write) -> Result<(), bool> {
+    /// Says how many lines are missing since it was told last. Err: it cannot be written; how much of it was.
+    fn tell_dropped(&self, out: &mut impl Write) -> Result<(), usize> {
         let (dropped, told, torn) = {
             let state = self.lock();
             (state.dropped, state.told, state.torn)
@@ -129,7 +143,7 @@ impl LogQueue {
             }
         };
         let line = if torn { format!("\n{line}") } else { line };
-        write_line(out, line.as_bytes())?;
+        write_all(out, line.as_bytes())?;
         let mut state = self.lock();
         (state.told, state.torn) = (dropped, false);
         Ok(())
@@ -162,11 +176,6 @@ impl State {
     fn is_quiet(&self) -> bool {
         self.lines.is_empty() && (self.dropped == self.told || self.failing)
     }
-
-    fn wrote(&mut self, written: Result<(), bool>) {
-        self.failing = written.is_err();
-        self.torn |= written.is_err_and(|torn| torn);
-    }
 }
 
 /// How many lines of the process's log were dropped.
@@ -181,15 +190,15 @@ pub fn finish_log() {
     }
 }
 
-/// Err: whether a part was written.
-fn write_line(out: &mut impl Write, line: &[u8]) -> Result<(), bool> {
-    let mut left = line;
-    while !left.is_empty() {
-        match out.write(left) {
-            Ok(0) => return Err(left.len() < line.len()),
-            Ok(n) => left = &left[n..],
+/// Err: how much of it was written.
+fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match out.write(&bytes[written..]) {
+            Ok(0) => return Err(written),
+            Ok(n) => written += n,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return Err(left.len() < line.len()),
+            Err(_) => return Err(written),
         }
     }
     Ok(())
@@ -295,6 +304,16 @@ mod tests {
         let whole: Vec<&str> = text.lines().filter(|l| l.starts_with('f')).collect();
         assert_eq!(whole, ["first", "fourth"], "{text}");
         assert!(text.contains(r#""lines":2"#) && queue.dropped() == 2, "{text}");
+        // Of lines that are written together, those are dropped that were not whole.
+        (disk.text, disk.room) = (Vec::new(), 8);
+        ["a\n", "b\n", "cdefgh\n", "i\n"].into_iter().for_each(|line| queue.push(line.into()));
+        queue.write_some(&mut disk);
+        disk.room = usize::MAX;
+        queue.push("last\n".into());
+        queue.write_some(&mut disk);
+        let text = String::from_utf8(disk.text).unwrap();
+        assert!(text.starts_with("a\nb\ncdef\n{") && text.ends_with("\nlast\n"), "{text}");
+        assert!(text.contains(r#""lines":2"#) && queue.dropped() == 4 && queue.lock().bytes == 0, "{text}");
     }
 
     #[test]

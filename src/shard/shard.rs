@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Readiness events of one look.
 const EVENTS: usize = 1024;
 /// Inputs of other threads in one turn.
-const INPUTS: usize = 4096;
+const INPUTS: usize = 512;
 /// Of which so many bring their bytes before those are held against the apps' bounds.
 const INPUTS_UNSETTLED: usize = 64;
 /// Writes between two looks at the runtime's other tasks: handshakes are never kept waiting longer.

@@ -1,5 +1,6 @@
 """The floods: what each sends, and which innocent clients could notice. See `run`."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -80,6 +81,26 @@ def never_reading(site, until, n):
     for client in clients:
         client.send(text({"type": "sub", "channels": ["figures"]}))
     nothing(site, until, n)
+
+
+def churning(site, until, n):
+    """Five clients that stay below the rate of messages and read all answers."""
+    channels = [f"last:{n}-{at}" for at in range(200)]
+    raw = text({"type": "sub", "channels": channels}) + text({"type": "unsub", "channels": channels})
+    clients, turns = [Client(site.main, "/ws", timeout=2).until(b"hello") for _ in range(5)], 0
+    waiting = [b""] * len(clients)
+    for client in clients:
+        client.socket.setblocking(False)
+    for turns in visits(until):
+        for at, client in enumerate(clients):
+            with contextlib.suppress(BlockingIOError):
+                waiting[at] = waiting[at] or raw
+                waiting[at] = waiting[at][client.socket.send(waiting[at]) :]
+            with contextlib.suppress(BlockingIOError):
+                while client.socket.recv(1 << 16):
+                    pass
+        time.sleep(0.0105)
+    return f"{turns} turns"
 
 
 def asking_handlers(message):
@@ -243,6 +264,12 @@ FLOODS = [
         "unsubscribing from 260,000 channels a message",
         poured(text({"type": "unsub", "channels": ["a"] * 260_000}), 1),
         ("ping", "other"),
+    ),
+    Flood(
+        "subscribing to 200 channels and leaving them, 190 times a second",
+        churning,
+        ("ping", "other", "newcomer"),
+        attackers=4,
     ),
     Flood(
         "a reader of a conflate class does not read",
