@@ -98,7 +98,8 @@ impl LogQueue {
         let mut lines = lines.into_iter().peekable();
         let (mut together, mut ends) = (Vec::new(), Vec::new());
         while lines.peek().is_some() {
-            (together.clear(), ends.clear());
+            together.clear();
+            ends.clear();
             while let Some(line) = lines.next_if(|line| together.len() + line.len() <= WRITE_BYTES || ends.is_empty()) {
                 together.extend_from_slice(&line);
                 ends.push(together.len());
