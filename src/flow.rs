@@ -23,7 +23,7 @@ pub use request::KeptRequest;
 pub use review::{Foreseen, Verdict};
 pub use session::{By, Greeting, Session, Sub};
 
-use crate::auth::{Lookup, Row, Tables};
+use crate::auth::{Lookup, Row, Table, Tables};
 use crate::dialect::{About, Answer, Asked, Dialect};
 use crate::hub::{self, Hub};
 use crate::model::memory::Account;
@@ -31,8 +31,9 @@ use crate::model::{
     ChannelName, ClientCommand, Close, Code, Draft, Identity, Mono, Now, Priority, Refusal, Request, RowUnknown,
 };
 use crate::observe::{Counts, LimitName, Local};
-use crate::policy::{Asking, History, Permit, Policy, Presence};
+use crate::policy::{Asking, History, Permit, Policy, Presence, Publish, Right, Subscribe};
 use bytes::Bytes;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// Buckets of users, over all shards.
@@ -66,10 +67,43 @@ pub struct Room<'a> {
 
 /// An app's tables as they stand now, for rules.
 pub struct Rows<'a> {
-    pub tables: &'a Tables,
-    pub now: Mono,
+    tables: &'a Tables,
+    now: Mono,
     /// Asks for rows that are not here or too old, for the next decision; else they stay as they are.
-    pub asks: bool,
+    asks: bool,
+    /// The first that was read and is not here.
+    missing: RefCell<Option<MissingRow>>,
+}
+
+/// A row behind a URL that is not here.
+pub struct MissingRow {
+    table: Arc<Table>,
+    key: Box<str>,
+    now: Mono,
+}
+
+impl MissingRow {
+    /// Waits until its source has answered. Whether it is known now: the row, or that there is none.
+    pub async fn comes(self) -> bool {
+        self.table.row(&self.key, self.now).await.is_ok()
+    }
+}
+
+impl<'a> Rows<'a> {
+    /// For somebody's decision: what is too old is asked for.
+    pub fn asked(tables: &'a Tables, now: Mono) -> Rows<'a> {
+        Rows { tables, now, asks: true, missing: RefCell::default() }
+    }
+
+    /// For a decision that only looks.
+    pub fn as_they_are(tables: &'a Tables, now: Mono) -> Rows<'a> {
+        Rows { asks: false, ..Rows::asked(tables, now) }
+    }
+
+    /// The first row that a decision since the last call needed and that is not here.
+    pub fn take_missing(&self) -> Option<MissingRow> {
+        self.missing.take()
+    }
 }
 
 impl crate::model::Tables for Rows<'_> {
@@ -83,11 +117,17 @@ impl crate::model::Tables for Rows<'_> {
         match table.cached(key, self.now) {
             Lookup::Row(row) => Ok(Some(row)),
             Lookup::Absent => Ok(None),
-            Lookup::Unknown => Err(RowUnknown),
+            Lookup::Unknown => {
+                let missing = || MissingRow { table: table.clone(), key: key.into(), now: self.now };
+                self.missing.borrow_mut().get_or_insert_with(missing);
+                Err(RowUnknown)
+            }
         }
     }
 }
 
+/// Rows that one decision waits for, one after another; a rule that needs more is `unavailable`.
+pub const ROWS_MAX: u8 = 8;
 /// Events of one history answer, where the client names no number.
 const HISTORY_DEFAULT: usize = 100;
 /// And at most.
@@ -98,15 +138,49 @@ const PRESENCE_ITEMS: u32 = 100;
 const USER_GRANT: u32 = 16;
 
 impl Walk<'_> {
-    /// One message, all the way; `charge` let it.
-    pub fn receive(&mut self, text: &str) {
-        let request = match self.dialect.read(text) {
-            Ok(request) => request,
+    /// One message, all the way; `charge` let it. Nothing of it was done where a rule needs a row that is not here: it is
+    /// to be received again once that has come. `waits`: whether it may; else such a rule says `unavailable`.
+    pub fn receive(&mut self, text: &str, waits: bool) -> Option<MissingRow> {
+        match self.dialect.read(text) {
+            Ok(request) => {
+                let missing = if waits { self.missing_row(&request.command) } else { None };
+                if missing.is_none() {
+                    self.carry_out(request);
+                }
+                missing
+            }
             Err(refused) => {
                 let asked = Asked { id: refused.id, kind: &refused.kind };
-                return self.refuse(&refused.refusal, None, Some(asked));
+                self.refuse(&refused.refusal, None, Some(asked));
+                None
             }
-        };
+        }
+    }
+
+    /// The first row that a rule needs for this and that is not here.
+    fn missing_row(&self, command: &ClientCommand<'_>) -> Option<MissingRow> {
+        // Of most apps all rows are here, or there are none.
+        self.app.tables.shortest_ttl()?;
+        match command {
+            _ if self.session.newcomer => None,
+            ClientCommand::Subscribe { channels, .. } => channels.iter().find_map(|c| self.missing_for::<Subscribe>(c)),
+            ClientCommand::Publish { channel, .. } => self.missing_for::<Publish>(channel),
+            ClientCommand::History { channel, .. } => self.missing_for::<History>(channel),
+            ClientCommand::Presence { channel } => self.missing_for::<Presence>(channel),
+            _ => None,
+        }
+    }
+
+    fn missing_for<R: Right>(&self, text: &str) -> Option<MissingRow> {
+        if !self.app.policy.reads_tables(R::KIND) {
+            return None;
+        }
+        let decided = self.app.policy.decide::<R>(&Policy::name(text).ok()?, &self.asking(), self.generation);
+        // A rule may have gone on without it.
+        self.rows.take_missing().filter(|_| decided.is_err_and(|refusal| refusal.code == Code::Unavailable))
+    }
+
+    fn carry_out(&mut self, request: Request<'_>) {
         let Request { id, kind, command } = request;
         let asked = Asked { id, kind: &kind };
         self.app.log.received(&self.app.name, self.session.id, &kind, command.channel());

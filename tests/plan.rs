@@ -169,8 +169,8 @@ fn a_plan_fetches_no_row() {
     fs::copy(next.path().join(ROOM), live.path(ROOM)).unwrap();
     assert_eq!(live.reload().0, 200);
     say(&mut live.ann, json!({ "type": "sub", "channel": "room:client" }));
-    assert_eq!(hear(&mut live.ann)["code"], "unavailable");
-    assert_eq!(service.asked(), "client");
+    assert_eq!(hear(&mut live.ann)["code"], "denied");
+    assert_eq!(service.asked(), "client", "and none before");
     live.end();
 }
 

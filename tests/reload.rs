@@ -451,14 +451,7 @@ fn rooms_of(service: &RowService, revoke: &str) -> Live {
     assert_eq!(live.reload().0, 200);
     for room in ["1", "2"] {
         service.set(room, json!({ "open": true }));
-        let channel = format!("room:{room}");
-        let mut told = Value::Null;
-        // Until its row is here, nobody knows.
-        while told != json!({ "type": "ok", "channel": channel }) {
-            assert!(told.is_null() || told["code"] == "unavailable", "{told}");
-            say(&mut live.ann, json!({ "type": "sub", "channel": channel }));
-            told = hear(&mut live.ann);
-        }
+        subscribe(&mut live.ann, &format!("room:{room}"));
     }
     live
 }

@@ -12,7 +12,7 @@ use super::settings::{AccessSettings, AccessWord, AuthAccess};
 use super::verb::Verb;
 use crate::auth::{Authenticator, Credentials, Lookup, Outcome, Purpose, Resolve, Table, Tables};
 use crate::dialect::Template;
-use crate::flow::Rows;
+use crate::flow::{ROWS_MAX, Rows};
 use crate::model::{Identity, Problem, did_you_mean, one_of};
 use crate::policy::{Asking, Rule, Scope};
 use crate::script;
@@ -203,16 +203,25 @@ impl Access {
     }
 
     /// Whether its rule lets this visitor pass.
-    pub fn permits(&self, visitor: &Visitor, viewed: &Viewed<'_>, tables: &Tables) -> Result<(), Fail> {
+    pub async fn permits(&self, visitor: &Visitor, viewed: &Viewed<'_>, tables: &Tables) -> Result<(), Fail> {
         let (Access::Auth { rule: Some(rule), .. }, Some(identity)) = (self, &visitor.identity) else { return Ok(()) };
         let now = viewed.request.now;
-        let asking = Asking {
-            identity,
-            request: Some(viewed),
-            tables: &Rows { tables, now: now.mono, asks: true },
-            now: now.wall,
+        let decide = || {
+            let rows = Rows::asked(tables, now.mono);
+            let decided = rule.allows(&Asking { identity, request: Some(viewed), tables: &rows, now: now.wall });
+            let missing = rows.take_missing().filter(|_| decided.as_ref().is_err_and(|error| error.unavailable));
+            (decided, missing)
         };
-        match rule.allows(&asking) {
+        let (mut decided, mut missing) = decide();
+        // One after another: a rule reads the next only where it has the one before.
+        for _ in 0..ROWS_MAX {
+            let Some(row) = missing.take() else { break };
+            if !row.comes().await {
+                break;
+            }
+            (decided, missing) = decide();
+        }
+        match decided {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fail::new(Why::Forbidden, "Not allowed for this user")),
             Err(error) if error.unavailable => {

@@ -90,7 +90,7 @@ async fn answer<G: Gateway>(
     if !route.access.limits_first() {
         limit(context, request, matched, visitor.name.clone(), verdict)?;
     }
-    route.access.permits(&visitor, &Viewed { request, vars }, &app.tables)?;
+    route.access.permits(&visitor, &Viewed { request, vars }, &app.tables).await?;
 
     decodes(&request.query)?;
     // Not before it is known who asks: whoever may not, has nothing read.

@@ -38,7 +38,7 @@ impl AsIf {
     }
 
     fn with<T>(&self, app: &App, then: impl FnOnce(&Asking<'_>) -> T) -> T {
-        let rows = Rows { tables: &app.flow.tables, now: self.now.mono, asks: false };
+        let rows = Rows::as_they_are(&app.flow.tables, self.now.mono);
         let request = self.request.as_ref().map(|r| r as &dyn RequestView);
         then(&Asking { identity: &self.identity, request, tables: &rows, now: self.now.wall })
     }

@@ -124,7 +124,7 @@ impl Planner {
         };
         let explained = self.background.spawn_blocking(move || {
             let now = clock();
-            let rows = Rows { tables: &live.app.tables, now: now.mono, asks: false };
+            let rows = Rows::as_they_are(&live.app.tables, now.mono);
             let request = live.request.as_deref().map(|r| r as &dyn RequestView);
             let asking = Asking { identity: &live.identity, request, tables: &rows, now: now.wall };
             LiveExplanation {

@@ -3,7 +3,7 @@
 use super::clock::Clock;
 use super::pipe::{Pipe, Pipes};
 use crate::flow::{App, Generation, KeptRequest};
-use crate::kernel::{Inbox, Input, Judged, Judging, Kernel, Newcomer, Port, Shared};
+use crate::kernel::{Inbox, Input, Kernel, Later, Newcomer, Port, Shared};
 use crate::model::{Identity, LimitKind, Refusal};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -43,7 +43,7 @@ struct One {
     kernel: RefCell<Kernel<Pipes>>,
     pipes: Pipes,
     inbox: Arc<Letters>,
-    judging: RefCell<Vec<Judging>>,
+    waiting: RefCell<Vec<Later>>,
 }
 
 #[derive(Default)]
@@ -77,7 +77,7 @@ impl Kernels {
             let pipes = Pipes::default();
             let (number, epoch) = (me as u16, me as u32 + 1);
             let kernel = Kernel::new(number, generation.clone(), shared.clone(), clock.now(), epoch, pipes.clone());
-            One { kernel: RefCell::new(kernel), pipes, inbox, judging: RefCell::default() }
+            One { kernel: RefCell::new(kernel), pipes, inbox, waiting: RefCell::default() }
         });
         Kernels { port: Port::new(shared.clone()), all: all.collect(), clock }
     }
@@ -166,7 +166,7 @@ impl One {
     fn turn(&self, clock: &Clock, inputs: usize, writes: usize) -> bool {
         let mut kernel = self.kernel.borrow_mut();
         kernel.begin_turn(clock.now());
-        let mut busy = self.judge();
+        let mut busy = self.bring();
         for input in std::iter::from_fn(|| self.inbox.take()).take(inputs) {
             kernel.input(input);
             busy = true;
@@ -190,22 +190,18 @@ impl One {
         busy
     }
 
-    /// What was to be judged and can be now.
-    fn judge(&self) -> bool {
-        let mut judging = self.judging.borrow_mut();
-        judging.append(&mut self.pipes.judging());
-        let before = judging.len();
-        let mut waits = Vec::new();
-        for mut one in judging.drain(..) {
-            match one.outcome.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Pending => waits.push(one),
-                Poll::Ready(outcome) => {
-                    let Judging { client, by, question, .. } = one;
-                    self.inbox.put(Input::Judged(Box::new(Judged { client, outcome, by, question })));
-                }
+    /// What was waited for and is here now.
+    fn bring(&self) -> bool {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.append(&mut self.pipes.later());
+        let before = waiting.len();
+        waiting.retain_mut(|later| match later.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => true,
+            Poll::Ready(input) => {
+                self.inbox.put(input);
+                false
             }
-        }
-        *judging = waits;
-        judging.len() < before
+        });
+        waiting.len() < before
     }
 }

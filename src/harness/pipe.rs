@@ -1,6 +1,6 @@
 //! A transport of a test: bytes in two buffers, and a client that reads as fast as the test says.
 
-use crate::kernel::{Io, Judging, Transport};
+use crate::kernel::{Io, Later, Transport};
 use crate::model::Slot;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -135,14 +135,14 @@ pub(super) struct News {
     pub writable: bool,
 }
 
-/// The pipes of one kernel, and the judgements that wait for something.
+/// The pipes of one kernel, and what it waits for.
 #[derive(Clone, Default)]
 pub(super) struct Pipes(Rc<RefCell<Watched>>);
 
 #[derive(Default)]
 struct Watched {
     pipes: BTreeMap<Slot, Pipe>,
-    judging: Vec<Judging>,
+    later: Vec<Later>,
 }
 
 impl Pipes {
@@ -153,8 +153,8 @@ impl Pipes {
         all.filter(|(_, news)| news.writable || news.readable.is_some()).collect()
     }
 
-    pub fn judging(&self) -> Vec<Judging> {
-        std::mem::take(&mut self.0.borrow_mut().judging)
+    pub fn later(&self) -> Vec<Later> {
+        std::mem::take(&mut self.0.borrow_mut().later)
     }
 }
 
@@ -166,7 +166,7 @@ impl Io for Pipes {
         Ok(())
     }
 
-    fn wait(&mut self, judging: Judging) {
-        self.0.borrow_mut().judging.push(judging);
+    fn wait(&mut self, later: Later) {
+        self.0.borrow_mut().later.push(later);
     }
 }

@@ -74,9 +74,9 @@ impl<T> Conn<T> {
         self.stage == Stage::Open
     }
 
-    /// It is not read for a time: a rate is used up.
+    /// It is not read for a time.
     pub fn is_paused(&self) -> bool {
-        self.intake.as_ref().is_some_and(|intake| intake.resume_at.is_some())
+        self.intake.as_ref().is_some_and(|intake| intake.is_paused())
     }
 
     /// The process stood still (a stopped container, a virtual machine that was moved). What the client owes it (a pong,

@@ -1,7 +1,7 @@
 //! What the clock asks of a connection: pings, idleness, slowness, first messages, the ends of tokens and of closing.
 
 use super::conn::Stage;
-use super::input::{Client, Judged, Judging};
+use super::input::{Client, Input, Judged};
 use super::io::Io;
 use super::kernel::Kernel;
 use super::memory::identity_bytes;
@@ -188,7 +188,10 @@ impl<I: Io> Kernel<I> {
         if let Poll::Ready(outcome) = outcome.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return self.authenticated(slot, Some(outcome), Some(by), question);
         }
-        self.io.wait(Judging { client, outcome, by, question });
+        self.io.wait(Box::pin(async move {
+            let outcome = outcome.await;
+            Input::Judged(Box::new(Judged { client, outcome, by, question }))
+        }));
     }
 
     pub(super) fn judged(&mut self, judged: Judged) {

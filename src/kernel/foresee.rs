@@ -140,7 +140,7 @@ impl<I: Io> Kernel<I> {
             app: now,
             generation: candidate.number,
             dialect,
-            rows: Rows { tables: &now.tables, now: self.now.mono, asks: false },
+            rows: Rows::as_they_are(&now.tables, self.now.mono),
             session,
             hub: &mut self.hub,
             counts: &mut self.counts,

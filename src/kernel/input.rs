@@ -14,7 +14,6 @@ use crate::observe::Via;
 use crate::policy::{Permit, Subscribe};
 use crate::script::{self, Asker, Finished};
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 
 /// One thing that a kernel is told or asked. None of them waits for another.
@@ -44,6 +43,11 @@ pub enum Input {
     Answer(Box<Answered>),
     /// A token was judged that had to wait for keys or rows.
     Judged(Box<Judged>),
+    /// A row came that a client's message waits for, or did not come.
+    Row {
+        client: Client,
+        came: bool,
+    },
     /// Another kernel found too little to give up of what this app holds.
     Relieve(AppId),
 }
@@ -229,14 +233,7 @@ pub enum Cause {
     Decide(Box<Decide>),
 }
 
-/// A token's judgement that waits for keys or rows.
-pub struct Judging {
-    pub client: Client,
-    pub outcome: Pin<Box<dyn Future<Output = Outcome>>>,
-    pub by: Arc<Authenticator>,
-    pub question: Question,
-}
-
+/// A token, judged.
 pub struct Judged {
     pub client: Client,
     pub outcome: Outcome,
@@ -309,6 +306,7 @@ impl fmt::Debug for Input {
             Input::Refused(told) => write!(f, "Refused({}, {})", told.to.id, told.refusal.code.as_str()),
             Input::Answer(answered) => write!(f, "Answer({})", answered.to.id),
             Input::Judged(judged) => write!(f, "Judged({})", judged.client.id),
+            Input::Row { client, came } => write!(f, "Row({}, {came})", client.id),
             Input::Relieve(app) => write!(f, "Relieve({})", app.0),
         }
     }

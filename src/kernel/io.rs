@@ -1,8 +1,9 @@
 //! What a kernel needs of its driver: somewhere to write, and somebody who waits in its stead.
 
-use super::input::Judging;
+use super::input::Input;
 use crate::model::Slot;
 use std::io::{self, IoSlice};
+use std::pin::Pin;
 
 /// A driver, as its kernel sees it. Monomorphised: what is called for each delivery costs no indirection.
 pub trait Io: Sized {
@@ -11,9 +12,12 @@ pub trait Io: Sized {
     /// From now on the driver calls `Kernel::readable` and `Kernel::writable` for this connection.
     fn watch(&mut self, slot: Slot, transport: &Self::Transport) -> io::Result<()>;
 
-    /// Waits for what a token's judgement waits for, and brings it back as `Input::Judged`.
-    fn wait(&mut self, judging: Judging);
+    /// Waits in the kernel's stead, and puts what comes of it into its inbox.
+    fn wait(&mut self, later: Later);
 }
+
+/// What keys, rows or a token's judgement come to, once they are there.
+pub type Later = Pin<Box<dyn Future<Output = Input>>>;
 
 /// The bytes of one client, both ways; never blocks. An error but `WouldBlock` and `Interrupted` ends it.
 pub trait Transport {

@@ -248,6 +248,7 @@ impl<I: Io> Kernel<I> {
                 self.settle_memory_of(answered.to.slot);
             }
             Input::Judged(judged) => self.judged(*judged),
+            Input::Row { client, came } => self.row_came(client, came),
             Input::Relieve(app) => self.relieve(app, true),
         }
         self.carry();

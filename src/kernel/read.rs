@@ -8,11 +8,12 @@
 //! so a flood costs others nothing and a client that is merely busy loses nothing.
 
 use super::conn::Stage;
+use super::input::{Client, Input};
 use super::io::{Io, Transport};
 use super::kernel::Kernel;
 use super::wheel::TICK_MS;
 use crate::dialect::Dialect;
-use crate::flow::{App, AppLimits};
+use crate::flow::{App, AppLimits, MissingRow, ROWS_MAX};
 use crate::model::{Bucket, Close, Code, Mono, Refusal, Slot};
 use crate::observe::{CloseReason, LimitName};
 use crate::wire::{self, Arrived, Frames, Incoming, Inflater, Limits, OpCode, WireError};
@@ -57,13 +58,21 @@ pub struct Intake {
     at: usize,
     frames: Bucket,
     items: Bucket,
+    /// A message that waits for a row behind a URL.
+    parked: Option<Parked>,
     /// Not read before.
     pub resume_at: Option<Mono>,
 }
 
+struct Parked {
+    text: Box<str>,
+    /// It has waited for so many.
+    rows: u8,
+}
+
 impl Intake {
     pub fn bytes(&self) -> usize {
-        size_of::<Intake>() + self.waiting.len()
+        size_of::<Intake>() + self.waiting.len() + self.parked.as_ref().map_or(0, |parked| parked.text.len())
     }
 
     /// Whether bytes wait to be looked at.
@@ -74,7 +83,12 @@ impl Intake {
     /// Nothing waits and the rates are whole again: nothing is lost by forgetting it.
     pub fn is_idle(&self, limits: &AppLimits, now: Mono) -> bool {
         let whole = self.frames.is_full(limits.frames, now) && self.items.is_full(limits.items, now);
-        whole && !self.holds_bytes() && self.resume_at.is_none()
+        whole && !self.holds_bytes() && !self.is_paused()
+    }
+
+    /// Nothing more is read of it: a rate is used up, or a message waits.
+    pub fn is_paused(&self) -> bool {
+        self.resume_at.is_some() || self.parked.is_some()
     }
 }
 
@@ -348,10 +362,37 @@ impl<I: Io> Kernel<I> {
     }
 
     fn receive(&mut self, slot: Slot, text: &str, dialect: &Dialect, app: &App) {
-        self.walk(slot, dialect, app, |walk| walk.receive(text));
-        if self.hub.has_out() {
-            self.carry();
+        match self.walk(slot, dialect, app, |walk| walk.receive(text, true)) {
+            None if self.hub.has_out() => self.carry(),
+            None => {}
+            Some(row) => self.wait_for_row(slot, text.into(), 1, row),
         }
+    }
+
+    /// Its message waits for a row, the `rows`-th, and all that it sends behind it waits in its socket. How long: the
+    /// table's `timeout`.
+    fn wait_for_row(&mut self, slot: Slot, text: Box<str>, rows: u8, row: MissingRow) {
+        let conn = &mut self.conns[slot];
+        let client = Client { shard: self.me, slot, id: conn.session.id };
+        conn.intake.get_or_insert_default().parked = Some(Parked { text, rows });
+        self.schedule(slot);
+        self.io.wait(Box::pin(async move { Input::Row { client, came: row.comes().await } }));
+    }
+
+    /// The row has come, or will not. The message is decided anew, by what is in force now.
+    pub(super) fn row_came(&mut self, client: Client, came: bool) {
+        let slot = client.slot;
+        let Some(conn) = self.conns.get_mut(slot).filter(|conn| conn.session.id == client.id) else { return };
+        let Some(Parked { text, rows }) = conn.intake.as_mut().and_then(|intake| intake.parked.take()) else { return };
+        // It was its client's turn to wait for us.
+        conn.pinged_at = conn.pinged_at.map(|_| self.now.mono);
+        let waits = came && rows < ROWS_MAX;
+        match self.walk_own(slot, |walk| walk.receive(&text, waits)).flatten() {
+            Some(row) => self.wait_for_row(slot, text, rows + 1, row),
+            None => self.read_later(slot),
+        }
+        self.recount(slot);
+        self.schedule(slot);
     }
 
     fn pong(&mut self, slot: Slot, data: &[u8]) {

@@ -24,7 +24,7 @@ impl<I: Io> Kernel<I> {
             app,
             generation: self.generation.number,
             dialect,
-            rows: Rows { tables: &app.tables, now: self.now.mono, asks: true },
+            rows: Rows::asked(&app.tables, self.now.mono),
             session: &mut self.conns[slot].session,
             hub: &mut self.hub,
             counts: &mut self.counts,

@@ -4,7 +4,7 @@ use super::door::Accepted;
 use super::mailbox::{Letter, Mailbox};
 use super::socket::Socket;
 use crate::flow::Generation;
-use crate::kernel::{Inbox, Input, Io, Judged, Judging, Kernel, Shared};
+use crate::kernel::{Inbox, Io, Kernel, Later, Shared};
 use crate::model::Slot;
 use crate::observe::clock;
 use mio::{Events, Interest, Registry, Token, unix::SourceFd};
@@ -64,13 +64,9 @@ impl Io for Sockets {
         self.registry.register(&mut SourceFd(&socket.fd()), Token(slot as usize), both)
     }
 
-    fn wait(&mut self, judging: Judging) {
+    fn wait(&mut self, later: Later) {
         let mailbox = self.mailbox.clone();
-        let Judging { client, outcome, by, question } = judging;
-        tokio::task::spawn_local(async move {
-            let outcome = outcome.await;
-            mailbox.put(Input::Judged(Box::new(Judged { client, outcome, by, question })));
-        });
+        tokio::task::spawn_local(async move { mailbox.put(later.await) });
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Attacked, GATEWAY, Talk, started, wait};
 use crate::support::client::{Got, http};
+use crate::support::rows::RowService;
 use serde_json::{Value, json};
 
 /// Nothing answers on port 1.
@@ -162,6 +163,41 @@ fn what_cannot_be_decided_is_told_as_such_and_lets_nobody_in() {
     }
     assert_eq!(gateway.metric("weir_auth_total{app=\"app\",outcome=\"failed\"}"), 0.0);
     open.pings();
+    gateway.ends();
+}
+
+/// A message whose rule needs a row that is not here waits for it, and so does what its client sends behind it. Nobody
+/// else does.
+#[test]
+fn a_message_waits_for_its_row_and_what_follows_waits_behind_it() {
+    let service = RowService::start();
+    service.set("u1", json!({ "ok": true }));
+    let app = APP
+        .replace("http://127.0.0.1:1/{key}", &service.url)
+        .replace("subscribe = 'tables.users", "publish = 'tables.users[id].ok == true'\nsubscribe = 'tables.users");
+    let mut gateway = started(&[("gateway.toml", &format!("{GATEWAY}{SETTINGS}")), ("channels/app.toml", &app)], &[]);
+    let (mut ann, mut bob, mut gone) = (gateway.talk("/open"), gateway.talk("/open"), gateway.talk("/open"));
+    let hangs = service.hang();
+    for channel in ["mine:u1", "mine:u2", "free:u1"] {
+        ann.say(json!({ "type": "sub", "channel": channel }));
+        ann.say(json!({ "type": "ping", "id": channel }));
+    }
+    gone.say(json!({ "type": "sub", "channel": "mine:u1" }));
+    assert_eq!(service.asked(), "u1");
+    gone.0.drop_connection();
+    bob.pings();
+    drop(hangs);
+    assert_eq!(ann.hear(), json!({ "type": "ok", "channel": "mine:u1" }));
+    assert_eq!(ann.hear(), json!({ "type": "pong", "id": "mine:u1" }));
+    let denied = json!({ "type": "error", "code": "denied", "retry": false });
+    for channel in ["mine:u2", "free:u1"] {
+        assert_eq!(ann.hear(), denied);
+        assert_eq!(ann.hear(), json!({ "type": "pong", "id": channel }));
+    }
+    // A route's caller waits as well.
+    let bearer = [("Authorization".to_owned(), format!("Bearer {}", of_ours()))];
+    assert_eq!(http(gateway.at(), "GET", "/mine", &bearer, None).unwrap().status, 200);
+    bob.pings();
     gateway.ends();
 }
 

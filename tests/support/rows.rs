@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 pub struct RowService {
@@ -33,6 +33,11 @@ impl RowService {
         self.rows.lock().unwrap().insert(key.into(), row);
     }
 
+    /// It takes questions and answers none until this is dropped.
+    pub fn hang(&self) -> MutexGuard<'_, BTreeMap<String, Value>> {
+        self.rows.lock().unwrap()
+    }
+
     /// The next key that somebody asks for.
     pub fn asked(&self) -> String {
         self.asked.recv_timeout(PATIENCE).expect("nobody asks for a row")
@@ -44,8 +49,8 @@ fn answer(mut stream: TcpStream, rows: &Rows, tell: &Sender<String>) {
     let Some(line) = head.next() else { return };
     head.take_while(|line| !line.is_empty()).for_each(drop);
     let key = line.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+    let _ = tell.send(key.clone());
     let row = rows.lock().unwrap().get(&key).map(Value::to_string);
     let (status, body) = row.map_or(("404 Not Found", String::new()), |row| ("200 OK", row));
-    let _ = tell.send(key);
     let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
 }
