@@ -1,10 +1,15 @@
 //! Whose request it is, behind proxies: `Forwarded` (RFC 7239) and `X-Forwarded-For`.
 
 use hyper::HeaderMap;
+use hyper::header::HeaderValue;
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+/// Of a client whose proxy does not tell who it is. All of them share the bounds of one address; no client has it, and it
+/// is not loopback.
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const FORWARDED: &str = "forwarded";
+const USUAL: &str = "x-forwarded-for";
 /// Elements that are looked at, from the right; a longer chain is not one of proxies.
 const HOPS_MAX: usize = 32;
 
@@ -28,19 +33,23 @@ impl Trusted {
     }
 
     /// The client's address: from the right, the first that is not a trusted proxy's. An element that is no address
-    /// (`unknown`, `_hidden`) ends the walk at the proxy that wrote it.
+    /// (`unknown`, `_hidden`) ends the walk: then it is not known, `UNKNOWN`.
     ///
     /// Proxies write `Forwarded` or `X-Forwarded-For`, and many pass on the other one as the client sent it. Which of
-    /// them they write nobody can see; so where both are there and name different clients, neither is believed, and the
-    /// request counts as the proxy's own: who forges one shares its bounds with others who do.
+    /// them they write nobody can see; so where both are there and name different clients, neither is believed. Nor is
+    /// the proxy's own address taken: it may be one that bounds or rules let pass, such as loopback.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.contains(peer) {
             return peer;
         }
-        let said = |name| headers.contains_key(name).then(|| self.walk(peer, headers, name));
-        match (said(FORWARDED), said("x-forwarded-for")) {
-            (Some(one), Some(other)) if one != other => peer,
+        let names_clients =
+            |line: &HeaderValue| line.to_str().is_ok_and(|line| line.split(',').any(|e| node_of(e).is_some()));
+        let standard = headers.get_all(FORWARDED).iter().any(names_clients);
+        let said = |name| self.walk(peer, headers, name);
+        let (standard, usual) = (standard.then(|| said(FORWARDED)), headers.contains_key(USUAL).then(|| said(USUAL)));
+        match (standard, usual) {
+            (Some(one), Some(other)) if one != other => UNKNOWN,
             (Some(client), _) | (None, Some(client)) => client,
             (None, None) => peer,
         }
@@ -52,7 +61,7 @@ impl Trusted {
         let elements = lines.iter().rev().flat_map(|line| line.to_str().unwrap_or("").rsplit(','));
         for element in elements.take(HOPS_MAX) {
             let node = if standard { node_of(element) } else { Some(element.trim()) };
-            let Some(ip) = node.and_then(address) else { break };
+            let Some(ip) = node.and_then(address) else { return UNKNOWN };
             client = ip;
             if !self.contains(ip) {
                 break;
@@ -119,14 +128,19 @@ mod tests {
             ("10.0.0.1", vec![(xff, "6.6.6.6"), (xff, "1.2.3.4")], "1.2.3.4"),
             ("10.0.0.1", vec![(xff, "10.1.1.1, 10.2.2.2")], "10.1.1.1"),
             ("10.0.0.1", vec![(xff, "1.2.3.4:5678")], "1.2.3.4"),
-            ("10.0.0.1", vec![(xff, "9.9.9.9, garbage")], "10.0.0.1"),
+            ("10.0.0.1", vec![(xff, "9.9.9.9, garbage")], "0.0.0.0"),
+            ("127.0.0.1", vec![(xff, "")], "0.0.0.0"),
+            ("127.0.0.1", vec![(xff, "1.2.3.4"), ("forwarded", "for=9.9.9.9")], "0.0.0.0"),
+            ("127.0.0.1", vec![(xff, "1.2.3.4"), ("forwarded", "for=unknown")], "0.0.0.0"),
+            ("127.0.0.1", vec![(xff, "1.2.3.4"), ("forwarded", "")], "1.2.3.4"),
+            ("127.0.0.1", vec![], "127.0.0.1"), // its own: a look at its health
             ("10.0.0.1", vec![("forwarded", "for=1.2.3.4;proto=https, for=10.0.0.7")], "1.2.3.4"),
             ("10.0.0.1", vec![("forwarded", "For=\"[2001:db8:cafe::17]:4711\"")], "2001:db8:cafe::17"),
             ("10.0.0.1", vec![("forwarded", "for=\"[2001:db8::1]\"")], "2001:db8::1"),
-            ("10.0.0.1", vec![("forwarded", "for=1.2.3.4, for=unknown")], "10.0.0.1"),
+            ("10.0.0.1", vec![("forwarded", "for=1.2.3.4, for=unknown")], "0.0.0.0"),
             ("10.0.0.1", vec![("forwarded", "for=1.2.3.4"), (xff, "1.2.3.4")], "1.2.3.4"),
-            ("10.0.0.1", vec![("forwarded", "for=1.2.3.4"), (xff, "5.6.7.8")], "10.0.0.1"), // one of them is forged
-            ("10.0.0.1", vec![("forwarded", "proto=https"), (xff, "5.6.7.8")], "10.0.0.1"),
+            ("10.0.0.1", vec![("forwarded", "for=1.2.3.4"), (xff, "5.6.7.8")], "0.0.0.0"), // one of them is forged
+            ("10.0.0.1", vec![("forwarded", "proto=https"), (xff, "5.6.7.8")], "5.6.7.8"),
         ] {
             assert_eq!(client(peer, &headers), expected, "{peer} {headers:?}");
         }
