@@ -56,7 +56,11 @@ impl Core {
                 return turn;
             }
         };
-        let stopped = match self.run(&mut turn, timer.as_ref()) {
+        // What waits to be answered is small; what it would come to may not be. It is held against the app's part before it
+        // runs, not only when it was taken on.
+        let has_room = self.metrics.memory.app(app.id).over() == 0;
+        let no_room = Stopped::Unable(Refusal::new(Code::Overloaded), HandlerLimit::Memory);
+        let stopped = match if has_room { self.run(&mut turn, timer.as_ref()) } else { Err(no_room) } {
             Ok(()) => {
                 handler.well(pass);
                 turn.outcome = Some(CallResult::Ok);

@@ -92,6 +92,24 @@ fn a_full_queue_gives_calls_back() {
     assert_eq!((rig.workers.stats().pending, rig.memory()), (0, 0));
 }
 
+/// A call that waits is small; what it comes to may not be.
+#[test]
+fn calls_that_wait_do_not_run_while_their_app_has_no_room() {
+    let rig = Plan { plugin: "fn f(event) { history(event.data); }", ..Plan::default() }.start();
+    rig.metrics.memory.set(1 << 20, &[(rig.app.id, rig.app.name.clone(), None)]);
+    for mark in ["a", "b", "c"] {
+        rig.call(mark, "f", "queue:1", r#""g""#);
+    }
+    rig.wait_until(|rig| rig.workers.stats().waiting == 2);
+    let (held, fits) = rig.metrics.memory.app(rig.app.id).take(crate::model::memory::Kind::Events, 2 << 20);
+    assert!(!fits);
+    rig.world.open("g");
+    assert_eq!(rig.nexts(3), [then("a", "ok"), then("b", "overloaded"), then("c", "overloaded")]);
+    assert!(rig.metric(r#"weir_handler_limit_hits_total{app="test",handler="f",limit="memory"} 2"#));
+    drop(held);
+    assert_eq!(rig.ask("f", "queue:1", r#""g""#), "ok");
+}
+
 #[test]
 fn live_state_never_makes_room_and_the_rest_does() {
     let two = EntitySettings { max: 2, ..EntitySettings::default() };
