@@ -86,7 +86,8 @@ overridable! {
     /// Beyond: it is read again when the rate allows.
     frames: Rate = Rate { burst: 2_000, per: Ms::secs(1) },
     /// What one connection's messages ask for beyond one thing each: channels to subscribe to and to leave, events of
-    /// histories, members of presence. An event counts for each 4 KiB. Beyond: it is read again when the rate allows.
+    /// histories, members of presence, every eighth of those who are told that it has come, what a handler does for it. An
+    /// event counts for each 4 KiB. Beyond: it is read again when the rate allows.
     items: Rate = Rate { burst: 2_000, per: Ms::secs(2) },
     /// Messages from all connections of a user. Beyond: refused, `rate_limited`.
     messages_per_user: Rate = Rate { burst: 1_000, per: Ms::secs(1) },

@@ -123,6 +123,8 @@ pub struct Joined {
     pub events: Vec<Event>,
     /// The home lists it.
     pub listed: bool,
+    /// Connections that hear of its coming.
+    pub told: u32,
 }
 
 #[derive(Debug)]

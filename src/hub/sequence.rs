@@ -34,7 +34,7 @@ impl Hub {
             false => home.count(join.shard, 1),
         }
         let appeared = options.presence && home.enter(join.member.clone());
-        let epoch = home.epoch;
+        let (epoch, told) = (home.epoch, if appeared { home.seats() } else { 0 });
         self.measure(number, false);
         let listed = options.presence;
         let joined = Box::new(Joined {
@@ -53,6 +53,7 @@ impl Hub {
             recovered,
             events,
             listed,
+            told,
         });
         if join.shard == self.me {
             self.out.push(Out::Joined(joined));

@@ -21,6 +21,10 @@ impl Port {
         mut refused: impl FnMut(&str, Refusal),
     ) {
         let (tally, app) = (Counting::new(tell), &caller.app);
+        let commands = effects.iter().filter(|effect| matches!(effect, Effect::Do(_))).count();
+        if let Some((connection, _)) = asker.filter(|_| commands > 1) {
+            self.charge(connection, commands as u32);
+        }
         for effect in effects {
             match effect {
                 Effect::Do(command) => {

@@ -43,6 +43,11 @@ pub enum Input {
     Answer(Box<Answered>),
     /// A token was judged that had to wait for keys or rows.
     Judged(Box<Judged>),
+    /// What its messages had a handler do.
+    Charge {
+        client: Client,
+        items: u32,
+    },
     /// A row came that a client's message waits for, or did not come.
     Row {
         client: Client,
@@ -306,6 +311,7 @@ impl fmt::Debug for Input {
             Input::Refused(told) => write!(f, "Refused({}, {})", told.to.id, told.refusal.code.as_str()),
             Input::Answer(answered) => write!(f, "Answer({})", answered.to.id),
             Input::Judged(judged) => write!(f, "Judged({})", judged.client.id),
+            Input::Charge { client, items } => write!(f, "Charge({}, {items})", client.id),
             Input::Row { client, came } => write!(f, "Row({}, {came})", client.id),
             Input::Relieve(app) => write!(f, "Relieve({})", app.0),
         }

@@ -248,6 +248,11 @@ impl<I: Io> Kernel<I> {
                 self.settle_memory_of(answered.to.slot);
             }
             Input::Judged(judged) => self.judged(*judged),
+            Input::Charge { client, items } => {
+                if let Some(app) = self.app_of(client.slot).filter(|_| self.conns.is_same(client.slot, client.id)) {
+                    self.charge_items(client.slot, &app, items);
+                }
+            }
             Input::Row { client, came } => self.row_came(client, came),
             Input::Relieve(app) => self.relieve(app, true),
         }

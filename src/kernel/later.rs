@@ -9,6 +9,9 @@ use crate::flow::{Errand, Question};
 use crate::hub::{AskedBy, Join, Joined, Published};
 use crate::model::{Code, Event, Refusal, Slot};
 
+/// Of those who hear that somebody has come, and later that it has gone, so many count as an item.
+const TOLD_AN_ITEM: u32 = 8;
+
 impl<I: Io> Kernel<I> {
     /// A home offers a seat: the answer, what was missed, and from then on every batch.
     pub(super) fn joined(&mut self, joined: Box<Joined>) {
@@ -41,9 +44,6 @@ impl<I: Io> Kernel<I> {
         let number = self.hub.find(joined.app, joined.channel.as_str());
         let hears = |number: &u32| self.conns[slot].session.subs.iter().any(|sub| sub.channel == *number);
         if let Some(number) = number.filter(hears) {
-            if let Some(app) = self.app_of(slot) {
-                self.charge_items(slot, &app, joined.events.iter().map(Event::items).sum());
-            }
             for event in &joined.events {
                 self.deliver_event(slot, number, &joined.channel, joined.epoch, event);
             }
@@ -51,8 +51,20 @@ impl<I: Io> Kernel<I> {
         if !joined.events.is_empty() {
             self.settle_memory_of(slot);
         }
+        self.charge_seat(slot, &joined);
         self.greet_on(slot);
         self.let_go(slot);
+    }
+
+    /// What a seat that its client asked for costs others: the events missed, and telling of it.
+    fn charge_seat(&mut self, slot: Slot, joined: &Joined) {
+        let Some(app) = self.app_of(slot) else { return };
+        let missed: u32 = joined.events.iter().map(Event::items).sum();
+        let told = match joined.asked_by {
+            AskedBy::Client(_) | AskedBy::Endpoint => joined.told / TOLD_AN_ITEM,
+            AskedBy::Api | AskedBy::Plugin => 0,
+        };
+        self.charge_items(slot, &app, missed.max(1) + told);
     }
 
     /// Whether it was taken. What waits of an earlier seat is given up before the answer is queued: that answer may be what

@@ -48,6 +48,12 @@ impl Port {
         self.shared.is_congested(None)
     }
 
+    /// What a client's message had a handler do, for `limits.items`.
+    pub(super) fn charge(&self, who: &Connection, items: u32) {
+        let client = Client { shard: who.shard, slot: who.slot, id: who.id };
+        self.shared.put(who.shard, Input::Charge { client, items });
+    }
+
     /// The answer to the message that a handler was called for.
     pub fn cast_reply(&self, to: &Connection, asker: &Asker, message: Message) {
         let client = Client { shard: to.shard, slot: to.slot, id: to.id };

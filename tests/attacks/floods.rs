@@ -1,7 +1,7 @@
 //! Clients that send more than anybody needs to: it costs them their turn, and others nothing.
 
 use super::raw::{FIN, Frame, RSV1, Raw, TEXT, frame};
-use super::{Talk, gateway, started};
+use super::{GATEWAY, Talk, gateway, started};
 use serde_json::json;
 
 const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
@@ -72,6 +72,41 @@ fn events_and_members_that_are_asked_for_count_as_many_as_there_are() {
 }
 
 #[test]
+fn coming_to_a_crowd_counts_by_those_who_are_told() {
+    let gateway = gateway("", "items = { burst = 20, per = \"1h\" }", "");
+    let mut crowd: Vec<Talk> = (0..100).map(|_| gateway.client()).collect();
+    crowd.iter_mut().for_each(|one| one.say(json!({ "type": "sub", "channel": "crowd:1" })));
+    gateway.wait_for_metric("weir_subscriptions{app=\"app\"}", |n| n == 100.0);
+    assert_eq!(gateway.metric("weir_limit_hits_total{limit=\"items\"}"), 0.0);
+    let mut bob = gateway.client();
+    for _ in 0..2 {
+        bob.say(json!({ "type": "sub", "channel": "crowd:1" }));
+        while bob.hear()["type"] != "ok" {}
+        bob.say(json!({ "type": "unsub", "channel": "crowd:1" }));
+    }
+    gateway.limit_hit("items");
+}
+
+#[test]
+fn what_handlers_do_for_a_client_counts_as_its_own() {
+    const APP: &str = "listener = \"main\"\nplugin = \"app\"\n[limits]\nitems = { burst = 150, per = \"1h\" }\n\
+        [[endpoint]]\npath = \"/ws\"\ndialect = \"d\"\n[dialect.d]\nreceive.many = { do = \"handler\", handler = \"many\" }\n\
+        receive.ping = { do = \"ping\" }\nsend.pong = { type = \"pong\", id = \"{request.id}\" }\n";
+    const PLUGIN: &str = "fn many(event) { for n in 0..100 { send(event.connection, #{ n: n }); } }\n";
+    let files = [("gateway.toml", GATEWAY), ("channels/app.toml", APP), ("plugins/app.rhai", PLUGIN)];
+    let gateway = started(&files, &[]);
+    let mut bob = gateway.client();
+    for (times, hits) in [(1, 0.0), (2, 1.0)] {
+        bob.say(json!({ "type": "many" }));
+        (0..100).for_each(|n| assert_eq!(bob.hear()["n"], n));
+        if times == 2 {
+            gateway.limit_hit("items");
+        }
+        assert_eq!(gateway.metric("weir_limit_hits_total{limit=\"items\"}"), hits);
+    }
+}
+
+#[test]
 fn who_is_not_read_for_a_while_owes_no_pong() {
     let limits = "items = { burst = 2, per = \"1s\" }\nping_interval = \"50ms\"\npong_timeout = \"50ms\"";
     let gateway = gateway("", limits, "");
@@ -108,7 +143,7 @@ send.error = { type = "error", code = "{error.code}", id = "{request.id}" }
 
 #[test]
 fn the_rate_is_asked_before_a_message_is_inflated_or_read() {
-    let gateway = started(&[("gateway.toml", super::GATEWAY), ("channels/app.toml", RATED)], &[]);
+    let gateway = started(&[("gateway.toml", GATEWAY), ("channels/app.toml", RATED)], &[]);
     let mut raw = Raw::upgrade(gateway.at(), "/ws", DEFLATE);
     raw.say(json!({ "type": "ping", "id": 1 }));
     assert_eq!(raw.hear().unwrap(), json!({ "type": "pong", "id": 1 }));

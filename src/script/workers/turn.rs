@@ -109,11 +109,11 @@ impl Turn {
         memory
     }
 
-    /// Whose message is answered, where one is.
+    /// Whose message is answered, where one is, or had several things done.
     pub fn asker(&self, job: &Job, effects: &[Effect]) -> Option<(Arc<Connection>, Asker)> {
         let event = &job.call().event;
-        let replies = effects.iter().any(|effect| matches!(effect, Effect::Reply(_)));
-        Some((event.connection.clone()?, event.asker.clone().filter(|_| replies)?))
+        let concerns = effects.len() > 1 || effects.iter().any(|effect| matches!(effect, Effect::Reply(_)));
+        Some((event.connection.clone()?, event.asker.clone().filter(|_| concerns)?))
     }
 
     /// A route's caller hears how many were reached.
